@@ -1,0 +1,9 @@
+//! Stage 1. In: ring buffers of the kernel side, or a recording. Out: [`Input`]s in the order in which they
+//! were delivered. Kept true: whatever the live agent feeds to the core can be written to a recording and
+//! read back, and the core cannot tell the difference.
+
+pub mod input;
+pub mod record;
+
+pub use input::{HostInfo, Input, ProcessInfo};
+pub use record::Record;

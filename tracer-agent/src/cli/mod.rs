@@ -1,0 +1,1 @@
+//! Beside the way: the command line: raw arguments, sub-commands, exit status.

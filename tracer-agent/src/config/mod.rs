@@ -1,0 +1,1 @@
+//! Beside the way: the resolved options, from flags, environment and file.

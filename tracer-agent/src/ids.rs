@@ -1,0 +1,82 @@
+//! The small types that every stage speaks: ids, times and places that cannot be mixed up.
+
+use std::fmt;
+
+/// A W3C trace id: 16 bytes, never all zero.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TraceId([u8; 16]);
+
+/// A W3C span (parent) id: 8 bytes, never all zero.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SpanId([u8; 8]);
+
+macro_rules! id {
+    ($name:ident, $len:literal) => {
+        impl $name {
+            /// The id of these bytes; `None` if all are zero, which the specification forbids.
+            pub fn new(bytes: [u8; $len]) -> Option<Self> {
+                (bytes != [0; $len]).then_some(Self(bytes))
+            }
+
+            /// The id as bytes, never all zero.
+            pub const fn bytes(self) -> [u8; $len] {
+                self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(out, "{self}")
+            }
+        }
+    };
+}
+
+id!(TraceId, 16);
+id!(SpanId, 8);
+
+/// Nanoseconds of `CLOCK_BOOTTIME`: the only clock of the core.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BootNanos(pub u64);
+
+impl BootNanos {
+    /// Nanoseconds from `earlier` to `self`, 0 if `earlier` is later.
+    pub const fn since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// This time, `nanos` later.
+    #[must_use]
+    pub const fn plus(self, nanos: u64) -> Self {
+        Self(self.0.saturating_add(nanos))
+    }
+}
+
+/// One end of a connection, as the kernel side numbers it: never reused while the agent runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionId(pub u64);
+
+/// A place in one direction of a connection, counted from where the agent first saw it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StreamOffset(pub u64);
+
+/// A process (thread group) id in the initial pid namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Pid(pub u32);
+
+/// The unit that runs code for one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Task {
+    /// The process.
+    pub pid: Pid,
+    /// The thread.
+    pub tid: u32,
+    /// The task inside the thread (goroutine, coroutine); 0 where there is none.
+    pub context: u64,
+}

@@ -1,0 +1,2 @@
+//! The `tracer-agent` binary: a thin shell around the library.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Beside the way: the agent's own events and counters.

@@ -1,0 +1,207 @@
+//! One request with its response on one connection, seen at one end.
+
+use std::net::SocketAddr;
+
+use crate::ids::{BootNanos, ConnectionId, Pid, SpanId, Task, TraceId};
+
+/// An exchange, never reused while the agent runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ExchangeId(pub u64);
+
+/// Which end of the exchange was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// The process is the server.
+    Inbound,
+    /// The process is the client.
+    Outbound,
+}
+
+/// What `protocols` tells `correlate`, in order for each connection.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ExchangeEvent {
+    /// The head of a request is whole (or all of it that will ever be known).
+    Begun(Box<Exchange>),
+    /// The exchange is over.
+    Ended(ExchangeId, Ending),
+    /// A `connect` failed before any request was made.
+    ConnectFailed(Box<ConnectFailure>),
+}
+
+/// The part of an exchange that is known when its request head is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Exchange {
+    /// Its id.
+    pub id: ExchangeId,
+    /// The end that was seen.
+    pub side: Side,
+    /// The connection end it was seen on.
+    pub connection: ConnectionId,
+    /// Address of the process that was seen.
+    pub local: SocketAddr,
+    /// Address of the other end.
+    pub peer: SocketAddr,
+    /// Network namespace of the process (inode number).
+    pub netns: u32,
+    /// TCP sequence number of the request's first byte: equal at both ends.
+    pub request_seq: u32,
+    /// When the first byte of the request was read (inbound) or its write was begun (outbound).
+    pub start: BootNanos,
+    /// The task that read (inbound) or wrote (outbound) the first byte of the request.
+    pub task: Task,
+    /// When the last byte of the request head was read or written.
+    pub head_end: BootNanos,
+    /// The request as its head tells it.
+    pub request: Request,
+    /// Trace context found in the request head.
+    pub context: WireContext,
+    /// What is known of the other end of the connection.
+    pub other_end: OtherEnd,
+    /// Something of the request head is missing (truncated, lost).
+    pub incomplete: bool,
+}
+
+/// What is known of the other end of a connection when an exchange begins on this one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OtherEnd {
+    /// This agent traces it too: the same exchange was or will be seen there.
+    Traced,
+    /// The connection was open before it was first seen: the other end may yet turn out to be traced.
+    Maybe,
+    /// This agent does not trace it.
+    Untraced,
+}
+
+impl Exchange {
+    /// The process that was seen.
+    pub fn pid(&self) -> Pid {
+        self.task.pid
+    }
+}
+
+/// A request head of HTTP/1.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Request {
+    /// Method as sent, e.g. `GET`, `get`, `PURGE`.
+    pub method: String,
+    /// Request target as sent: origin, absolute, authority or asterisk form, unredacted.
+    pub target: String,
+    /// Minor version: `HTTP/1.0` is 0, `HTTP/1.1` is 1.
+    pub minor_version: u8,
+    /// `Host`, if there is exactly one and it is not empty.
+    pub host: Option<String>,
+    /// `User-Agent`, the first.
+    pub user_agent: Option<String>,
+    /// Headers that were asked for by configuration, lower-case name, in order.
+    pub captured_headers: Vec<(String, String)>,
+}
+
+/// A response head of HTTP/1.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Response {
+    /// Status code as sent, 100 to 999.
+    pub status: u16,
+    /// Minor version.
+    pub minor_version: u8,
+    /// Headers that were asked for by configuration, lower-case name, in order.
+    pub captured_headers: Vec<(String, String)>,
+}
+
+/// How an exchange ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ending {
+    /// When: the last response byte, or the close, or the flush. For inbound the response's last byte is written, for outbound it is read.
+    pub end: BootNanos,
+    /// The final (not 1xx) response head, if one was seen.
+    pub response: Option<Response>,
+    /// The task that wrote (inbound) or read (outbound) the first byte of the response.
+    pub response_task: Option<Task>,
+    /// Bytes of the request body on the wire, after transfer coding (chunk framing included); `None` if not known.
+    pub request_body: Option<u64>,
+    /// Bytes of the response body on the wire; `None` if not known.
+    pub response_body: Option<u64>,
+    /// Why there was no whole response.
+    pub failure: Option<Failure>,
+    /// Bytes that belong to the exchange were lost: times and sizes that are not known are absent.
+    pub incomplete: bool,
+}
+
+/// Why an exchange has no whole response, or a connect no connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// `connection_reset`
+    Reset,
+    /// `connection_closed`
+    Closed,
+    /// `timeout_waiting`: never answered within the bound.
+    Unanswered,
+    /// The connection ended with this `errno` (its name is the `error.type`).
+    Errno(u32),
+}
+
+/// A `connect` that failed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConnectFailure {
+    /// Its id, of the same space as exchanges.
+    pub id: ExchangeId,
+    /// The connection end.
+    pub connection: ConnectionId,
+    /// The task that called `connect`.
+    pub task: Task,
+    /// Where to.
+    pub peer: SocketAddr,
+    /// When it began.
+    pub start: BootNanos,
+    /// When it failed.
+    pub end: BootNanos,
+    /// Why.
+    pub errno: u32,
+}
+
+/// Trace context read off the wire.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct WireContext {
+    /// The context that counts: of the first format in the order of linking.md that is present and valid.
+    pub parent: Option<RemoteParent>,
+    /// The `tracestate` that goes with a valid `traceparent`, as the specification combines and truncates it.
+    pub tracestate: Option<String>,
+    /// A context header was there but not valid: treated as none, counted.
+    pub malformed: bool,
+}
+
+/// A parent named on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RemoteParent {
+    /// The trace.
+    pub trace: TraceId,
+    /// The span that sent the request. `None` where a format names a trace only.
+    pub span: Option<SpanId>,
+    /// The sampling decision that was sent along.
+    pub sampled: Sampled,
+    /// The format it was read from.
+    pub format: ContextFormat,
+}
+
+/// The sampling decision of the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sampled {
+    /// Recorded.
+    Yes,
+    /// Not recorded.
+    No,
+    /// The format allows to defer and the caller did.
+    Deferred,
+}
+
+/// A format of trace context on the wire, strongest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(missing_docs, reason = "the names are those of the formats")]
+pub enum ContextFormat {
+    W3c,
+    B3Single,
+    B3Multi,
+    Jaeger,
+    Datadog,
+    AwsXray,
+    GoogleCloud,
+}

@@ -1,0 +1,9 @@
+//! Everything the kernel side and the user side must agree on: records, settings, loss causes and the
+//! framing of HTTP/1 messages. `no_std`, no allocation, no panic: the same code runs in a BPF program,
+//! in the agent and in a fuzzer.
+#![cfg_attr(not(test), no_std)]
+
+pub mod loss;
+pub mod record;
+
+pub use loss::Loss;

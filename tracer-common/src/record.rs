@@ -1,0 +1,189 @@
+//! The records the kernel side puts into the ring buffer, byte for byte.
+//!
+//! Every record begins with its `kind: u32` and `size: u32` (of the whole record, captured bytes
+//! included), and is a multiple of 8 bytes up to the captured bytes. All times are nanoseconds of
+//! `CLOCK_BOOTTIME`; all process and thread ids are those of the initial pid namespace.
+
+/// What a record is; the first word of each.
+pub mod kind {
+    /// [`super::DataRecord`]
+    pub const DATA: u32 = 1;
+    /// [`super::OpenRecord`]
+    pub const OPEN: u32 = 2;
+    /// [`super::CloseRecord`]
+    pub const CLOSE: u32 = 3;
+    /// [`super::ProcessRecord`]
+    pub const PROCESS: u32 = 4;
+}
+
+/// Bits of [`DataRecord::flags`].
+pub mod data_flags {
+    /// The bytes were written by the process; without it they were read.
+    pub const SENT: u32 = 1 << 0;
+    /// The bytes belong to the head of a message (start line, headers, blank line).
+    pub const HEAD: u32 = 1 << 1;
+    /// The first byte is the first of a head.
+    pub const HEAD_START: u32 = 1 << 2;
+    /// The last byte is the last of a head: the line feed of its blank line.
+    pub const HEAD_END: u32 = 1 << 3;
+    /// The last byte is the last of a message, body and trailers included.
+    pub const MESSAGE_END: u32 = 1 << 4;
+    /// Head bytes were passed over: `captured < len` because the head exceeds its bound.
+    pub const TRUNCATED: u32 = 1 << 5;
+    /// Bytes of this range could not be read from user memory or were not seen: what they were is not known.
+    pub const UNKNOWN: u32 = 1 << 6;
+    /// From here on the connection is not HTTP/1 (another protocol, an upgrade, a tunnel): no more data follows.
+    pub const OPAQUE: u32 = 1 << 7;
+}
+
+/// Bytes that passed over a connection in one direction.
+///
+/// One record covers a piece of a head (then `captured` bytes follow the struct) or a run of body
+/// (`captured == 0`), never both. Body runs of several calls are joined into one record.
+/// Invariants: `captured <= len`; records of one direction come in order of `offset` and cover the
+/// stream without holes unless one was lost.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DataRecord {
+    /// [`kind::DATA`]
+    pub kind: u32,
+    /// Size of the record with its captured bytes.
+    pub size: u32,
+    /// The connection, never reused while the agent runs.
+    pub connection: u64,
+    /// Stream offset of the first byte covered, counted from where the agent first saw the connection.
+    pub offset: u64,
+    /// Number of stream bytes covered.
+    pub len: u64,
+    /// Sent: when the first call was entered. Received: when the first call returned.
+    pub start_ns: u64,
+    /// When the last call returned.
+    pub end_ns: u64,
+    /// Task context inside the thread (goroutine, coroutine), 0 where there is none.
+    pub task: u64,
+    /// Process that made the call.
+    pub tgid: u32,
+    /// Thread that made the call.
+    pub tid: u32,
+    /// TCP sequence number of the first byte covered: equal at both ends of the connection.
+    pub seq: u32,
+    /// [`data_flags`]
+    pub flags: u32,
+    /// Number of captured bytes that follow this struct.
+    pub captured: u32,
+    /// Always 0.
+    pub reserved: u32,
+}
+
+/// Bits of [`OpenRecord::flags`].
+pub mod open_flags {
+    /// This end called `connect`.
+    pub const CONNECTED: u32 = 1 << 0;
+    /// This end was accepted from a listening socket.
+    pub const ACCEPTED: u32 = 1 << 1;
+    /// The connection was already open when it was first seen: bytes may have passed before.
+    pub const MID_STREAM: u32 = 1 << 2;
+    /// The connection belongs to the agent itself: it is reported only so that its other end can be left out.
+    pub const OWN: u32 = 1 << 3;
+}
+
+/// One end of a TCP connection, seen for the first time.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OpenRecord {
+    /// [`kind::OPEN`]
+    pub kind: u32,
+    /// Size of the record.
+    pub size: u32,
+    /// The connection.
+    pub connection: u64,
+    /// When `connect` began, or when the connection was first used.
+    pub start_ns: u64,
+    /// When the connection was established; 0 when that is not known.
+    pub established_ns: u64,
+    /// Process and thread that opened or first used it.
+    pub tgid: u32,
+    /// See `tgid`.
+    pub tid: u32,
+    /// Inode number of its network namespace.
+    pub netns: u32,
+    /// [`open_flags`]
+    pub flags: u32,
+    /// Local address as IPv6; IPv4 as v4-mapped.
+    pub local_addr: [u8; 16],
+    /// Peer address as IPv6; IPv4 as v4-mapped.
+    pub peer_addr: [u8; 16],
+    /// Local port, host byte order.
+    pub local_port: u16,
+    /// Peer port, host byte order.
+    pub peer_port: u16,
+    /// Always 0.
+    pub reserved: u32,
+    /// Name of the process (`task_struct.comm`).
+    pub comm: [u8; 16],
+}
+
+/// One end of a connection is closed, or a `connect` failed.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CloseRecord {
+    /// [`kind::CLOSE`]
+    pub kind: u32,
+    /// Size of the record.
+    pub size: u32,
+    /// The connection.
+    pub connection: u64,
+    /// When it was closed.
+    pub at_ns: u64,
+    /// All bytes received by the process, from where the agent first saw the connection.
+    pub received: u64,
+    /// All bytes sent by the process, from where the agent first saw the connection.
+    pub sent: u64,
+    /// When the last byte was received; 0 if none.
+    pub last_received_ns: u64,
+    /// When the last byte was sent; 0 if none.
+    pub last_sent_ns: u64,
+    /// `errno` that ended it (`ECONNRESET`, `ETIMEDOUT`, `ECONNREFUSED`…), 0 for an orderly end.
+    pub errno: u32,
+    /// 1 when the connection was never established.
+    pub failed: u32,
+}
+
+/// What happened to a process.
+pub mod process_event {
+    /// A selected process made a new process, selected too.
+    pub const FORK: u32 = 1;
+    /// A process runs a new program.
+    pub const EXEC: u32 = 2;
+    /// The last thread of a process ended.
+    pub const EXIT: u32 = 3;
+    /// A process was selected by what it did (it listens on a selected port).
+    pub const SELECTED: u32 = 4;
+}
+
+/// The life of a selected process.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProcessRecord {
+    /// [`kind::PROCESS`]
+    pub kind: u32,
+    /// Size of the record.
+    pub size: u32,
+    /// When.
+    pub at_ns: u64,
+    /// [`process_event`]
+    pub event: u32,
+    /// The process.
+    pub tgid: u32,
+    /// Its parent for [`process_event::FORK`], else 0.
+    pub parent: u32,
+    /// Always 0.
+    pub reserved: u32,
+    /// Name of the process (`task_struct.comm`) after the event.
+    pub comm: [u8; 16],
+}
+
+const _: () = assert!(size_of::<DataRecord>() == 80);
+const _: () = assert!(size_of::<OpenRecord>() == 104);
+const _: () = assert!(size_of::<CloseRecord>() == 64);
+const _: () = assert!(size_of::<ProcessRecord>() == 48);
