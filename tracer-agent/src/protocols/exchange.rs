@@ -165,6 +165,10 @@ pub struct WireContext {
     pub parent: Option<RemoteParent>,
     /// The `tracestate` that goes with a valid `traceparent`, as the specification combines and truncates it.
     pub tracestate: Option<String>,
+    /// The `traceparent` says that the right-most 7 bytes of the trace id are random (W3C level 2).
+    pub random_trace_id: bool,
+    /// A sampling decision that was sent without a trace (`b3: 0`): `parent` is `None` then.
+    pub decision: Option<Sampled>,
     /// A context header was there but not valid: treated as none, counted.
     pub malformed: bool,
 }

@@ -2,5 +2,6 @@
 //! exchange holds only what was read from the wire; what is not known is absent.
 
 pub mod exchange;
+pub mod propagation;
 
 pub use exchange::{Exchange, ExchangeEvent, ExchangeId};
