@@ -1,0 +1,396 @@
+//! What the agent was asked to do, with nothing left to interpret.
+
+use std::{path::PathBuf, str::FromStr};
+
+use super::{
+    error::{ConfigError, Origin},
+    layers::Layers,
+    settings::{self, Setting},
+    values::{
+        ExeGlob, ExportTarget, HeaderName, Hooks, Instrumented, Level, NotAValue, Ports, ProcessId,
+        RoutePattern, Sampler, Switch,
+    },
+};
+
+/// The options of `trace`, `run` and `replay`, resolved.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Options {
+    /// Which processes are traced.
+    pub selection: Selection,
+    /// Which kernel functions are hooked.
+    pub hooks: Hooks,
+    /// Where spans go, in the order given; empty when nothing was said.
+    pub exports: Vec<ExportTarget>,
+    /// The recording to write.
+    pub record: Option<Recording>,
+    /// What happens to spans of processes that make their own.
+    pub instrumented: Instrumented,
+    /// Routes that name spans, the first that matches wins.
+    pub routes: Vec<RoutePattern>,
+    /// Headers to keep on spans, in lower case.
+    pub capture_headers: Vec<HeaderName>,
+    /// Which traces are kept.
+    pub sampler: Sampler,
+    /// Attributes for every resource (the agent's own `OTEL_RESOURCE_ATTRIBUTES`); what a process says of itself is
+    /// stronger.
+    pub resource: Vec<(String, String)>,
+    /// How much the agent says of itself.
+    pub log_level: Level,
+    /// The agent has `OTEL_EXPORTER_OTLP_*` variables of its own.
+    pub has_otlp_environment: bool,
+    /// What was said that has no effect, for a warning.
+    pub remarks: Vec<String>,
+}
+
+/// Which processes are traced; excluding is stronger.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Selection {
+    /// Every process of the host.
+    pub all: bool,
+    /// These, with all their threads and future children.
+    pub pids: Vec<u32>,
+    /// Those that listen on one of these ports, now or later.
+    pub ports: Ports,
+    /// Those whose executable matches, now or later.
+    pub exes: Vec<ExeGlob>,
+    /// Not these.
+    pub exclude_pids: Vec<u32>,
+    /// Not those that listen on one of these ports.
+    pub exclude_ports: Ports,
+    /// Not those whose executable matches.
+    pub exclude_exes: Vec<ExeGlob>,
+}
+
+impl Selection {
+    /// Nothing is selected.
+    pub fn is_empty(&self) -> bool {
+        !self.all && self.pids.is_empty() && self.ports.is_empty() && self.exes.is_empty()
+    }
+}
+
+/// A recording to write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recording {
+    /// The file, made anew.
+    pub file: PathBuf,
+    /// Without redaction.
+    pub raw: bool,
+}
+
+impl Options {
+    /// Resolves what the sources say.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for the first value that cannot be used, in the order of the table of settings.
+    pub fn resolve(layers: &Layers) -> Result<Self, ConfigError> {
+        let mut remarks: Vec<String> = layers.unknown_variables.iter().map(unknown_variable).collect();
+        Ok(Self {
+            selection: selection(layers)?,
+            hooks: one(layers, &settings::HOOKS)?,
+            exports: exports(layers)?,
+            record: record(layers)?,
+            instrumented: one(layers, &settings::INSTRUMENTED)?,
+            routes: list(layers, &settings::ROUTE)?,
+            capture_headers: list(layers, &settings::CAPTURE_HEADER)?,
+            sampler: sampler(layers, &mut remarks)?,
+            resource: resource(layers, &mut remarks),
+            log_level: one(layers, &settings::LOG_LEVEL)?,
+            has_otlp_environment: layers.has_otel("OTEL_EXPORTER_OTLP_"),
+            remarks,
+        })
+    }
+
+    /// The options of a daemon: the same, with a selection.
+    ///
+    /// # Errors
+    /// [`ConfigError::NothingSelected`] when there is none.
+    pub fn with_selection(self) -> Result<Self, ConfigError> {
+        if self.selection.is_empty() {
+            return Err(ConfigError::NothingSelected);
+        }
+        Ok(self)
+    }
+}
+
+fn selection(layers: &Layers) -> Result<Selection, ConfigError> {
+    let pids = |setting| {
+        Ok(list::<ProcessId>(layers, setting)?
+            .into_iter()
+            .map(|pid| pid.0)
+            .collect())
+    };
+    let ports = |setting| {
+        let mut ports = Ports::default();
+        list::<Ports>(layers, setting)?
+            .into_iter()
+            .for_each(|more| ports.extend(more));
+        Ok(ports)
+    };
+    Ok(Selection {
+        pids: pids(&settings::PID)?,
+        ports: ports(&settings::PORT)?,
+        exes: list(layers, &settings::EXE)?,
+        all: one::<Switch>(layers, &settings::ALL)? == Switch::On,
+        exclude_pids: pids(&settings::EXCLUDE_PID)?,
+        exclude_ports: ports(&settings::EXCLUDE_PORT)?,
+        exclude_exes: list(layers, &settings::EXCLUDE_EXE)?,
+    })
+}
+
+fn exports(layers: &Layers) -> Result<Vec<ExportTarget>, ConfigError> {
+    let mut targets: Vec<ExportTarget> = Vec::new();
+    for (origin, text) in layers.values(&settings::EXPORT) {
+        let target = parse(origin, text)?;
+        // Two writers to one destination would tangle their lines or deliver every span twice.
+        if targets.contains(&target) {
+            return Err(ConfigError::Value {
+                origin: origin.clone(),
+                value: text.clone(),
+                wanted: "a destination that was not given before",
+            });
+        }
+        targets.push(target);
+    }
+    Ok(targets)
+}
+
+fn record(layers: &Layers) -> Result<Option<Recording>, ConfigError> {
+    let raw = one::<Switch>(layers, &settings::RECORD_RAW)? == Switch::On;
+    match layers.value(&settings::RECORD)? {
+        Some((origin, file)) if file.is_empty() => Err(ConfigError::Value {
+            origin: origin.clone(),
+            value: String::new(),
+            wanted: "the name of a file",
+        }),
+        Some((_, file)) => Ok(Some(Recording {
+            file: file.into(),
+            raw,
+        })),
+        None if raw => Err(ConfigError::Needs {
+            setting: settings::RECORD_RAW.name,
+            needs: settings::RECORD.name,
+        }),
+        None => Ok(None),
+    }
+}
+
+fn sampler(layers: &Layers, remarks: &mut Vec<String>) -> Result<Sampler, ConfigError> {
+    const NAME: &str = "OTEL_TRACES_SAMPLER";
+    if let Some((origin, text)) = layers.value(&settings::SAMPLER)? {
+        return parse(origin, text);
+    }
+    let Some(name) = layers.otel(NAME) else {
+        return Ok(Sampler::default());
+    };
+    // The specification wants a warning and the default for a value that is not understood.
+    Ok(
+        Sampler::from_otel(name, layers.otel("OTEL_TRACES_SAMPLER_ARG")).unwrap_or_else(|error| {
+            remarks.push(format!(
+                "{NAME}: {name:?} with its argument is {error}; using parentbased_always_on"
+            ));
+            Sampler::default()
+        }),
+    )
+}
+
+/// `key=value` pairs, percent-encoded as in W3C Baggage; if one is malformed the specification drops them all.
+fn resource(layers: &Layers, remarks: &mut Vec<String>) -> Vec<(String, String)> {
+    const NAME: &str = "OTEL_RESOURCE_ATTRIBUTES";
+    let Some(text) = layers.otel(NAME) else {
+        return Vec::new();
+    };
+    let pair = |pair: &str| {
+        let (key, value) = pair.split_once('=')?;
+        Some((percent_decoded(key.trim())?, percent_decoded(value.trim())?))
+            .filter(|(key, _)| !key.is_empty())
+    };
+    let pairs = text
+        .split(',')
+        .filter(|part| !part.trim().is_empty())
+        .map(pair)
+        .collect::<Option<_>>();
+    pairs.unwrap_or_else(|| {
+        remarks.push(format!(
+            "{NAME}: not a list of key=value pairs; all of it is ignored"
+        ));
+        Vec::new()
+    })
+}
+
+fn percent_decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, tail)) = rest.split_first() {
+        rest = tail;
+        if *first != b'%' {
+            bytes.push(*first);
+            continue;
+        }
+        let (digits, tail) = rest.split_at_checked(2)?;
+        let digit = |byte: &u8| {
+            char::from(*byte)
+                .to_digit(16)
+                .and_then(|digit| u8::try_from(digit).ok())
+        };
+        let [high, low] = digits else { return None };
+        bytes.push(digit(high)? << 4 | digit(low)?);
+        rest = tail;
+    }
+    String::from_utf8(bytes).ok()
+}
+
+fn unknown_variable((name, nearest): &(String, Option<String>)) -> String {
+    match nearest {
+        Some(nearest) => format!("the variable {name} means nothing to the agent; did you mean {nearest}?"),
+        None => format!("the variable {name} means nothing to the agent"),
+    }
+}
+
+fn one<T: FromStr<Err = NotAValue> + Default>(layers: &Layers, setting: &Setting) -> Result<T, ConfigError> {
+    match layers.value(setting)? {
+        Some((origin, text)) => parse(origin, text),
+        None => Ok(T::default()),
+    }
+}
+
+fn list<T: FromStr<Err = NotAValue>>(layers: &Layers, setting: &Setting) -> Result<Vec<T>, ConfigError> {
+    layers
+        .values(setting)
+        .iter()
+        .map(|(origin, text)| parse(origin, text))
+        .collect()
+}
+
+fn parse<T: FromStr<Err = NotAValue>>(origin: &Origin, text: &str) -> Result<T, ConfigError> {
+    text.parse().map_err(|NotAValue(wanted)| ConfigError::Value {
+        origin: origin.clone(),
+        value: text.to_owned(),
+        wanted,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolved(flags: &[(&'static Setting, &str)], environment: &[(&str, &str)]) -> Result<Options, String> {
+        let mut given: Vec<(&'static Setting, Vec<String>)> = Vec::new();
+        for (setting, value) in flags {
+            match given.iter_mut().find(|(known, _)| known == setting) {
+                Some((_, values)) => values.push((*value).to_owned()),
+                None => given.push((setting, vec![(*value).to_owned()])),
+            }
+        }
+        let environment = environment
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let layers = Layers::gather(given, None, environment).map_err(|error| error.to_string())?;
+        Options::resolve(&layers).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_used_names_its_source() {
+        assert_eq!(
+            resolved(&[(&settings::PORT, "abc")], &[]).unwrap_err(),
+            r#"--port: "abc" is not a list of ports such as 80,8000-8010"#
+        );
+        assert_eq!(
+            resolved(&[], &[("TRACER_ALL", "yes")]).unwrap_err(),
+            r#"TRACER_ALL: "yes" is not true or false"#
+        );
+    }
+
+    #[test]
+    fn port_lists_of_several_flags_are_one_list() {
+        let options = resolved(&[(&settings::PORT, "80"), (&settings::PORT, "81-82")], &[]).unwrap();
+        assert!(
+            [80, 81, 82]
+                .iter()
+                .all(|port| options.selection.ports.contains(*port))
+        );
+    }
+
+    #[test]
+    fn a_daemon_needs_a_selection_and_an_exclusion_is_none() {
+        let options = resolved(&[(&settings::EXCLUDE_PID, "1")], &[]).unwrap();
+        assert!(matches!(
+            options.with_selection(),
+            Err(ConfigError::NothingSelected)
+        ));
+        assert!(
+            resolved(&[(&settings::ALL, "true")], &[])
+                .unwrap()
+                .with_selection()
+                .is_ok()
+        );
+    }
+
+    #[test]
+    fn one_destination_is_given_once() {
+        assert!(
+            resolved(
+                &[(&settings::EXPORT, "json=a"), (&settings::EXPORT, "json=b")],
+                &[]
+            )
+            .is_ok()
+        );
+        assert_eq!(
+            resolved(&[(&settings::EXPORT, "otlp"), (&settings::EXPORT, "otlp")], &[]).unwrap_err(),
+            r#"--export: "otlp" is not a destination that was not given before"#
+        );
+    }
+
+    #[test]
+    fn a_raw_recording_needs_a_recording() {
+        assert_eq!(
+            resolved(&[(&settings::RECORD_RAW, "true")], &[]).unwrap_err(),
+            "--record-raw needs --record as well"
+        );
+    }
+
+    #[test]
+    fn the_sampler_of_the_flag_is_stronger_than_that_of_opentelemetry() {
+        let otel = [
+            ("OTEL_TRACES_SAMPLER", "traceidratio"),
+            ("OTEL_TRACES_SAMPLER_ARG", "0.5"),
+        ];
+        assert_eq!(
+            resolved(&[], &otel).unwrap().sampler,
+            Sampler {
+                parent_based: false,
+                ratio: 0.5
+            }
+        );
+        let options = resolved(&[(&settings::SAMPLER, "always_off")], &otel).unwrap();
+        assert_eq!(
+            options.sampler,
+            Sampler {
+                parent_based: false,
+                ratio: 0.0
+            }
+        );
+    }
+
+    #[test]
+    fn a_sampler_of_opentelemetry_that_is_not_understood_is_remarked_and_the_default_used() {
+        let options = resolved(&[], &[("OTEL_TRACES_SAMPLER", "jaeger_remote")]).unwrap();
+        assert_eq!(options.sampler, Sampler::default());
+        assert_eq!(options.remarks.len(), 1);
+    }
+
+    #[test]
+    fn resource_attributes_are_percent_decoded_and_dropped_whole_when_malformed() {
+        let options = resolved(&[], &[("OTEL_RESOURCE_ATTRIBUTES", "team=a%2Cb, env = prod,")]).unwrap();
+        assert_eq!(
+            options.resource,
+            [("team".into(), "a,b".into()), ("env".into(), "prod".into())]
+        );
+        for text in ["a", "a=%4", "a=%zz", "=b", "a=b,c"] {
+            let options = resolved(&[], &[("OTEL_RESOURCE_ATTRIBUTES", text)]).unwrap();
+            assert!(
+                options.resource.is_empty() && options.remarks.len() == 1,
+                "{text}"
+            );
+        }
+    }
+}

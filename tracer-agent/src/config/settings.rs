@@ -1,0 +1,107 @@
+//! The table of settings: the one place that says which there are, what they are called and what they mean.
+
+/// One setting: a flag `--name`, a variable `TRACER_NAME` and a key `name` of the configuration file.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// Its name as a flag, without the dashes.
+    pub name: &'static str,
+    /// What the value is, in one word; `None` for a setting that is on or off.
+    pub value: Option<&'static str>,
+    /// May be given more than once.
+    pub repeats: bool,
+    /// What it does, in one line of help.
+    pub help: &'static str,
+    /// `replay` takes it too: it does not concern the kernel side.
+    pub in_replay: bool,
+}
+
+impl Setting {
+    /// Its name in the configuration file: dashes become underscores.
+    pub fn key(&self) -> String {
+        self.name.replace('-', "_")
+    }
+
+    /// Its environment variable.
+    pub fn variable(&self) -> String {
+        format!("{PREFIX}{}", self.key().to_ascii_uppercase())
+    }
+}
+
+/// What every environment variable of a setting begins with.
+pub const PREFIX: &str = "TRACER_";
+
+/// Names the configuration file itself; a flag and a variable, but no key.
+pub const CONFIG: Setting = Setting {
+    name: "config",
+    value: Some("FILE"),
+    repeats: false,
+    help: "YAML file with these options as keys",
+    in_replay: true,
+};
+
+macro_rules! settings {
+    ($($constant:ident = $name:literal, $value:expr, $repeats:literal, $in_replay:literal, $help:literal;)+) => {
+        $(
+            #[doc = $help]
+            pub const $constant: Setting =
+                Setting { name: $name, value: $value, repeats: $repeats, help: $help, in_replay: $in_replay };
+        )+
+        /// Every setting, in the order of the help.
+        pub const SETTINGS: &[Setting] = &[$($constant,)+];
+    };
+}
+
+settings! {
+    PID = "pid", Some("PID"), true, false, "Trace this process and its future children";
+    PORT = "port", Some("LIST"), true, false, "Trace what listens on these ports (80,8000-8010)";
+    EXE = "exe", Some("GLOB"), true, false, "Trace programs by path or file name (*/nginx)";
+    ALL = "all", None, false, false, "Trace every process of the host";
+    EXCLUDE_PID = "exclude-pid", Some("PID"), true, false, "Leave this process out";
+    EXCLUDE_PORT = "exclude-port", Some("LIST"), true, false, "Leave out what listens on these ports";
+    EXCLUDE_EXE = "exclude-exe", Some("GLOB"), true, false, "Leave these programs out";
+    EXPORT = "export", Some("TO"), true, true, "console, otlp[=URL] or json=FILE (-: stdout)";
+    RECORD = "record", Some("FILE"), false, false, "Keep what the kernel reports, for replay";
+    RECORD_RAW = "record-raw", None, false, false, "Do not redact the recording";
+    HOOKS = "hooks", Some("FAMILY"), false, false, "auto, socket, kprobe or syscall";
+    INSTRUMENTED = "instrumented", Some("WHAT"), false, true, "Spans of processes that trace themselves: skip, keep";
+    ROUTE = "route", Some("PATTERN"), true, true, "Name spans by route (/orders/{id})";
+    CAPTURE_HEADER = "capture-header", Some("NAME"), true, true, "Keep this HTTP header on spans";
+    SAMPLER = "sampler", Some("NAME[=ARG]"), false, true, "Sampler, as OTEL_TRACES_SAMPLER names them";
+    LOG_LEVEL = "log-level", Some("LEVEL"), false, true, "error, warn, info (default) or debug";
+}
+
+/// The setting with this name as a flag.
+pub fn by_name(name: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.name == name)
+}
+
+/// The setting with this key of the configuration file.
+pub fn by_key(key: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.key() == key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_has_three_names_and_they_follow_from_one() {
+        assert_eq!(EXCLUDE_PORT.name, "exclude-port");
+        assert_eq!(EXCLUDE_PORT.key(), "exclude_port");
+        assert_eq!(EXCLUDE_PORT.variable(), "TRACER_EXCLUDE_PORT");
+        assert_eq!(by_key("exclude_port"), Some(&EXCLUDE_PORT));
+    }
+
+    #[test]
+    fn no_two_settings_share_a_name() {
+        for (place, setting) in SETTINGS.iter().enumerate() {
+            assert!(
+                SETTINGS[place + 1..]
+                    .iter()
+                    .all(|other| other.name != setting.name),
+                "{}",
+                setting.name
+            );
+        }
+    }
+}

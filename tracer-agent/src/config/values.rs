@@ -1,0 +1,202 @@
+//! The values of settings, each with the one parser that makes it.
+
+mod export;
+mod ports;
+mod sampler;
+
+use std::str::FromStr;
+
+pub use export::ExportTarget;
+pub use ports::Ports;
+pub use sampler::Sampler;
+
+/// A text that is no value of its type; says what would be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not {0}")]
+pub struct NotAValue(pub &'static str);
+
+macro_rules! words {
+    ($(#[$doc:meta])+ $name:ident, $wanted:literal { $($(#[$variant_doc:meta])+ $variant:ident = $word:literal,)+ }) => {
+        $(#[$doc])+
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum $name { $($(#[$variant_doc])+ $variant,)+ }
+
+        impl FromStr for $name {
+            type Err = NotAValue;
+
+            fn from_str(text: &str) -> Result<Self, NotAValue> {
+                match text {
+                    $($word => Ok(Self::$variant),)+
+                    _ => Err(NotAValue($wanted)),
+                }
+            }
+        }
+    };
+}
+
+words! {
+    /// Which kernel functions are hooked.
+    Hooks, "a hook family: auto, socket, kprobe or syscall" {
+        /// The best family that this kernel takes.
+        #[default]
+        Auto = "auto",
+        /// fentry and fexit on the socket functions.
+        Socket = "socket",
+        /// Kprobes on the socket functions.
+        Kprobe = "kprobe",
+        /// Raw tracepoints on system calls.
+        Syscall = "syscall",
+    }
+}
+
+words! {
+    /// What happens to spans of a process that makes its own.
+    Instrumented, "skip or keep" {
+        /// They are withheld: its own instrumentation reports them.
+        #[default]
+        Skip = "skip",
+        /// They are exported beside its own.
+        Keep = "keep",
+    }
+}
+
+words! {
+    /// How much the agent says of itself; each level includes those before.
+    Level, "a level: error, warn, info or debug" {
+        /// Something asked for cannot be done.
+        Error = "error",
+        /// Something was lost or is not as it should be.
+        Warn = "warn",
+        /// What the agent begins and ends.
+        #[default]
+        Info = "info",
+        /// Every step.
+        Debug = "debug",
+    }
+}
+
+words! {
+    /// A switch.
+    Switch, "true or false" {
+        /// On.
+        On = "true",
+        /// Off.
+        #[default]
+        Off = "false",
+    }
+}
+
+/// A process id: positive, within what Linux can number (`PID_MAX_LIMIT`, 2^22).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProcessId(pub u32);
+
+impl FromStr for ProcessId {
+    type Err = NotAValue;
+
+    fn from_str(text: &str) -> Result<Self, NotAValue> {
+        text.parse()
+            .ok()
+            .filter(|pid| (1..=1 << 22).contains(pid))
+            .map(Self)
+            .ok_or(NotAValue("a process id (a number from 1)"))
+    }
+}
+
+/// The name of an HTTP header, in lower case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeaderName(pub String);
+
+impl FromStr for HeaderName {
+    type Err = NotAValue;
+
+    fn from_str(text: &str) -> Result<Self, NotAValue> {
+        // RFC 9110 section 5.6.2: token
+        let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        if text.is_empty() || !text.bytes().all(token) {
+            return Err(NotAValue("the name of an HTTP header"));
+        }
+        Ok(Self(text.to_ascii_lowercase()))
+    }
+}
+
+/// A path with parameters in braces, such as `/orders/{id}`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoutePattern(pub String);
+
+impl FromStr for RoutePattern {
+    type Err = NotAValue;
+
+    fn from_str(text: &str) -> Result<Self, NotAValue> {
+        let segment = |segment: &str| match segment.strip_prefix('{') {
+            Some(name) => name
+                .strip_suffix('}')
+                .is_some_and(|name| !name.is_empty() && !name.contains(['{', '}'])),
+            None => !segment.contains(['{', '}']),
+        };
+        match text.strip_prefix('/') {
+            Some(path) if path.split('/').all(segment) && !text.contains(['?', '#', ' ']) => {
+                Ok(Self(text.to_owned()))
+            }
+            _ => Err(NotAValue(
+                "a route: a path with parameters in braces, such as /orders/{id}",
+            )),
+        }
+    }
+}
+
+/// A pattern over the path or the file name of an executable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExeGlob(pub String);
+
+impl FromStr for ExeGlob {
+    type Err = NotAValue;
+
+    fn from_str(text: &str) -> Result<Self, NotAValue> {
+        if text.is_empty() {
+            return Err(NotAValue("a pattern such as nginx or /opt/*/server"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pid_is_a_positive_number_that_linux_can_give() {
+        assert_eq!("4194304".parse(), Ok(ProcessId(4_194_304)));
+        for text in ["0", "-1", "4194305", "abc", "", "1.0", "99999999999999999999"] {
+            assert!(text.parse::<ProcessId>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_header_name_is_a_token_and_becomes_lower_case() {
+        assert_eq!("X-Request-ID".parse(), Ok(HeaderName("x-request-id".into())));
+        for text in ["", "a b", "a:", "é"] {
+            assert!(text.parse::<HeaderName>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_route_is_a_path_whose_parameters_are_whole_segments() {
+        for text in ["/", "/orders/{id}", "/a/{b}/c"] {
+            assert_eq!(text.parse(), Ok(RoutePattern(text.into())));
+        }
+        for text in ["orders", "", "/a/{", "/a/{}", "/a/x{id}", "/a?b=c", "/a b"] {
+            assert!(text.parse::<RoutePattern>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn words_are_taken_as_they_are_written_in_the_help() {
+        assert_eq!("kprobe".parse(), Ok(Hooks::Kprobe));
+        assert_eq!("keep".parse(), Ok(Instrumented::Keep));
+        assert_eq!(
+            "Info".parse::<Level>(),
+            Err(NotAValue("a level: error, warn, info or debug"))
+        );
+        assert!(Level::Error < Level::Debug);
+    }
+}
