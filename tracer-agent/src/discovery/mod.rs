@@ -1,1 +1,94 @@
-//! Beside the way: which processes there are and what service each one is.
+//! Beside the way: which processes there are, what service each one is, and on what host. In: `/proc`. Out:
+//! [`ProcessInfo`] and [`HostInfo`], and process ids for selection. Kept true: every read is bounded, nothing
+//! that a process put there can make the agent fail, and of a process's environment only the variables that
+//! name it are looked at. The command line serves to find the program's name and is never kept.
+
+use std::path::PathBuf;
+
+use crate::capture::{
+    clock,
+    input::{AttributeValue, HostInfo, ProcessInfo},
+};
+
+mod cgroup;
+mod environment;
+mod glob;
+mod host;
+mod identity;
+mod kubernetes;
+mod proc;
+mod program;
+mod selection;
+mod text;
+
+pub use glob::Glob;
+pub use identity::NameRule;
+use proc::Proc;
+
+/// Reads what is known of processes from one `/proc`.
+#[derive(Debug)]
+pub struct Discovery {
+    proc: Proc,
+    rules: Vec<NameRule>,
+    /// Control groups of the agent: what the agent shares with a process tells that process from no other.
+    own_cgroups: Option<Vec<u8>>,
+    host_name: String,
+}
+
+impl Discovery {
+    /// Discovery below this `/proc`: the agent's own, or the host's where it is mounted into a container.
+    pub fn new(proc_root: PathBuf) -> Self {
+        let proc = Proc::new(proc_root);
+        Self {
+            own_cgroups: proc.own_cgroups(),
+            host_name: host::name(&proc),
+            proc,
+            rules: Vec::new(),
+        }
+    }
+
+    /// Names that configuration gives to services, before everything that is found; the first that matches.
+    #[must_use]
+    pub fn with_rules(mut self, rules: Vec<NameRule>) -> Self {
+        self.rules = rules;
+        self
+    }
+
+    /// What is known of this process. `comm_hint` is what the kernel called it when it was seen: all there is
+    /// to go by when the process is gone by now.
+    pub fn lookup(&self, pid: u32, comm_hint: &str) -> ProcessInfo {
+        identity::look_up(self, pid, comm_hint)
+    }
+
+    /// What is true of the host, with the clocks read now and a new random seed.
+    pub fn host(&self) -> HostInfo {
+        host::describe(&self.proc, self.host_name.clone(), clock::unix_minus_boot_ns())
+    }
+
+    /// Processes that hold a socket which listens on one of these TCP ports, in any network namespace.
+    pub fn pids_listening_on(&self, ports: &[u16]) -> Vec<u32> {
+        selection::listening_on(&self.proc, ports)
+    }
+
+    /// Processes whose executable matches.
+    pub fn pids_of_exe(&self, pattern: &Glob) -> Vec<u32> {
+        selection::of_exe(&self.proc, pattern)
+    }
+
+    /// Descendants of this process, without itself, ancestors before their children.
+    pub fn children_of(&self, pid: u32) -> Vec<u32> {
+        selection::descendants_of(&self.proc, pid)
+    }
+
+    /// Whether there is such a process.
+    pub fn exists(&self, pid: u32) -> bool {
+        self.proc.exists(pid)
+    }
+}
+
+fn text_attribute(key: &str, value: impl Into<String>) -> (String, AttributeValue) {
+    (key.to_owned(), AttributeValue::Text(value.into()))
+}
+
+#[cfg(test)]
+mod tests;

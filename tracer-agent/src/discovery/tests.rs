@@ -1,0 +1,396 @@
+//! Whole look-ups over made-up `/proc` trees, and one over the real one.
+
+use std::{fs, os::unix::fs::symlink, path::PathBuf, time::Duration};
+
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::{Discovery, Glob, NameRule};
+use crate::capture::input::{AttributeValue, ProcessInfo};
+
+const CONTAINER: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+const POD: &str = "a1b2c3d4-0000-1111-2222-333344445555";
+
+/// A `/proc` in a folder.
+struct Tree(TempDir);
+
+impl Tree {
+    fn new() -> Self {
+        Self(TempDir::new().unwrap())
+    }
+
+    fn proc(&self) -> PathBuf {
+        self.0.path().join("proc")
+    }
+
+    fn write(&self, path: &str, content: impl AsRef<[u8]>) -> &Self {
+        let path = self.proc().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+        self
+    }
+
+    fn link(&self, path: &str, target: &str) -> &Self {
+        let path = self.proc().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        symlink(target, path).unwrap();
+        self
+    }
+
+    /// A process with this executable and command line.
+    fn process(&self, pid: u32, exe: &str, argv: &[&str]) -> &Self {
+        let cmdline: String = argv.iter().flat_map(|argument| [argument, "\0"]).collect();
+        self.link(&format!("{pid}/exe"), exe)
+            .write(&format!("{pid}/cmdline"), cmdline)
+            .write(&format!("{pid}/comm"), format!("comm-{pid}\n"))
+            .write(&format!("{pid}/stat"), format!("{pid} (a) b) S 1 0 0"))
+    }
+
+    fn discovery(&self) -> Discovery {
+        Discovery::new(self.proc())
+    }
+
+    fn lookup(&self, pid: u32) -> ProcessInfo {
+        self.discovery().lookup(pid, "hint")
+    }
+}
+
+fn attribute<'a>(process: &'a ProcessInfo, key: &str) -> Option<&'a str> {
+    process.resource.iter().find_map(|(known, value)| match value {
+        AttributeValue::Text(text) if known == key => Some(text.as_str()),
+        _ => None,
+    })
+}
+
+fn pod_cgroup() -> String {
+    format!("0::/kubepods/besteffort/pod{POD}/{CONTAINER}\n")
+}
+
+#[test]
+fn the_first_that_is_known_names_the_service() {
+    let tree = Tree::new();
+    tree.process(7, "/usr/bin/python3", &["python3", "app.py"]);
+    assert_eq!(tree.lookup(7).service_name, "app");
+    tree.write("7/cgroup", "0::/system.slice/shop.service\n");
+    assert_eq!(tree.lookup(7).service_name, "shop");
+    tree.write("7/cgroup", pod_cgroup())
+        .write("7/environ", "HOSTNAME=orders-6d4cf56db6-x7k2p\0");
+    assert_eq!(tree.lookup(7).service_name, "orders");
+    tree.write(
+        "7/environ",
+        "OTEL_RESOURCE_ATTRIBUTES=service.name=by-attribute\0",
+    );
+    assert_eq!(tree.lookup(7).service_name, "by-attribute");
+    tree.write(
+        "7/environ",
+        "OTEL_RESOURCE_ATTRIBUTES=service.name=x\0OTEL_SERVICE_NAME=by-variable\0",
+    );
+    assert_eq!(tree.lookup(7).service_name, "by-variable");
+    let rules = vec![
+        NameRule {
+            exe: Some(Glob::new("nginx")),
+            command: None,
+            name: "other".to_owned(),
+        },
+        NameRule {
+            exe: Some(Glob::new("python*")),
+            command: Some(Glob::new("*app.py")),
+            name: "by-rule".to_owned(),
+        },
+    ];
+    assert_eq!(
+        tree.discovery().with_rules(rules).lookup(7, "").service_name,
+        "by-rule"
+    );
+}
+
+#[test]
+fn a_rule_without_patterns_matches_nothing() {
+    let tree = Tree::new();
+    tree.process(7, "/opt/shop", &["shop"]);
+    let rules = vec![NameRule {
+        exe: None,
+        command: None,
+        name: "all".to_owned(),
+    }];
+    assert_eq!(
+        tree.discovery().with_rules(rules).lookup(7, "").service_name,
+        "shop"
+    );
+}
+
+#[test]
+fn the_resource_tells_what_is_known_and_never_an_argument() {
+    let tree = Tree::new();
+    tree.process(
+        7,
+        "/usr/bin/python3.11 (deleted)",
+        &["python3", "app.py", "--password=hunter2"],
+    )
+    .write("7/cgroup", pod_cgroup())
+    .write(
+        "7/environ",
+        "SECRET=hunter2\0HOSTNAME=orders-6d4cf56db6-x7k2p\0\
+             OTEL_RESOURCE_ATTRIBUTES=service.version=1.2,process.pid=1,telemetry.sdk.name=x\0",
+    );
+    let found = tree.lookup(7);
+    assert_eq!(found.comm, "comm-7");
+    assert_eq!(found.exe.as_deref(), Some("/usr/bin/python3.11"));
+    assert!(!format!("{found:?}").contains("hunter2"));
+    let text = |key: &str, value: &str| (key.to_owned(), AttributeValue::Text(value.to_owned()));
+    let expected = [
+        ("process.pid".to_owned(), AttributeValue::Int(7)),
+        text("process.executable.name", "python3.11"),
+        text("process.executable.path", "/usr/bin/python3.11"),
+        text("process.runtime.name", "cpython"),
+        text("container.id", CONTAINER),
+        text("k8s.pod.uid", POD),
+        text("k8s.pod.name", "orders-6d4cf56db6-x7k2p"),
+        text("k8s.deployment.name", "orders"),
+        text("service.version", "1.2"),
+    ];
+    assert_eq!(found.resource, expected);
+}
+
+#[test]
+fn a_process_that_is_gone_is_called_as_the_kernel_called_it() {
+    let found = Tree::new().discovery().lookup(7, "curl");
+    assert_eq!(
+        (found.comm.as_str(), found.service_name.as_str()),
+        ("curl", "curl")
+    );
+    assert_eq!(
+        found.resource,
+        [("process.pid".to_owned(), AttributeValue::Int(7))]
+    );
+    assert_eq!(
+        Tree::new().discovery().lookup(7, "").service_name,
+        "unknown_service"
+    );
+}
+
+#[test]
+fn a_kernel_thread_is_called_by_its_comm() {
+    let tree = Tree::new();
+    tree.write("7/comm", "kworker/0:1\n").write("7/cmdline", "");
+    assert_eq!(tree.lookup(7).service_name, "kworker/0:1");
+}
+
+#[test]
+fn what_the_agent_runs_in_too_names_nothing() {
+    let tree = Tree::new();
+    let unit = "0::/system.slice/ci-runner.service\n";
+    tree.process(7, "/opt/shop", &["shop"])
+        .write("7/cgroup", unit)
+        .write("self/cgroup", unit);
+    assert_eq!(tree.lookup(7).service_name, "shop");
+}
+
+#[test]
+fn a_pod_on_the_host_network_is_not_called_like_the_host() {
+    let tree = Tree::new();
+    tree.process(7, "/opt/shop", &["shop"])
+        .write("7/cgroup", pod_cgroup())
+        .write("7/environ", "HOSTNAME=node-1\0")
+        .write("1/root/etc/hostname", "node-1.example.org\n");
+    let found = tree.lookup(7);
+    assert_eq!(found.service_name, "shop");
+    assert_eq!(attribute(&found, "k8s.pod.name"), None);
+}
+
+#[test]
+fn node_is_called_by_the_nearest_package_that_has_a_name() {
+    let tree = Tree::new();
+    tree.process(7, "/usr/bin/node", &["node", "dist/../dist/server.js"])
+        .link("7/cwd", "/srv/shop")
+        .write("7/root/srv/shop/package.json", r#"{"name":"@acme/shop"}"#)
+        .write("7/root/srv/shop/dist/package.json", r#"{"type":"module"}"#);
+    assert_eq!(tree.lookup(7).service_name, "@acme/shop");
+}
+
+#[test]
+fn node_without_a_package_is_called_by_its_folder() {
+    let tree = Tree::new();
+    tree.process(7, "/usr/bin/node", &["node", "dist/server.js"])
+        .link("7/cwd", "/srv/shop");
+    assert_eq!(tree.lookup(7).service_name, "shop");
+    tree.write("7/root/srv/shop/package.json", "not json");
+    assert_eq!(tree.lookup(7).service_name, "shop");
+    tree.process(8, "/usr/bin/node", &["node", "/server.js"])
+        .link("8/cwd", "/");
+    assert_eq!(tree.lookup(8).service_name, "node");
+    tree.process(9, "/usr/bin/node", &["node", "/srv/shop/node_modules/.bin/next"])
+        .link("9/cwd", "/srv/web");
+    assert_eq!(tree.lookup(9).service_name, "web");
+}
+
+#[test]
+fn a_package_file_that_is_a_link_or_a_pipe_is_not_read() {
+    let tree = Tree::new();
+    tree.process(7, "/usr/bin/node", &["node", "server.js"])
+        .link("7/cwd", "/srv/shop")
+        .write("elsewhere.json", r#"{"name":"elsewhere"}"#)
+        .write("7/root/srv/shop/server.js", "")
+        .link(
+            "7/root/srv/shop/package.json",
+            tree.proc().join("elsewhere.json").to_str().unwrap(),
+        );
+    assert_eq!(tree.lookup(7).service_name, "shop");
+}
+
+#[test]
+fn a_worker_is_called_like_the_program_that_started_it() {
+    let tree = Tree::new();
+    let worker = [
+        "python",
+        "-c",
+        "from multiprocessing.spawn import spawn_main",
+        "--multiprocessing-fork",
+    ];
+    tree.process(
+        7,
+        "/usr/bin/python3",
+        &["python", "-m", "uvicorn", "shop.main:app"],
+    )
+    .process(8, "/usr/bin/python3", &worker)
+    .write("8/stat", "8 (python) S 7 0 0")
+    .process(9, "/usr/bin/python3", &worker)
+    .write("9/stat", "9 (python) S 9 0 0");
+    assert_eq!(tree.lookup(8).service_name, "shop.main");
+    assert_eq!(
+        tree.lookup(9).service_name,
+        "python",
+        "a process that is its own parent ends the search"
+    );
+}
+
+#[test]
+fn the_host_is_described_from_its_own_root() {
+    let tree = Tree::new();
+    let id = "0123456789abcdef0123456789abcdef";
+    tree.write("1/root/etc/machine-id", format!("{id}\n"))
+        .write("1/root/etc/hostname", "node-1\n")
+        .write("sys/kernel/hostname", "agent-pod\n")
+        .write("sys/kernel/osrelease", "6.12.0\n");
+    let host = tree.discovery().host();
+    assert_eq!(host.host_name, "node-1");
+    assert_eq!(host.host_id.as_deref(), Some(id));
+    assert_eq!(
+        (host.os_type.as_str(), host.os_version.as_str()),
+        ("linux", "6.12.0")
+    );
+    tree.link("self/ns/uts", "uts:[1]").link("1/ns/uts", "uts:[1]");
+    assert_eq!(
+        tree.discovery().host().host_name,
+        "agent-pod",
+        "the kernel's name counts where it is the host's"
+    );
+    tree.write("1/root/etc/machine-id", "uninitialized\n");
+    assert_eq!(tree.discovery().host().host_id, None);
+}
+
+#[test]
+fn a_port_selects_whoever_holds_its_socket_in_any_namespace() {
+    let tree = Tree::new();
+    let table = |port: &str, inode: u32| {
+        format!(
+            "  sl  local_address rem_address   st\n   0: 0100007F:{port} 00000000:0000 0A 0:0 00:0 0 0 0 {inode} 1\n"
+        )
+    };
+    tree.link("5/ns/net", "net:[1]")
+        .write("5/net/tcp", table("1F90", 100))
+        .link("5/fd/3", "socket:[100]")
+        .link("6/ns/net", "net:[1]")
+        .link("6/fd/9", "socket:[100]")
+        .link("7/ns/net", "net:[2]")
+        .write("7/net/tcp6", table("1F90", 200))
+        .link("7/fd/3", "socket:[200]")
+        .link("8/ns/net", "net:[2]")
+        .link("8/fd/3", "socket:[100000]")
+        .link("8/fd/4", "/dev/null");
+    assert_eq!(tree.discovery().pids_listening_on(&[8080]), [5, 6, 7]);
+    assert!(tree.discovery().pids_listening_on(&[80]).is_empty());
+}
+
+#[test]
+fn descendants_are_found_through_every_generation() {
+    let tree = Tree::new();
+    for (pid, parent) in [(1, 0), (5, 1), (6, 5), (7, 6), (8, 1), (9, 9)] {
+        tree.write(&format!("{pid}/stat"), format!("{pid} (x) S {parent} 0"));
+    }
+    assert_eq!(tree.discovery().children_of(5), [6, 7]);
+    assert!(tree.discovery().children_of(7).is_empty());
+    assert!(tree.discovery().children_of(9).is_empty());
+}
+
+#[test]
+fn an_executable_selects_all_who_run_it() {
+    let tree = Tree::new();
+    tree.process(5, "/opt/shop/gateway", &["x"])
+        .process(6, "/opt/shop/gateway (deleted)", &["x"]);
+    tree.process(7, "/opt/shop/orders", &["x"]);
+    assert_eq!(tree.discovery().pids_of_exe(&Glob::new("gateway")), [5, 6]);
+    assert_eq!(tree.discovery().pids_of_exe(&Glob::new("/opt/*")), [5, 6, 7]);
+}
+
+#[test]
+fn an_argument_that_the_bound_cuts_is_not_a_name() {
+    let tree = Tree::new();
+    let long = format!("-X{}", "x".repeat(40_000));
+    tree.process(7, "/usr/bin/python3", &["python", &long, "app.py"]);
+    assert_eq!(tree.lookup(7).service_name, "python");
+}
+
+#[test]
+fn the_real_proc_knows_this_process() {
+    let discovery = Discovery::new(PathBuf::from("/proc"));
+    let pid = std::process::id();
+    let found = discovery.lookup(pid, "");
+    let exe = std::env::current_exe().unwrap();
+    assert_eq!(found.exe.as_deref(), exe.to_str());
+    assert_eq!(
+        attribute(&found, "process.executable.name"),
+        exe.file_name().unwrap().to_str()
+    );
+    assert!(discovery.exists(pid));
+    assert!(!discovery.exists(u32::MAX));
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    assert_eq!(discovery.pids_listening_on(&[port]), [pid]);
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a duration is what is tested")]
+fn a_look_up_is_cheap() {
+    let discovery = Discovery::new(PathBuf::from("/proc"));
+    let pid = std::process::id();
+    // The best of many: the rest measures what else the machine does.
+    let best = (0..200)
+        .map(|_| {
+            let start = std::time::Instant::now();
+            discovery.lookup(pid, "");
+            start.elapsed()
+        })
+        .min()
+        .unwrap();
+    assert!(best < Duration::from_millis(1), "{best:?}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn hostile_files_give_a_name_that_is_fit_to_print(
+        cmdline in proptest::collection::vec(any::<u8>(), 0..200),
+        environ in proptest::collection::vec(any::<u8>(), 0..200),
+        cgroup in proptest::collection::vec(any::<u8>(), 0..200),
+        stat in proptest::collection::vec(any::<u8>(), 0..50),
+        exe in prop_oneof![Just("/usr/bin/python3"), Just("/usr/bin/node"), Just("/usr/bin/java"), Just("/x\u{1b}[2J")],
+    ) {
+        let tree = Tree::new();
+        tree.link("7/exe", exe).link("7/cwd", "/srv").write("7/cmdline", cmdline).write("7/environ", environ)
+            .write("7/cgroup", cgroup).write("7/stat", stat).write("7/comm", [0xff, 0x1b]);
+        let found = tree.lookup(7);
+        prop_assert!(!found.service_name.is_empty() && !found.service_name.chars().any(char::is_control));
+        prop_assert!(!found.comm.chars().any(char::is_control));
+    }
+}
