@@ -1,2 +1,19 @@
 //! Stage 6. In: spans. Out: bytes on a wire, in a file or on a terminal. Kept true: bounded memory, every span
 //! that could not be delivered is counted by cause, a backend that is away costs the core nothing.
+//!
+//! [`Exporters`] is the edge between the synchronous core and the asynchronous exporters: each exporter
+//! has a [`batch::Queue`] of its own, so that a slow one delays no other.
+
+pub mod batch;
+pub mod console;
+pub mod exporters;
+pub mod json;
+pub mod otlp;
+pub mod report;
+
+pub use batch::BatchSettings;
+pub use console::ConsoleSettings;
+pub use exporters::{Exporters, StartError, Target};
+pub use json::JsonDestination;
+pub use otlp::OtlpSettings;
+pub use report::{DropCause, ExporterReport, Notice, Report};

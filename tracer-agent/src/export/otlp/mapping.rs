@@ -1,0 +1,184 @@
+//! Spans to the messages of OTLP: grouped by process, which is the resource, under one scope.
+
+use std::{collections::HashMap, sync::Arc};
+
+use opentelemetry_proto::tonic::{
+    collector::trace::v1::ExportTraceServiceRequest,
+    common::v1::{AnyValue, ArrayValue, InstrumentationScope, KeyValue, any_value::Value},
+    resource::v1::Resource,
+    trace::v1::{ResourceSpans, ScopeSpans, Span as OtlpSpan, Status, span, status::StatusCode},
+};
+
+use crate::{
+    capture::input::{AttributeValue, HostInfo, ProcessInfo},
+    ids::SpanId,
+    spans::{
+        Span,
+        span::{SpanKind, SpanLink, SpanStatus},
+    },
+};
+
+/// Name of the instrumentation scope and of the distribution.
+const NAME: &str = "tracer-agent";
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// `SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK`: whether the parent is remote is known.
+const HAS_IS_REMOTE: u32 = 0x100;
+/// `SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK`: the parent is remote.
+const IS_REMOTE: u32 = 0x200;
+
+/// The request that carries these spans; resources in the order in which their first spans come.
+pub fn request(spans: Vec<Span>, host: &HostInfo) -> ExportTraceServiceRequest {
+    let mut places = HashMap::<usize, usize, foldhash::fast::RandomState>::default();
+    let mut groups: Vec<(Arc<ProcessInfo>, Vec<OtlpSpan>)> = Vec::new();
+    for span in spans {
+        let place = *places
+            .entry(Arc::as_ptr(&span.process).addr())
+            .or_insert_with(|| {
+                groups.push((span.process.clone(), Vec::new()));
+                groups.len() - 1
+            });
+        if let Some((_, group)) = groups.get_mut(place) {
+            group.push(otlp_span(span));
+        }
+    }
+    ExportTraceServiceRequest {
+        resource_spans: groups
+            .into_iter()
+            .map(|(process, spans)| ResourceSpans {
+                resource: Some(resource(&process, host)),
+                scope_spans: vec![ScopeSpans {
+                    scope: Some(scope()),
+                    spans,
+                    schema_url: String::new(),
+                }],
+                schema_url: String::new(),
+            })
+            .collect(),
+    }
+}
+
+fn scope() -> InstrumentationScope {
+    InstrumentationScope {
+        name: NAME.into(),
+        version: VERSION.into(),
+        ..Default::default()
+    }
+}
+
+/// What the process says of itself wins over what is true of its host; no key comes twice.
+///
+/// There is no `telemetry.sdk.*`: it names the SDK inside the process, and there is none. The agent is
+/// named by `telemetry.distro.*` and the scope.
+fn resource(process: &ProcessInfo, host: &HostInfo) -> Resource {
+    let mut attributes = Vec::with_capacity(process.resource.len() + 8);
+    if !process.service_name.is_empty() {
+        attributes.push(attribute("service.name", text(&process.service_name)));
+    }
+    for (key, value) in &process.resource {
+        if !attributes.iter().any(|known: &KeyValue| known.key == *key) {
+            attributes.push(attribute(key, any_value(value.clone())));
+        }
+    }
+    for (key, value) in [
+        ("host.name", host.host_name.as_str()),
+        ("host.id", host.host_id.as_deref().unwrap_or_default()),
+        ("host.arch", &host.host_arch),
+        ("os.type", &host.os_type),
+        ("os.version", &host.os_version),
+        ("telemetry.distro.name", NAME),
+        ("telemetry.distro.version", VERSION),
+    ] {
+        if !value.is_empty() && !attributes.iter().any(|known| known.key == key) {
+            attributes.push(attribute(key, text(value)));
+        }
+    }
+    Resource {
+        attributes,
+        ..Default::default()
+    }
+}
+
+fn otlp_span(span: Span) -> OtlpSpan {
+    let mut attributes = Vec::with_capacity(span.attributes.len() + span.header_attributes.len());
+    attributes.extend(
+        span.attributes
+            .into_iter()
+            .map(|(key, value)| attribute(key, any_value(value))),
+    );
+    attributes.extend(span.header_attributes.into_iter().map(|(key, value)| KeyValue {
+        key,
+        value: Some(any_value(value)),
+        ..Default::default()
+    }));
+    let remote = if span.parent_is_remote { IS_REMOTE } else { 0 };
+    OtlpSpan {
+        trace_id: span.trace.bytes().to_vec(),
+        span_id: span.id.bytes().to_vec(),
+        trace_state: span.tracestate,
+        parent_span_id: span
+            .parent
+            .map(SpanId::bytes)
+            .map_or_else(Vec::new, |id| id.to_vec()),
+        flags: u32::from(span.trace_flags) | HAS_IS_REMOTE | remote,
+        name: span.name,
+        kind: match span.kind {
+            SpanKind::Server => span::SpanKind::Server,
+            SpanKind::Client => span::SpanKind::Client,
+        }
+        .into(),
+        start_time_unix_nano: span.start_unix_ns,
+        end_time_unix_nano: span.end_unix_ns,
+        attributes,
+        links: span.links.into_iter().map(otlp_link).collect(),
+        status: match span.status {
+            SpanStatus::Unset => None,
+            SpanStatus::Error => Some(Status {
+                code: StatusCode::Error.into(),
+                ..Default::default()
+            }),
+        },
+        ..Default::default()
+    }
+}
+
+/// Flags stay 0: neither the trace flags of the candidate nor whether it is remote is known.
+fn otlp_link(link: SpanLink) -> span::Link {
+    span::Link {
+        trace_id: link.trace.bytes().to_vec(),
+        span_id: link.span.bytes().to_vec(),
+        attributes: link
+            .attributes
+            .into_iter()
+            .map(|(key, value)| attribute(key, any_value(value)))
+            .collect(),
+        ..Default::default()
+    }
+}
+
+fn attribute(key: &str, value: AnyValue) -> KeyValue {
+    KeyValue {
+        key: key.into(),
+        value: Some(value),
+        ..Default::default()
+    }
+}
+
+fn text(text: &str) -> AnyValue {
+    AnyValue {
+        value: Some(Value::StringValue(text.into())),
+    }
+}
+
+fn any_value(value: AttributeValue) -> AnyValue {
+    let value = match value {
+        AttributeValue::Bool(value) => Value::BoolValue(value),
+        AttributeValue::Int(value) => Value::IntValue(value),
+        AttributeValue::Double(value) => Value::DoubleValue(value),
+        AttributeValue::Text(value) => Value::StringValue(value),
+        AttributeValue::List(values) => Value::ArrayValue(ArrayValue {
+            values: values.iter().map(|value| text(value)).collect(),
+        }),
+    };
+    AnyValue { value: Some(value) }
+}

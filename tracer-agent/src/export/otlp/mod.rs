@@ -1,0 +1,191 @@
+//! OTLP: batches to a backend, over gRPC or HTTP, until it has them or the retries are used up.
+
+use std::{
+    hash::{BuildHasher as _, Hasher as _, RandomState},
+    io,
+    path::PathBuf,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use prost::Message as _;
+use tokio::time::Instant;
+
+use self::{grpc::GrpcClient, http::HttpClient, retry::Verdict};
+use super::{
+    batch::Queue,
+    json,
+    report::{Counters, DropCause},
+};
+use crate::{capture::input::HostInfo, spans::Span};
+
+pub mod answer;
+pub mod grpc;
+pub mod http;
+pub mod mapping;
+pub mod retry;
+pub mod settings;
+pub mod tls;
+
+pub use settings::{OtlpSettings, Protocol, SettingsError};
+
+/// Says to backends who sends.
+const USER_AGENT: &str = concat!("tracer-agent/", env!("CARGO_PKG_VERSION"));
+
+/// Why a client cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// A file of the TLS settings cannot be read.
+    #[error("cannot read {}: {error}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// The TLS settings do not make sense.
+    #[error("TLS settings of the OTLP exporter: {0}")]
+    Tls(String),
+}
+
+impl ClientError {
+    fn tls(error: impl std::error::Error + 'static) -> Self {
+        Self::Tls(http::reason(&error))
+    }
+}
+
+/// A client of one backend.
+enum Client {
+    Grpc(GrpcClient),
+    Http(HttpClient),
+}
+
+/// The exporter to one backend.
+pub(crate) struct OtlpExporter {
+    client: Client,
+    protocol: Protocol,
+    timeout: Duration,
+    host: HostInfo,
+}
+
+/// How the delivery of one batch ended.
+enum Delivery {
+    Settled,
+    /// The run ends before the backend would listen again.
+    GivenUp,
+}
+
+impl OtlpExporter {
+    /// Must be made inside the runtime.
+    pub(crate) fn new(settings: &OtlpSettings, host: &HostInfo) -> Result<Self, ClientError> {
+        let client = match settings.protocol {
+            Protocol::Grpc => Client::Grpc(GrpcClient::new(settings)?),
+            Protocol::HttpProtobuf | Protocol::HttpJson => Client::Http(HttpClient::new(settings)?),
+        };
+        Ok(Self {
+            client,
+            protocol: settings.protocol,
+            timeout: settings.timeout,
+            host: host.clone(),
+        })
+    }
+
+    /// Delivers until the queue is closed and empty.
+    pub(crate) async fn run(mut self, queue: &Queue, counters: &Counters) {
+        while let Some(spans) = queue.next_batch().await {
+            let count = spans.len() as u64;
+            let body = self.encode(spans);
+            if let Delivery::GivenUp = self.deliver(body, count, queue, counters).await {
+                return;
+            }
+        }
+    }
+
+    fn encode(&self, spans: Vec<Span>) -> Bytes {
+        let request = mapping::request(spans, &self.host);
+        let body = match self.protocol {
+            Protocol::HttpJson => json::encode(&request),
+            Protocol::Grpc | Protocol::HttpProtobuf => request.encode_to_vec(),
+        };
+        match &self.client {
+            Client::Grpc(_) => body.into(),
+            Client::Http(client) => client.prepare(body),
+        }
+    }
+
+    async fn deliver(&mut self, body: Bytes, count: u64, queue: &Queue, counters: &Counters) -> Delivery {
+        let give_up_at = Instant::now() + retry::GIVE_UP_AFTER;
+        for attempt in 1.. {
+            let (after, why) = match self.attempt(body.clone()).await {
+                Verdict::Delivered { rejected, message } => {
+                    settle_delivered(count, rejected, &message, counters);
+                    return Delivery::Settled;
+                }
+                Verdict::Refused { why } => {
+                    counters.drop_spans(DropCause::Refused, count);
+                    counters.notice(format!("{count} spans refused: {why}"));
+                    return Delivery::Settled;
+                }
+                Verdict::Retry { after, why } => (after, why),
+            };
+            let wait = after.unwrap_or_else(|| retry::backoff(attempt, random()));
+            let again_at = Instant::now() + wait;
+            if again_at > give_up_at {
+                counters.drop_spans(DropCause::Unreachable, count);
+                counters.notice(format!("{count} spans given up after {attempt} attempts: {why}"));
+                return Delivery::Settled;
+            }
+            counters.notice(format!("not delivered, trying again: {why}"));
+            if let Delivery::GivenUp = wait_until(again_at, queue).await {
+                return Delivery::GivenUp;
+            }
+            counters.retry();
+        }
+        Delivery::Settled
+    }
+
+    async fn attempt(&mut self, body: Bytes) -> Verdict {
+        let timeout = self.timeout;
+        let sending = async {
+            match &mut self.client {
+                Client::Grpc(client) => client.send(body).await,
+                Client::Http(client) => client.send(body).await,
+            }
+        };
+        tokio::time::timeout(timeout, sending)
+            .await
+            .unwrap_or_else(|_| Verdict::Retry {
+                after: None,
+                why: format!("no answer within {} ms", timeout.as_millis()),
+            })
+    }
+}
+
+fn settle_delivered(count: u64, rejected: u64, message: &str, counters: &Counters) {
+    let rejected = rejected.min(count);
+    counters.deliver(count - rejected);
+    counters.drop_spans(DropCause::Rejected, rejected);
+    let words = retry::clipped(message);
+    if rejected > 0 {
+        counters.notice(format!("{rejected} of {count} spans rejected: {words}"));
+    } else if !words.is_empty() {
+        counters.notice(format!("the backend warns: {words}"));
+    }
+}
+
+/// Waits, unless the run would be over by then.
+async fn wait_until(again_at: Instant, queue: &Queue) -> Delivery {
+    loop {
+        if queue.closing().is_some_and(|deadline| again_at >= deadline) {
+            return Delivery::GivenUp;
+        }
+        if tokio::time::timeout_at(again_at, queue.changed()).await.is_err() {
+            return Delivery::Settled;
+        }
+    }
+}
+
+/// Randomness for the jitter of the backoff, from the keys that the standard library draws for each hasher.
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}

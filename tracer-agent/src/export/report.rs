@@ -1,0 +1,262 @@
+//! What became of the spans: counters that are read while the agent runs, and the notices for its log.
+
+use std::{
+    fmt,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+/// Why a span was not delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum DropCause {
+    /// The queue was full: the exporter is slower than the spans come.
+    QueueFull,
+    /// The backend answered that it will never take this request.
+    Refused,
+    /// The backend took the request but not this span (OTLP partial success).
+    Rejected,
+    /// The backend could not be reached, or stayed busy, until the retries were used up.
+    Unreachable,
+    /// The file or terminal could not be written.
+    WriteFailed,
+    /// The agent ended before the span could be delivered.
+    Shutdown,
+}
+
+impl DropCause {
+    /// Every cause.
+    pub const ALL: [Self; 6] = [
+        Self::QueueFull,
+        Self::Refused,
+        Self::Rejected,
+        Self::Unreachable,
+        Self::WriteFailed,
+        Self::Shutdown,
+    ];
+
+    /// The cause as it appears in metrics and reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::QueueFull => "queue_full",
+            Self::Refused => "refused",
+            Self::Rejected => "rejected",
+            Self::Unreachable => "unreachable",
+            Self::WriteFailed => "write_failed",
+            Self::Shutdown => "shutdown",
+        }
+    }
+}
+
+/// What became of the spans so far, one entry an exporter, in the order in which they were given.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Each exporter.
+    pub exporters: Vec<ExporterReport>,
+}
+
+impl Report {
+    /// Spans that some exporter did not deliver.
+    pub fn dropped(&self) -> u64 {
+        self.exporters.iter().map(ExporterReport::dropped_total).sum()
+    }
+}
+
+/// What became of the spans of one exporter. Once it has ended, `accepted == delivered + dropped_total()`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExporterReport {
+    /// What it writes to, without secrets: `console`, `json:FILE`, `otlp:URL`.
+    pub exporter: String,
+    /// Spans handed to it.
+    pub accepted: u64,
+    /// Spans that arrived.
+    pub delivered: u64,
+    /// Requests that were sent again.
+    pub retries: u64,
+    /// Spans that did not arrive, by cause; causes without a span are left out.
+    pub dropped: Vec<(DropCause, u64)>,
+}
+
+impl ExporterReport {
+    /// Spans that did not arrive, all causes together.
+    pub fn dropped_total(&self) -> u64 {
+        self.dropped.iter().map(|(_, count)| count).sum()
+    }
+}
+
+impl fmt::Display for ExporterReport {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            out,
+            "{}: {} of {} spans delivered",
+            self.exporter, self.delivered, self.accepted
+        )?;
+        for (place, (cause, count)) in self.dropped.iter().enumerate() {
+            let lead = if place == 0 { "; lost: " } else { ", " };
+            write!(out, "{lead}{} {count}", cause.name())?;
+        }
+        Ok(())
+    }
+}
+
+/// Something an operator wants to read once, not once a span.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// The exporter, as in [`ExporterReport::exporter`].
+    pub exporter: String,
+    /// What happened and what it cost.
+    pub text: String,
+    /// Like notices since the last one that were not passed on.
+    pub suppressed: u64,
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}: {}", self.exporter, self.text)?;
+        match self.suppressed {
+            0 => Ok(()),
+            more => write!(out, " (and {more} like it before)"),
+        }
+    }
+}
+
+/// Where notices go.
+pub type Notify = std::sync::Arc<dyn Fn(Notice) + Send + Sync>;
+
+/// The live counters of one exporter.
+pub(crate) struct Counters {
+    exporter: String,
+    accepted: AtomicU64,
+    delivered: AtomicU64,
+    retries: AtomicU64,
+    dropped: [AtomicU64; DropCause::ALL.len()],
+    notify: Notify,
+    noticed: Mutex<Noticed>,
+}
+
+#[derive(Default)]
+struct Noticed {
+    last: Option<Instant>,
+    suppressed: u64,
+}
+
+/// At most one notice of an exporter in this time.
+const NOTICE_INTERVAL: Duration = Duration::from_secs(30);
+
+impl Counters {
+    pub(crate) fn new(exporter: String, notify: Notify) -> Self {
+        Self {
+            exporter,
+            accepted: AtomicU64::new(0),
+            delivered: AtomicU64::new(0),
+            retries: AtomicU64::new(0),
+            dropped: Default::default(),
+            notify,
+            noticed: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn accept(&self, spans: usize) {
+        self.accepted.fetch_add(spans as u64, Relaxed);
+    }
+
+    pub(crate) fn deliver(&self, spans: u64) {
+        self.delivered.fetch_add(spans, Relaxed);
+    }
+
+    pub(crate) fn retry(&self) {
+        self.retries.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn drop_spans(&self, cause: DropCause, spans: u64) {
+        if let Some(counter) = self.dropped.get(cause as usize) {
+            counter.fetch_add(spans, Relaxed);
+        }
+    }
+
+    /// Counts whatever was accepted and has had no fate yet as lost by the end of the agent.
+    pub(crate) fn close(&self) {
+        let report = self.report();
+        let open = report
+            .accepted
+            .saturating_sub(report.delivered + report.dropped_total());
+        self.drop_spans(DropCause::Shutdown, open);
+    }
+
+    pub(crate) fn notice(&self, text: String) {
+        let mut noticed = self.noticed.lock().unwrap_or_else(PoisonError::into_inner);
+        if noticed.last.is_some_and(|last| last.elapsed() < NOTICE_INTERVAL) {
+            noticed.suppressed += 1;
+            return;
+        }
+        let suppressed = std::mem::take(&mut noticed.suppressed);
+        noticed.last = Some(Instant::now());
+        drop(noticed);
+        (self.notify)(Notice {
+            exporter: self.exporter.clone(),
+            text,
+            suppressed,
+        });
+    }
+
+    pub(crate) fn report(&self) -> ExporterReport {
+        ExporterReport {
+            exporter: self.exporter.clone(),
+            accepted: self.accepted.load(Relaxed),
+            delivered: self.delivered.load(Relaxed),
+            retries: self.retries.load(Relaxed),
+            dropped: DropCause::ALL
+                .into_iter()
+                .zip(&self.dropped)
+                .map(|(cause, count)| (cause, count.load(Relaxed)))
+                .filter(|(_, count)| *count != 0)
+                .collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[test]
+    fn what_has_no_fate_at_the_end_is_counted_as_lost_by_shutdown() {
+        let counters = Counters::new("console".into(), Arc::new(|_| ()));
+        counters.accept(10);
+        counters.deliver(6);
+        counters.drop_spans(DropCause::QueueFull, 1);
+        counters.close();
+        let report = counters.report();
+        assert_eq!(
+            report.dropped,
+            [(DropCause::QueueFull, 1), (DropCause::Shutdown, 3)]
+        );
+        assert_eq!(
+            report.to_string(),
+            "console: 6 of 10 spans delivered; lost: queue_full 1, shutdown 3"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn notices_come_once_in_a_while_and_say_how_many_were_held_back() {
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let sink = heard.clone();
+        let counters = Counters::new("json:x".into(), Arc::new(move |n| sink.lock().unwrap().push(n)));
+        for _ in 0..5 {
+            counters.notice("disk full".into());
+        }
+        tokio::time::advance(NOTICE_INTERVAL).await;
+        counters.notice("disk full".into());
+        let heard: Vec<_> = heard.lock().unwrap().iter().map(Notice::to_string).collect();
+        assert_eq!(
+            heard,
+            ["json:x: disk full", "json:x: disk full (and 4 like it before)"]
+        );
+    }
+}
