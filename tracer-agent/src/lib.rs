@@ -13,6 +13,7 @@ pub mod discovery;
 pub mod export;
 pub mod ids;
 pub mod kernel;
+pub mod live;
 pub mod observe;
 pub mod pipeline;
 pub mod protocols;

@@ -1,0 +1,176 @@
+//! The live agent: what turns a kernel into the inputs of the core.
+//!
+//! In: probes, `/proc`, the clock. Out: the same [`Input`]s to the core and to the recording, spans to the exporters.
+//! Kept true: the host comes first and the end last; a process is told before the first record that needs it;
+//! every loss in the kernel is told before the end; the core cannot tell a live run from its recording.
+
+mod feed;
+mod selection;
+mod stop;
+
+use std::{collections::HashMap, io, os::fd::BorrowedFd, time::Duration};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tracer_common::Loss;
+
+pub use feed::{Core, Feed, Processes, Recorder, Tally};
+pub use selection::{Matcher, Watch};
+pub use stop::Stop;
+
+use crate::{
+    ids::BootNanos,
+    observe::{Event, Log},
+};
+
+/// The kernel side, attached.
+pub trait Probes {
+    /// Readable when there are records.
+    fn ring(&self) -> BorrowedFd<'_>;
+    /// Hands over at most `most` records; how many there were.
+    fn drain(&mut self, most: usize, each: &mut dyn FnMut(&[u8])) -> usize;
+    /// Losses since the probes were attached, by cause.
+    ///
+    /// # Errors
+    /// When the counters cannot be read.
+    fn losses(&self) -> io::Result<Vec<(Loss, u64)>>;
+    /// Traces a process and its future children from now on.
+    ///
+    /// # Errors
+    /// When it cannot be remembered.
+    fn select(&mut self, pid: u32) -> io::Result<()>;
+}
+
+/// Records that are taken before time and losses are looked at again.
+const BATCH: usize = 4096;
+/// How often losses are told while there is something going on.
+const LOSSES_EVERY_NS: u64 = 1_000_000_000;
+/// How often where nothing is: a loss can come without a record.
+const IDLE_LOSSES_EVERY_NS: u64 = 5_000_000_000;
+/// Records that are still taken after the end was asked for: more than a ring holds, so that traffic that goes on
+/// cannot keep the agent from ending.
+const LAST_RECORDS: usize = 1 << 20;
+
+/// A live run.
+pub struct Live<'a, P, C, D> {
+    /// The kernel side.
+    pub probes: P,
+    /// The way to the core.
+    pub feed: Feed<'a, C, D>,
+    /// Processes that are selected by what they are, looked for again and again.
+    pub watch: Option<Watch<'a>>,
+    /// What the agent says of itself.
+    pub log: &'a Log,
+    /// The clock of the records.
+    pub clock: fn() -> BootNanos,
+}
+
+impl<P: Probes, C: Core, D: Processes> Live<'_, P, C, D> {
+    /// Runs until `stop` says so, then flushes; what came of it.
+    ///
+    /// # Errors
+    /// When the kernel side can no longer be asked. Everything that was read until then is delivered.
+    pub fn run(mut self, stop: &Stop) -> io::Result<Tally> {
+        let mut reported = LossReport::default();
+        let outcome = self.until(stop, &mut reported);
+        let mut left = LAST_RECORDS;
+        while left > 0 && self.take(BATCH) > 0 {
+            left = left.saturating_sub(BATCH);
+        }
+        let told = self.tell_losses(&mut reported);
+        let tally = self.feed.end((self.clock)());
+        outcome.and(told).map(|()| tally)
+    }
+
+    fn until(&mut self, stop: &Stop, reported: &mut LossReport) -> io::Result<()> {
+        while !stop.is_asked() {
+            wait(self.probes.ring(), stop, self.pause(reported))?;
+            let taken = self.take(BATCH);
+            let now = (self.clock)();
+            self.feed.tick(now);
+            if let Some(watch) = &mut self.watch {
+                watch.look(now, &mut self.probes, self.log);
+            }
+            reported.pending |= taken > 0;
+            if reported.due() <= now {
+                self.tell_losses(reported)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, most: usize) -> usize {
+        let feed = &mut self.feed;
+        let taken = self.probes.drain(most, &mut |record| feed.record(record));
+        feed.deliver();
+        taken
+    }
+
+    /// How long nothing needs to be done if no record comes.
+    fn pause(&self, reported: &LossReport) -> Duration {
+        let now = (self.clock)();
+        let deadline = self.feed.next_deadline().map(|deadline| deadline.since(now));
+        let watch = self.watch.as_ref().map(|watch| watch.next().since(now));
+        Duration::from_nanos(
+            [deadline, watch]
+                .into_iter()
+                .flatten()
+                .fold(reported.due().since(now), u64::min),
+        )
+    }
+
+    fn tell_losses(&mut self, reported: &mut LossReport) -> io::Result<()> {
+        for (cause, total) in self.probes.losses()? {
+            let told = reported.told.entry(cause).or_default();
+            let count = total.saturating_sub(*told);
+            if count > 0 {
+                *told = total;
+                self.log.say(&Event::KernelLost { cause, count });
+                self.feed.lost(cause, count);
+            }
+        }
+        self.feed.deliver();
+        reported.pending = false;
+        reported.last = (self.clock)();
+        Ok(())
+    }
+}
+
+/// What of the kernel's loss counters the core was told.
+#[derive(Default)]
+struct LossReport {
+    told: HashMap<Loss, u64>,
+    /// When they were looked at last.
+    last: BootNanos,
+    /// Records came since.
+    pending: bool,
+}
+
+impl LossReport {
+    /// When they are to be looked at again.
+    fn due(&self) -> BootNanos {
+        self.last.plus(if self.pending {
+            LOSSES_EVERY_NS
+        } else {
+            IDLE_LOSSES_EVERY_NS
+        })
+    }
+}
+
+/// Waits for records or the end, at most this long.
+fn wait(ring: BorrowedFd<'_>, stop: &Stop, pause: Duration) -> io::Result<()> {
+    let mut waited = [
+        PollFd::from_borrowed_fd(ring, PollFlags::IN),
+        PollFd::from_borrowed_fd(stop.asked(), PollFlags::IN),
+    ];
+    let pause = Timespec {
+        tv_sec: pause.as_secs().try_into().unwrap_or(i64::MAX),
+        tv_nsec: pause.subsec_nanos().into(),
+    };
+    match poll(&mut waited, Some(&pause)) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

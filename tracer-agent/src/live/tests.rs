@@ -1,0 +1,310 @@
+//! The driver against probes that are none: what the core is told, and in which order.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashSet,
+    os::fd::{AsFd, OwnedFd},
+    rc::Rc,
+};
+
+use tracer_common::record::{ProcessRecord, kind, process_event};
+
+use super::*;
+use crate::{
+    capture::{Input, ProcessInfo, input::HostInfo},
+    config::values::Level,
+    spans::Span,
+};
+
+/// What the core was told, in words.
+#[derive(Clone, Default)]
+struct Told(Rc<RefCell<Vec<String>>>);
+
+impl Told {
+    fn add(&self, input: &Input<'_>) {
+        self.0.borrow_mut().push(match input {
+            Input::Host(_) => "host".into(),
+            Input::Record(bytes) => format!("record of {} bytes", bytes.len()),
+            Input::Process(info) => format!("process {} {}", info.pid, info.service_name),
+            Input::Lost { cause, count } => format!("lost {cause} {count}"),
+            Input::Tick(at) => format!("tick {}", at.0),
+            Input::End(_) => "end".into(),
+        });
+    }
+
+    fn lines(&self) -> Vec<String> {
+        self.0.borrow().clone()
+    }
+}
+
+struct FakeCore {
+    told: Told,
+    deadline: Rc<Cell<Option<BootNanos>>>,
+}
+
+impl Core for FakeCore {
+    fn push(&mut self, input: &Input<'_>, _: &mut Vec<Span>) {
+        if let Input::Tick(_) = input {
+            self.deadline.set(None);
+        }
+        self.told.add(input);
+    }
+
+    fn next_deadline(&self) -> Option<BootNanos> {
+        self.deadline.get()
+    }
+}
+
+struct FakeRecorder {
+    told: Told,
+    /// Inputs there is room for.
+    room: usize,
+}
+
+impl Recorder for FakeRecorder {
+    fn write(&mut self, input: &Input<'_>) -> io::Result<()> {
+        self.room = self.room.checked_sub(1).ok_or(io::ErrorKind::StorageFull)?;
+        self.told.add(input);
+        Ok(())
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The service is the name that the kernel knows, or the number of the look.
+struct FakeProcesses(Cell<u32>);
+
+impl Processes for FakeProcesses {
+    fn lookup(&self, pid: u32, _: &str) -> ProcessInfo {
+        self.0.set(self.0.get() + 1);
+        ProcessInfo {
+            pid,
+            service_name: format!("look{}", self.0.get()),
+            ..ProcessInfo::default()
+        }
+    }
+}
+
+struct FakeProbes {
+    ring: OwnedFd,
+    records: Vec<Vec<u8>>,
+    losses: Vec<(Loss, u64)>,
+    /// Asked to end once all records are taken.
+    stop: Stop,
+    selected: Rc<RefCell<Vec<u32>>>,
+}
+
+impl Probes for FakeProbes {
+    fn ring(&self) -> BorrowedFd<'_> {
+        self.ring.as_fd()
+    }
+
+    fn drain(&mut self, most: usize, each: &mut dyn FnMut(&[u8])) -> usize {
+        let count = most.min(self.records.len());
+        self.records.drain(..count).for_each(|record| each(&record));
+        self.stop.ask();
+        count
+    }
+
+    fn losses(&self) -> io::Result<Vec<(Loss, u64)>> {
+        Ok(self.losses.clone())
+    }
+
+    fn select(&mut self, pid: u32) -> io::Result<()> {
+        if pid == 13 {
+            return Err(io::Error::other("the process map is full"));
+        }
+        self.selected.borrow_mut().push(pid);
+        Ok(())
+    }
+}
+
+fn process(event: u32, pid: u32) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for word in [
+        kind::PROCESS,
+        u32::try_from(size_of::<ProcessRecord>()).unwrap(),
+        1,
+        0,
+        event,
+        pid,
+        1,
+        0,
+    ] {
+        bytes.extend(word.to_ne_bytes());
+    }
+    bytes.extend(*b"sh\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
+    bytes
+}
+
+struct Run {
+    told: Vec<String>,
+    recorded: Vec<String>,
+    selected: Vec<u32>,
+    tally: Tally,
+}
+
+fn run(records: Vec<Vec<u8>>, losses: Vec<(Loss, u64)>, room: usize, found: &[u32]) -> Run {
+    let (told, recorded, selected) = (Told::default(), Told::default(), Rc::default());
+    let stop = Stop::new().unwrap();
+    let deadline = Rc::new(Cell::new(Some(BootNanos(5))));
+    let log = Log::new(Level::Error, io::sink());
+    let mut feed = Feed::new(
+        (
+            FakeCore {
+                told: told.clone(),
+                deadline,
+            },
+            FakeProcesses(Cell::new(0)),
+        ),
+        Some(Box::new(FakeRecorder {
+            told: recorded.clone(),
+            room,
+        })),
+        vec![],
+        |_| {},
+        &log,
+    );
+    feed.host(HostInfo::default());
+    let found: HashSet<u32> = found.iter().copied().collect();
+    let live = Live {
+        probes: FakeProbes {
+            ring: Stop::new().unwrap().asked().try_clone_to_owned().unwrap(),
+            records,
+            losses,
+            stop: stop.clone(),
+            selected: Rc::clone(&selected),
+        },
+        feed,
+        watch: Some(Watch::new(move || found.clone())),
+        log: &log,
+        clock: || BootNanos(7),
+    };
+    let tally = live.run(&stop).unwrap();
+    Run {
+        told: told.lines(),
+        recorded: recorded.lines(),
+        selected: selected.take(),
+        tally,
+    }
+}
+
+#[test]
+fn the_host_comes_first_the_losses_before_the_end_and_the_end_last() {
+    let run = run(
+        vec![process(process_event::SELECTED, 4)],
+        vec![(Loss::RingFull, 3)],
+        99,
+        &[],
+    );
+    assert_eq!(
+        run.told,
+        [
+            "host",
+            "process 4 look1",
+            "record of 48 bytes",
+            "tick 7",
+            "lost 0 3",
+            "end"
+        ]
+    );
+    assert_eq!(run.tally.lost, [(Loss::RingFull, 3)]);
+}
+
+#[test]
+fn a_process_is_told_before_its_first_record_and_again_when_it_runs_another_program() {
+    let run = run(
+        vec![
+            process(process_event::FORK, 4),
+            process(process_event::SELECTED, 4),
+            process(process_event::EXEC, 4),
+            process(process_event::EXIT, 4),
+            process(process_event::FORK, 5),
+        ],
+        vec![],
+        99,
+        &[],
+    );
+    let record = "record of 48 bytes";
+    let expected = [
+        "host",
+        "process 4 look1",
+        record,
+        record,
+        "process 4 look2",
+        record,
+        record,
+        "process 5 look3",
+        record,
+    ];
+    assert_eq!(run.told[..9], expected);
+    assert_eq!(run.tally.alive, [5]);
+}
+
+#[test]
+fn the_recording_holds_what_the_core_was_told() {
+    let run = run(
+        vec![process(process_event::FORK, 4), vec![9; 3]],
+        vec![(Loss::Unseen, 1)],
+        99,
+        &[],
+    );
+    assert_eq!(run.recorded, run.told);
+    assert_eq!(run.tally.malformed, 1);
+}
+
+#[test]
+fn a_recording_that_fails_ends_there_and_tracing_goes_on() {
+    let run = run(vec![process(process_event::FORK, 4)], vec![], 2, &[]);
+    assert_eq!(run.recorded, ["host", "process 4 look1"]);
+    assert_eq!(run.told.len(), 5);
+    assert_eq!(run.tally.unrecorded, 3);
+}
+
+#[test]
+fn a_process_that_is_found_is_selected_and_one_that_cannot_be_stops_nothing() {
+    let mut run = run(vec![], vec![], 99, &[12, 13, 14]);
+    run.selected.sort_unstable();
+    assert_eq!(run.selected, [12, 14]);
+}
+
+#[test]
+fn what_a_process_says_of_itself_is_stronger_than_what_the_agent_adds() {
+    use crate::capture::input::AttributeValue::Text;
+
+    struct Known;
+    impl Processes for Known {
+        fn lookup(&self, pid: u32, _: &str) -> ProcessInfo {
+            ProcessInfo {
+                pid,
+                resource: vec![("team".into(), Text("own".into()))],
+                ..ProcessInfo::default()
+            }
+        }
+    }
+    struct Keep(Rc<RefCell<Vec<ProcessInfo>>>);
+    impl Core for Keep {
+        fn push(&mut self, input: &Input<'_>, _: &mut Vec<Span>) {
+            if let Input::Process(info) = input {
+                self.0.borrow_mut().push((**info).clone());
+            }
+        }
+
+        fn next_deadline(&self) -> Option<BootNanos> {
+            None
+        }
+    }
+    let (infos, log) = (Rc::default(), Log::new(Level::Error, io::sink()));
+    let added = vec![("team".into(), "agent".into()), ("zone".into(), "a".into())];
+    let mut feed = Feed::new((Keep(Rc::clone(&infos)), Known), None, added, |_| {}, &log);
+    feed.record(&process(process_event::FORK, 4));
+    assert_eq!(
+        infos.take()[0].resource,
+        [
+            ("team".into(), Text("own".into())),
+            ("zone".into(), Text("a".into()))
+        ]
+    );
+}

@@ -1,0 +1,81 @@
+//! What the agent has to say of itself.
+
+use std::{fmt, io};
+
+use tracer_common::Loss;
+
+use crate::{capture::record::RecordError, config::values::Level};
+
+/// One thing that happened to the agent.
+#[derive(Debug)]
+pub enum Event {
+    /// The probes are attached: from here on nothing is missed.
+    Ready {
+        /// What is traced, in words.
+        what: String,
+    },
+    /// Something was set that has no effect, or is not as it should be.
+    Remark(String),
+    /// A process is traced from now on.
+    Selected {
+        /// The process.
+        pid: u32,
+    },
+    /// A process that was asked for cannot be traced.
+    NotSelected {
+        /// The process.
+        pid: u32,
+        /// Why.
+        error: io::Error,
+    },
+    /// The kernel side lost events.
+    KernelLost {
+        /// Why.
+        cause: Loss,
+        /// How many.
+        count: u64,
+    },
+    /// The kernel side and the agent do not understand each other.
+    MalformedRecord(RecordError),
+    /// The recording ends here; tracing goes on.
+    RecordingFailed(io::Error),
+    /// Something about a destination of spans.
+    Export(String),
+    /// The agent was asked to end.
+    Ending,
+}
+
+impl Event {
+    /// How much it matters.
+    pub fn level(&self) -> Level {
+        match self {
+            Self::RecordingFailed(_) => Level::Error,
+            Self::NotSelected { .. } | Self::KernelLost { .. } | Self::MalformedRecord(_) => Level::Warn,
+            Self::Remark(_) | Self::Export(_) => Level::Warn,
+            Self::Ready { .. } => Level::Info,
+            Self::Selected { .. } | Self::Ending => Level::Debug,
+        }
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ready { what } => write!(out, "tracing {what}"),
+            Self::Remark(text) | Self::Export(text) => out.write_str(text),
+            Self::Selected { pid } => write!(out, "tracing process {pid} from now on"),
+            Self::NotSelected { pid, error } => write!(out, "cannot trace process {pid}: {error}"),
+            Self::KernelLost { cause, count } => {
+                write!(out, "{count} events lost in the kernel: {}", cause.name())
+            }
+            Self::MalformedRecord(error) => write!(out, "the kernel side sent what is no record: {error}"),
+            Self::RecordingFailed(error) => {
+                write!(
+                    out,
+                    "cannot write the recording: {error}; it ends here, tracing goes on"
+                )
+            }
+            Self::Ending => out.write_str("asked to end"),
+        }
+    }
+}
