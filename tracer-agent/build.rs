@@ -1,0 +1,140 @@
+//! Compiles `tracer-ebpf` for the kernel and leaves the object at `$OUT_DIR/tracer-ebpf`, to be embedded.
+//!
+//! aya-build would do this with a nightly toolchain. One stable toolchain serves both sides here: the
+//! unstable flag that the BPF target needs (`build-std`) is unlocked for this one nested build alone.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const TARGET: &str = "bpfel-unknown-none";
+
+/// `cfg` tells the crate whose registers and syscall numbers it will meet; debug info plus `--btf` give the
+/// object its map and function types.
+const RUSTFLAGS: [&str; 3] = [
+    "--cfg=bpf_target_arch=\"x86_64\"",
+    "-Cdebuginfo=2",
+    "-Clink-arg=--btf",
+];
+
+/// What the outer cargo sets for this script and a nested cargo would take for its own: flags meant for the
+/// host, clippy's wrapper, this package's features and profile.
+const FOREIGN: [&str; 11] = [
+    "CARGO_BUILD_",
+    "CARGO_CFG_",
+    "CARGO_ENCODED_RUSTFLAGS",
+    "CARGO_FEATURE_",
+    "CARGO_MANIFEST_",
+    "CARGO_PKG_",
+    "CARGO_PROFILE_",
+    "CARGO_TARGET_",
+    "RUSTC_WRAPPER",
+    "RUSTC_WORKSPACE_WRAPPER",
+    "RUSTFLAGS",
+];
+
+fn main() {
+    if let Err(reason) = build() {
+        eprintln!("the kernel side could not be built: {reason}");
+        std::process::exit(1);
+    }
+}
+
+fn build() -> Result<(), String> {
+    let root = PathBuf::from(variable("CARGO_MANIFEST_DIR")?).join("..");
+    for path in [
+        "tracer-ebpf/src",
+        "tracer-ebpf/Cargo.toml",
+        "tracer-common/src",
+        "tracer-common/Cargo.toml",
+    ] {
+        println!("cargo::rerun-if-changed={}", root.join(path).display());
+    }
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-env-changed=PATH");
+
+    let linker = bpf_linker()?;
+    println!("cargo::rerun-if-changed={}", linker.display());
+    require_core_source()?;
+
+    let out = PathBuf::from(variable("OUT_DIR")?);
+    // A target folder of its own: the outer cargo holds the lock of the usual one.
+    let target = out.join("bpf");
+    let mut cargo = Command::new(variable("CARGO")?);
+    for (name, _) in env::vars_os() {
+        if name
+            .to_str()
+            .is_some_and(|name| FOREIGN.iter().any(|foreign| name.starts_with(foreign)))
+        {
+            cargo.env_remove(name);
+        }
+    }
+    let status = cargo
+        .current_dir(&root)
+        .args([
+            "build",
+            "--quiet",
+            "--release",
+            "--package",
+            "tracer-ebpf",
+            "--bin",
+            "tracer-ebpf",
+        ])
+        .args(["--target", TARGET, "-Z", "build-std=core", "--target-dir"])
+        .arg(&target)
+        .env("RUSTC", variable("RUSTC")?)
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("CARGO_ENCODED_RUSTFLAGS", RUSTFLAGS.join("\x1f"))
+        .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", linker)
+        // The release profile of the workspace is the agent's; stripping would take the BTF with it.
+        .env("CARGO_PROFILE_RELEASE_STRIP", "none")
+        .status()
+        .map_err(|error| format!("cargo does not start: {error}"))?;
+    if !status.success() {
+        return Err(format!("cargo ended with {status}; its messages are above"));
+    }
+    let object = target.join(TARGET).join("release/tracer-ebpf");
+    fs::copy(&object, out.join("tracer-ebpf"))
+        .map_err(|error| format!("copying {}: {error}", object.display()))?;
+    Ok(())
+}
+
+fn variable(name: &str) -> Result<OsString, String> {
+    env::var_os(name).ok_or_else(|| format!("{name} is not set; this script is run by cargo"))
+}
+
+/// The linker on the PATH, else where `cargo install` puts it, which need not be on the PATH.
+fn bpf_linker() -> Result<PathBuf, String> {
+    let on_path = env::var_os("PATH")
+        .map(|path| env::split_paths(&path).collect::<Vec<_>>())
+        .unwrap_or_default();
+    let installed = env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".cargo")))
+        .map(|home| home.join("bin"));
+    on_path
+        .into_iter()
+        .chain(installed)
+        .map(|folder| folder.join("bpf-linker"))
+        .find(|program| program.is_file())
+        .ok_or_else(|| "bpf-linker is missing; `cargo xtask setup` installs it".to_owned())
+}
+
+/// No core is shipped for the BPF target: it is compiled from the toolchain's own source.
+fn require_core_source() -> Result<(), String> {
+    let output = Command::new(variable("RUSTC")?)
+        .args(["--print", "sysroot"])
+        .output()
+        .map_err(|error| format!("rustc does not start: {error}"))?;
+    let sysroot = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    let lock = Path::new(&sysroot).join("lib/rustlib/src/rust/library/Cargo.lock");
+    if lock.is_file() {
+        return Ok(());
+    }
+    Err(format!(
+        "the rust-src component is missing ({}); `cargo xtask setup` installs it",
+        lock.display()
+    ))
+}
