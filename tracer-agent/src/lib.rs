@@ -17,4 +17,5 @@ pub mod live;
 pub mod observe;
 pub mod pipeline;
 pub mod protocols;
+pub mod shop;
 pub mod spans;
