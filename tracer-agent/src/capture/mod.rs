@@ -5,6 +5,7 @@
 pub mod clock;
 pub mod input;
 pub mod record;
+pub mod recording;
 
 pub use input::{HostInfo, Input, ProcessInfo};
 pub use record::Record;

@@ -1,0 +1,318 @@
+//! One head, masked byte by byte as its pieces come.
+//!
+//! ```text
+//! Method ──SP──▶ Target… ──SP──▶ Pattern(version) ─▶ Rest ──LF──▶ LineStart ──▶ Name ──:──▶ Value ──LF──▶ LineStart
+//!    └─"HTTP/"─▶ Pattern(status) ─▶ Rest ──LF──▶ LineStart                                LineStart ──LF──▶ Over
+//! ```
+//!
+//! What fits no rule leads to a state that masks up to the end of the line.
+
+use super::names::{KNOWN, Known, narrow};
+
+/// A method longer than any registered one, by far; spans keep unknown methods too.
+const MAX_METHOD: u8 = 32;
+/// Its target is an authority.
+const CONNECT: &[u8] = b"CONNECT";
+const CONNECT_LEN: u8 = 7;
+
+/// How far a head has come.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Head(State);
+
+impl Default for Head {
+    fn default() -> Self {
+        Self(State::METHOD)
+    }
+}
+
+impl Head {
+    /// Masks the next piece of the head in place.
+    pub fn mask(&mut self, mut piece: &mut [u8]) {
+        loop {
+            // An authority and a query key need to be seen to their end; all else is decided byte by byte.
+            self.0 = self.0.look_ahead(piece);
+            let Some((byte, rest)) = piece.split_first_mut() else {
+                return;
+            };
+            let (kept, next) = self.0.step(*byte);
+            *byte = kept;
+            self.0 = next;
+            piece = rest;
+        }
+    }
+}
+
+/// Masks bytes of which nothing is known.
+pub(super) fn mask_all(bytes: &mut [u8]) {
+    for byte in bytes {
+        *byte = masked(*byte);
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    /// In the method, or in front of it, where empty lines are allowed.
+    Method {
+        len: u8,
+        like_http: bool,
+        like_connect: bool,
+    },
+    /// In a text where `0` stands for any digit, as far as it fits.
+    Pattern { text: &'static [u8], at: usize },
+    /// The rest of a line is masked.
+    Rest,
+    /// At the first byte of the target.
+    Target,
+    /// In `http://` or `https://`, at this place of the latter.
+    Scheme { at: usize },
+    /// At the first byte of an authority.
+    Authority,
+    /// This many bytes of userinfo follow, all in this piece.
+    Userinfo { len: usize },
+    /// In host and port.
+    HostPort,
+    /// In an authority that is cut in two.
+    CutAuthority,
+    /// In the path.
+    Path,
+    /// At the first byte of a query component.
+    Component,
+    /// In a query key, which ends in this piece.
+    Key,
+    /// In a query key that is cut in two.
+    CutKey,
+    /// In a query value, or in a component without a key.
+    QueryValue,
+    /// In a target of no known form.
+    OtherTarget,
+    /// At the first byte of a line after the first; the header before it kept its value or not.
+    LineStart { value_is_kept: bool },
+    /// In a name that these may still turn out to be, after `at` bytes.
+    Name { candidates: &'static [Known], at: usize },
+    /// In a name that is not known.
+    OtherName,
+    /// In a value.
+    Value { is_kept: bool },
+    /// After the empty line: nothing of a head is here.
+    Over,
+}
+
+impl State {
+    const METHOD: Self = Self::Method {
+        len: 0,
+        like_http: true,
+        like_connect: true,
+    };
+    const VERSION: Self = Self::Pattern {
+        text: b"HTTP/0.0",
+        at: 0,
+    };
+    const STATUS: Self = Self::Pattern {
+        text: b"0.0 000",
+        at: 0,
+    };
+
+    /// Decides what depends on bytes to come, of which the piece has these.
+    fn look_ahead(self, piece: &[u8]) -> Self {
+        match (self, piece) {
+            (_, []) => self,
+            (Self::Authority, _) => {
+                let authority = piece
+                    .split(|byte| ends_authority(*byte))
+                    .next()
+                    .unwrap_or_default();
+                if authority.len() == piece.len() {
+                    return Self::CutAuthority;
+                }
+                match authority.iter().rposition(|byte| *byte == b'@') {
+                    Some(len @ 1..) => Self::Userinfo { len },
+                    _ => Self::HostPort,
+                }
+            }
+            (Self::Component, _) => match piece.iter().find(|byte| ends_key(**byte)) {
+                Some(b'=') => Self::Key,
+                Some(_) => Self::QueryValue,
+                None => Self::CutKey,
+            },
+            (Self::Userinfo { len: 0 }, _) => Self::HostPort,
+            _ => self,
+        }
+    }
+
+    /// What becomes of `byte`, and where the head is after it.
+    fn step(self, byte: u8) -> (u8, Self) {
+        match self {
+            Self::Over => (masked(byte), self),
+            Self::Method { len: 0, .. } if matches!(byte, b'\r' | b'\n') => (byte, self),
+            Self::LineStart { .. } => self.step_line_start(byte),
+            Self::Value { is_kept } => {
+                let next = if byte == b'\n' {
+                    Self::LineStart {
+                        value_is_kept: is_kept,
+                    }
+                } else {
+                    self
+                };
+                (if is_kept { byte } else { masked(byte) }, next)
+            }
+            _ if byte == b'\n' => (byte, Self::LineStart { value_is_kept: false }),
+            Self::Method { .. } | Self::Pattern { .. } | Self::Rest => self.step_start_line(byte),
+            Self::Name { .. } | Self::OtherName => self.step_name(byte),
+            // Userinfo is known to hold no blank that would end the target.
+            _ if byte == b' ' => (byte, Self::VERSION),
+            _ => self.step_target(byte),
+        }
+    }
+
+    fn step_start_line(self, byte: u8) -> (u8, Self) {
+        match self {
+            Self::Method {
+                len,
+                like_http,
+                like_connect,
+            } if is_token(byte) && len < MAX_METHOD => {
+                let like = |word: &[u8]| word.get(usize::from(len)) == Some(&byte);
+                let next = Self::Method {
+                    len: len + 1,
+                    like_http: like_http && like(b"HTTP"),
+                    like_connect: like_connect && like(CONNECT),
+                };
+                (byte, next)
+            }
+            Self::Method {
+                len: 4,
+                like_http: true,
+                ..
+            } if byte == b'/' => (byte, Self::STATUS),
+            Self::Method {
+                len: CONNECT_LEN,
+                like_connect: true,
+                ..
+            } if byte == b' ' => (byte, Self::Authority),
+            Self::Method { len: 1.., .. } if byte == b' ' => (byte, Self::Target),
+            Self::Pattern { text, at } => match text.get(at) {
+                Some(b'0') if byte.is_ascii_digit() => (byte, Self::Pattern { text, at: at + 1 }),
+                Some(fits) if *fits != b'0' && *fits == byte => (byte, Self::Pattern { text, at: at + 1 }),
+                _ => (masked(byte), Self::Rest),
+            },
+            _ => (masked(byte), Self::Rest),
+        }
+    }
+
+    fn step_target(self, byte: u8) -> (u8, Self) {
+        match (self, byte) {
+            (Self::Target | Self::HostPort | Self::CutAuthority, b'/') => (byte, Self::Path),
+            (Self::Target, b'*') => (byte, Self::OtherTarget),
+            (Self::Target, b'h' | b'H') => (byte, Self::Scheme { at: 1 }),
+            (Self::Scheme { at }, _) => step_scheme(at, byte),
+            (Self::Userinfo { len }, _) => (
+                masked(byte),
+                Self::Userinfo {
+                    len: len.saturating_sub(1),
+                },
+            ),
+            (Self::HostPort | Self::CutAuthority | Self::Path, b'?') => (byte, Self::Component),
+            (Self::HostPort | Self::CutAuthority | Self::Path, b'#') => (byte, Self::OtherTarget),
+            (Self::Key | Self::CutKey, b'=') => (byte, Self::QueryValue),
+            (Self::HostPort | Self::Path | Self::Key, _) => (byte, self),
+            (Self::CutKey | Self::QueryValue, b'&') => (byte, Self::Component),
+            (Self::CutAuthority | Self::CutKey | Self::QueryValue, _) => (masked(byte), self),
+            _ => (masked(byte), Self::OtherTarget),
+        }
+    }
+
+    fn step_line_start(self, byte: u8) -> (u8, Self) {
+        match (self, byte) {
+            (_, b'\n') => (byte, Self::Over),
+            (_, b'\r') => (byte, self),
+            // A folded line goes on with the value before it (RFC 9112 section 5.2).
+            (Self::LineStart { value_is_kept }, b' ' | b'\t') => (
+                byte,
+                Self::Value {
+                    is_kept: value_is_kept,
+                },
+            ),
+            _ => Self::Name {
+                candidates: KNOWN,
+                at: 0,
+            }
+            .step_name(byte),
+        }
+    }
+
+    fn step_name(self, byte: u8) -> (u8, Self) {
+        match self {
+            Self::Name { candidates, at } if byte == b':' => {
+                let known = candidates.first().filter(|known| known.name.len() == at);
+                (
+                    byte,
+                    Self::Value {
+                        is_kept: known.is_some_and(|known| known.value_is_kept),
+                    },
+                )
+            }
+            _ if byte == b':' => (byte, Self::Value { is_kept: false }),
+            Self::Name { candidates, at } => match narrow(candidates, at, byte) {
+                [] => (masked_in_name(byte), Self::OtherName),
+                candidates => (
+                    byte,
+                    Self::Name {
+                        candidates,
+                        at: at + 1,
+                    },
+                ),
+            },
+            _ => (masked_in_name(byte), Self::OtherName),
+        }
+    }
+}
+
+fn step_scheme(at: usize, byte: u8) -> (u8, State) {
+    const SCHEME: &[u8] = b"https://";
+    const AFTER_HTTP: usize = 4;
+    let fits = |at: usize| {
+        SCHEME
+            .get(at)
+            .is_some_and(|expected| expected.eq_ignore_ascii_case(&byte))
+    };
+    let at = if at == AFTER_HTTP && byte == b':' {
+        at + 1
+    } else {
+        at
+    };
+    match fits(at) {
+        true if at + 1 == SCHEME.len() => (byte, State::Authority),
+        true => (byte, State::Scheme { at: at + 1 }),
+        false => (masked(byte), State::OtherTarget),
+    }
+}
+
+fn ends_authority(byte: u8) -> bool {
+    matches!(byte, b'/' | b'?' | b'#' | b' ' | b'\r' | b'\n')
+}
+
+fn ends_key(byte: u8) -> bool {
+    matches!(byte, b'=' | b'&' | b'#' | b' ' | b'\r' | b'\n')
+}
+
+/// White space and line ends stay; what no value and no target may hold becomes NUL, which neither may hold.
+fn masked(byte: u8) -> u8 {
+    match byte {
+        b'\r' | b'\n' | b' ' | b'\t' => byte,
+        b'!'..=b'~' | 0x80.. => b'x',
+        _ => 0,
+    }
+}
+
+/// As [`masked`], for a name.
+fn masked_in_name(byte: u8) -> u8 {
+    match masked(byte) {
+        b'x' if !is_token(byte) => 0,
+        masked => masked,
+    }
+}
+
+/// A byte of a token, RFC 9110 section 5.6.2.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}

@@ -1,0 +1,130 @@
+//! Masking secrets in records before they reach the disk.
+//!
+//! Of a head only what the core reads is kept: method, path, query keys, version, status, the names of well-known
+//! headers and the values of those listed in `names`; every other byte becomes `x` in its place. Lengths, line
+//! ends and white space stay, and a byte that is invalid where it stands stays invalid, so that offsets, framing
+//! and parsing come out as they did live.
+//!
+//! A head comes in any number of records. Masking goes byte by byte with a small state for each head in flight,
+//! from the record that starts it to the one that ends it; a piece that does not continue the head that is
+//! remembered is masked whole. So where heads are split makes no difference, with one exception on the safe side:
+//! an authority or a query key that a split cuts in two is masked, because whether it is userinfo or a bare
+//! value shows only at its end.
+
+mod head;
+mod names;
+
+use std::collections::HashMap;
+
+use self::head::{Head, mask_all};
+use crate::{
+    capture::record::{Data, Direction, Record},
+    ids::{ConnectionId, StreamOffset},
+};
+
+/// Heads in flight that are remembered; a head above that is masked from its second record on.
+const MAX_HEADS: usize = 16_384;
+
+/// Masks records in the order in which they come.
+#[derive(Default)]
+pub(super) struct Redactor {
+    /// Heads of which more is to come, and the offset at which it must; at most [`MAX_HEADS`].
+    heads: HashMap<(ConnectionId, Direction), (StreamOffset, Head), foldhash::fast::RandomState>,
+    masked_blind: u64,
+}
+
+impl Redactor {
+    /// Pieces that were masked whole because the start of their head was not remembered.
+    pub fn masked_blind(&self) -> u64 {
+        self.masked_blind
+    }
+
+    /// Masks one record in place. What is not a record stays none, and is masked.
+    pub fn redact(&mut self, record: &mut [u8]) {
+        let known = match Record::decode(record) {
+            Ok(Record::Data(data)) => {
+                let captured = data.captured.len();
+                let head = self.take_head(&data);
+                let continues = Continuation::of(&data);
+                self.mask_captured(record, captured, head, continues);
+                size_of::<tracer_common::record::DataRecord>() + captured
+            }
+            Ok(Record::Close(close)) => {
+                for direction in [Direction::Received, Direction::Sent] {
+                    self.heads.remove(&(close.connection, direction));
+                }
+                size_of::<tracer_common::record::CloseRecord>()
+            }
+            Ok(Record::Open(_)) => size_of::<tracer_common::record::OpenRecord>(),
+            Ok(Record::Process(_)) => size_of::<tracer_common::record::ProcessRecord>(),
+            // Its kind and size say why it is not a record, so they stay.
+            Err(_) => size_of::<[u32; 2]>(),
+        };
+        // Bytes after the record are left over from others.
+        if let Some(left_over) = record.get_mut(known..) {
+            left_over.fill(b'x');
+        }
+    }
+
+    /// The state in which this piece is to be masked; `None` if it is not known.
+    fn take_head(&mut self, data: &Data<'_>) -> Option<Head> {
+        let remembered = self.heads.remove(&(data.connection, data.direction));
+        if !data.marks.head() || data.marks.unknown() {
+            return None;
+        }
+        if data.marks.head_start() {
+            return Some(Head::default());
+        }
+        remembered
+            .filter(|(next, _)| *next == data.offset)
+            .map(|(_, head)| head)
+    }
+
+    fn mask_captured(
+        &mut self,
+        record: &mut [u8],
+        len: usize,
+        head: Option<Head>,
+        continues: Option<Continuation>,
+    ) {
+        let start = size_of::<tracer_common::record::DataRecord>();
+        let Some(captured) = record
+            .get_mut(start..start + len)
+            .filter(|captured| !captured.is_empty())
+        else {
+            return;
+        };
+        let Some(mut head) = head else {
+            mask_all(captured);
+            self.masked_blind += 1;
+            return;
+        };
+        head.mask(captured);
+        if let Some(Continuation { key, next }) = continues
+            && self.heads.len() < MAX_HEADS
+        {
+            self.heads.insert(key, (next, head));
+        }
+    }
+}
+
+/// Where the head of a piece goes on.
+struct Continuation {
+    key: (ConnectionId, Direction),
+    next: StreamOffset,
+}
+
+impl Continuation {
+    /// `None` if nothing of this head follows, or not from where this piece ends.
+    fn of(data: &Data<'_>) -> Option<Self> {
+        let whole = data.captured.len() as u64 == data.len && !data.marks.truncated();
+        (whole && !data.marks.head_end() && !data.marks.opaque()).then(|| Self {
+            key: (data.connection, data.direction),
+            // Decoding has checked that this does not overflow.
+            next: StreamOffset(data.offset.0.saturating_add(data.len)),
+        })
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests;
