@@ -66,7 +66,8 @@ pub struct Exchange {
 pub enum OtherEnd {
     /// This agent traces it too: the same exchange was or will be seen there.
     Traced,
-    /// The connection was open before it was first seen: the other end may yet turn out to be traced.
+    /// It was not seen so far and may yet be: the connection was open before it was first seen, or the peer's
+    /// address is one of this host.
     Maybe,
     /// This agent does not trace it.
     Untraced,

@@ -1,0 +1,110 @@
+//! What becomes of the exchanges of a connection end when nothing more of it will be told.
+
+use super::{
+    Conversation,
+    ending::LastWord,
+    head,
+    pairing::Outlook,
+    stream::{At, UnfinishedHead},
+};
+use crate::{
+    capture::record::{Close, Direction},
+    ids::BootNanos,
+    protocols::{context::Context, exchange::Failure},
+};
+
+const EPIPE: u32 = 32;
+const ECONNRESET: u32 = 104;
+
+impl Conversation {
+    /// Whether bytes of it are still to be reported, going by the totals of its close record.
+    pub(in crate::protocols) fn misses_bytes(&self, close: &Close) -> bool {
+        !self.opaque && (self.received.seen < close.received || self.sent.seen < close.sent)
+    }
+
+    /// Nothing is running on it.
+    pub(in crate::protocols) fn is_at_rest(&self) -> bool {
+        self.pairing.is_empty()
+    }
+
+    /// A request waits for its response to begin.
+    pub(in crate::protocols) fn has_unanswered(&self) -> bool {
+        self.pairing.has_unanswered()
+    }
+
+    /// Gives up the requests that are not answered.
+    pub(in crate::protocols) fn time_out(&mut self, at: BootNanos, cx: &mut Context<'_>) {
+        let responses_lost = self.opaque || self.lost_since_request(self.responses_in());
+        self.pairing.time_out(at, responses_lost, cx);
+    }
+
+    /// Ends everything. Without a close record nothing is known of how.
+    pub(in crate::protocols) fn close(&mut self, close: Option<&Close>, cx: &mut Context<'_>) {
+        let responses = self.responses_in();
+        for direction in [Direction::Received, Direction::Sent] {
+            if let At::Head(unfinished) = std::mem::take(&mut self.stream(direction).at) {
+                *cx.unfinished = cx.unfinished.saturating_sub(unfinished.bytes.len());
+                cx.counters.heads_cut += 1;
+                self.cut_head(*unfinished, direction, cx);
+            }
+        }
+        let Some(close) = close else {
+            self.pairing.close(Outlook::Unknown, LastWord::UNKNOWN, cx);
+            return;
+        };
+        let (responses_end, responses_last, requests_end) = match responses {
+            Direction::Received => (close.received, close.last_received, close.sent),
+            Direction::Sent => (close.sent, close.last_sent, close.received),
+        };
+        let requests = super::conversation::opposite(responses);
+        let requests_lost = self.stream(requests).seen < requests_end
+            || self.stream(requests).lost.is_some()
+            || matches!(self.stream(requests).at, At::Lost);
+        let word = LastWord {
+            failure: Some((failure(close.errno), close.at)),
+            orderly: close.errno.is_none(),
+            responses_lost: self.opaque
+                || self.stream(responses).seen < responses_end
+                || self.lost_since_request(responses),
+            responses_end: Some(responses_end),
+            responses_last,
+        };
+        let outlook = if requests_lost {
+            Outlook::Unknown
+        } else {
+            Outlook::NoMoreRequests
+        };
+        self.pairing.close(outlook, word, cx);
+    }
+
+    /// A response of which the status line was seen was begun; of a request whose head is not whole nothing is
+    /// told.
+    fn cut_head(&mut self, unfinished: UnfinishedHead, direction: Direction, cx: &mut Context<'_>) {
+        let is_response = self.requests_in.is_some_and(|requests| requests != direction);
+        if is_response && head::read(&unfinished.bytes, true, cx.settings).is_some() {
+            let (beginning, last) = (unfinished.beginning, unfinished.last);
+            self.message(direction, beginning, last, &unfinished.bytes, true, cx);
+        }
+    }
+
+    fn responses_in(&self) -> Direction {
+        self.requests_in
+            .map_or(Direction::Received, super::conversation::opposite)
+    }
+
+    /// Bytes that may have answered the oldest request are missing.
+    fn lost_since_request(&mut self, responses: Direction) -> bool {
+        let oldest = self.pairing.oldest_unanswered();
+        self.stream(responses)
+            .lost
+            .is_some_and(|gap| oldest.is_some_and(|start| start <= gap.until))
+    }
+}
+
+fn failure(errno: Option<u32>) -> Failure {
+    match errno {
+        None => Failure::Closed,
+        Some(ECONNRESET | EPIPE) => Failure::Reset,
+        Some(errno) => Failure::Errno(errno),
+    }
+}

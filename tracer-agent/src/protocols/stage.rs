@@ -1,0 +1,218 @@
+//! The table of conversations and their timers.
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap},
+};
+
+use super::{
+    ExchangeEvent, ExchangeId, ProtocolCounters, Settings, context::Context, exchange::ConnectFailure,
+    http1::Conversation,
+};
+use crate::{
+    capture::record::{Close, Data},
+    connections::{Connection, FarEnd, Passed, Step},
+    ids::{BootNanos, ConnectionId, Task},
+};
+
+/// The stage. Bounded by the table of the stage before it, which says when an end is forgotten.
+#[derive(Debug)]
+pub struct Protocols {
+    settings: Settings,
+    counters: ProtocolCounters,
+    conversations: HashMap<ConnectionId, Conversation, foldhash::fast::RandomState>,
+    /// When to look at a conversation; at most one idle timer and one close timer for each.
+    timers: BinaryHeap<Reverse<(BootNanos, ConnectionId)>>,
+    next_id: u64,
+    running: usize,
+    unfinished: usize,
+}
+
+/// The surroundings of a conversation, from the fields of the stage that are not its table.
+macro_rules! context {
+    ($stage:ident, $connection:expr, $out:expr) => {
+        Context {
+            settings: &$stage.settings,
+            counters: &mut $stage.counters,
+            next_id: &mut $stage.next_id,
+            running: &mut $stage.running,
+            unfinished: &mut $stage.unfinished,
+            connection: $connection,
+            out: $out,
+        }
+    };
+}
+
+impl Protocols {
+    /// A stage that knows of nothing yet.
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            counters: ProtocolCounters::default(),
+            conversations: HashMap::default(),
+            timers: BinaryHeap::new(),
+            next_id: 1,
+            running: 0,
+            unfinished: 0,
+        }
+    }
+
+    /// What was seen and could not be told so far.
+    pub fn counters(&self) -> &ProtocolCounters {
+        &self.counters
+    }
+
+    /// Exchanges begun and not ended.
+    pub fn running(&self) -> usize {
+        self.running
+    }
+
+    /// Takes what the stage before made of a record; what follows from it is put at the end of `out`.
+    pub fn push(&mut self, step: Step<'_, '_>, out: &mut Vec<ExchangeEvent>) {
+        if let Some(id) = step.evicted {
+            self.end(id, None, out);
+        }
+        match step.passed {
+            Passed::Nothing => {}
+            Passed::Bytes {
+                connection,
+                data,
+                lost_before,
+            } => self.bytes(connection, &data, lost_before, out),
+            Passed::Closed { connection, close } if close.failed => {
+                self.connect_failed(connection, &close, out)
+            }
+            Passed::Closed { connection, close } => self.close(connection, close, out),
+        }
+    }
+
+    /// When [`Self::tick`] next has something to do; `None` while nothing is waited for. May be early.
+    pub fn next_deadline(&self) -> Option<BootNanos> {
+        self.timers.peek().map(|Reverse((due, _))| *due)
+    }
+
+    /// Gives up what was waited for until `now`.
+    pub fn tick(&mut self, now: BootNanos, out: &mut Vec<ExchangeEvent>) {
+        while let Some(Reverse((due, id))) = self.timers.peek().copied() {
+            if due > now {
+                return;
+            }
+            self.timers.pop();
+            self.look_at(id, now, out);
+        }
+    }
+
+    /// Ends everything: no more records will come. Deterministic, in the order of connection ids.
+    pub fn finish(&mut self, now: BootNanos, out: &mut Vec<ExchangeEvent>) {
+        self.tick(now, out);
+        let mut ids: Vec<_> = self.conversations.keys().copied().collect();
+        ids.sort_unstable();
+        for id in ids {
+            let close = self
+                .conversations
+                .get(&id)
+                .and_then(|conversation| conversation.closing);
+            self.end(id, close.as_ref(), out);
+        }
+        self.timers.clear();
+    }
+
+    fn bytes(
+        &mut self,
+        connection: &Connection,
+        data: &Data<'_>,
+        lost_before: u64,
+        out: &mut Vec<ExchangeEvent>,
+    ) {
+        let id = connection.id();
+        let conversation = self
+            .conversations
+            .entry(id)
+            .or_insert_with(|| Conversation::new(connection.joined_late()));
+        conversation.bytes(data, lost_before, &mut context!(self, Some(connection), out));
+        if let Some(close) = conversation.closing
+            && !conversation.misses_bytes(&close)
+        {
+            self.end(id, Some(&close), out);
+        } else if !conversation.has_timer && conversation.has_unanswered() {
+            conversation.has_timer = true;
+            let due = conversation.last_byte.plus(self.settings.idle_ns);
+            self.timers.push(Reverse((due, id)));
+        }
+    }
+
+    fn close(&mut self, connection: &Connection, close: Close, out: &mut Vec<ExchangeEvent>) {
+        let id = connection.id();
+        let conversation = match self.conversations.get_mut(&id) {
+            Some(conversation) => conversation,
+            None if close.received == 0 && close.sent == 0 => return,
+            None => self
+                .conversations
+                .entry(id)
+                .or_insert_with(|| Conversation::new(connection.joined_late())),
+        };
+        let errors_may_overtake = close.errno.is_some() && !conversation.is_at_rest();
+        if conversation.misses_bytes(&close) || errors_may_overtake {
+            conversation.closing = Some(close);
+            self.timers
+                .push(Reverse((close.at.plus(self.settings.close_grace_ns), id)));
+        } else {
+            self.end(id, Some(&close), out);
+        }
+    }
+
+    fn connect_failed(&mut self, connection: &Connection, close: &Close, out: &mut Vec<ExchangeEvent>) {
+        self.conversations.remove(&close.connection);
+        let Some(open) = connection.open().filter(|open| !open.own) else {
+            return;
+        };
+        if connection.far_end() == FarEnd::Own {
+            return;
+        }
+        let id = ExchangeId(self.next_id);
+        self.next_id += 1;
+        self.counters.connects_failed += 1;
+        out.push(ExchangeEvent::ConnectFailed(Box::new(ConnectFailure {
+            id,
+            connection: close.connection,
+            task: Task {
+                pid: open.pid,
+                tid: open.tid,
+                context: 0,
+            },
+            peer: open.peer,
+            start: open.start,
+            end: close.at,
+            errno: close.errno.unwrap_or_default(),
+        })));
+    }
+
+    fn look_at(&mut self, id: ConnectionId, now: BootNanos, out: &mut Vec<ExchangeEvent>) {
+        let Some(conversation) = self.conversations.get_mut(&id) else {
+            return;
+        };
+        if let Some(close) = conversation.closing
+            && close.at.plus(self.settings.close_grace_ns) <= now
+        {
+            self.end(id, Some(&close), out);
+            return;
+        }
+        conversation.has_timer = false;
+        if !conversation.has_unanswered() {
+            return;
+        }
+        let due = conversation.last_byte.plus(self.settings.idle_ns);
+        if due > now {
+            conversation.has_timer = true;
+            self.timers.push(Reverse((due, id)));
+        } else {
+            conversation.time_out(due, &mut context!(self, None, out));
+        }
+    }
+
+    fn end(&mut self, id: ConnectionId, close: Option<&Close>, out: &mut Vec<ExchangeEvent>) {
+        if let Some(mut conversation) = self.conversations.remove(&id) {
+            conversation.close(close, &mut context!(self, None, out));
+        }
+    }
+}
