@@ -254,3 +254,140 @@ fn estimated_size(span: &Span) -> usize {
         .sum();
     256 + span.name.len() + span.tracestate.len() + attributes + headers + links
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::export::tests::many;
+
+    fn settings(max_queue: usize, max_batch: usize) -> BatchSettings {
+        BatchSettings {
+            max_queue,
+            max_batch,
+            delay: Some(Duration::from_millis(200)),
+        }
+    }
+
+    #[test]
+    fn a_full_queue_refuses_the_newest_and_says_how_many() {
+        let queue = Queue::new(settings(100, 10));
+        assert_eq!(queue.offer(many(60)), 0);
+        assert_eq!(queue.offer(many(60)), 20);
+        assert_eq!(queue.offer(many(1)), 1);
+    }
+
+    #[test]
+    fn long_texts_fill_the_queue_before_their_number_does() {
+        let queue = Queue::new(settings(100_000, 10));
+        let mut spans = many(1_000);
+        spans
+            .iter_mut()
+            .for_each(|span| span.tracestate = "x".repeat(100_000));
+        let refused = queue.offer(spans);
+        assert!((830..=840).contains(&refused), "{refused}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_batch_waits_for_others_until_it_is_full_or_its_delay_is_over() {
+        let queue = Queue::new(settings(100, 10));
+        let begun = Instant::now();
+        queue.offer(many(3));
+        assert_eq!(queue.next_batch().await.unwrap().len(), 3);
+        assert_eq!(begun.elapsed(), Duration::from_millis(200));
+        queue.offer(many(25));
+        let begun = Instant::now();
+        assert_eq!(queue.next_batch().await.unwrap().len(), 10);
+        assert_eq!(queue.next_batch().await.unwrap().len(), 10);
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_flushes_what_is_left_and_then_says_so() {
+        let queue = Arc::new(Queue::new(BatchSettings {
+            delay: None,
+            ..settings(100, 10)
+        }));
+        queue.offer(many(13));
+        let reader = tokio::spawn({
+            let queue = queue.clone();
+            async move {
+                let mut sizes = Vec::new();
+                while let Some(batch) = queue.next_batch().await {
+                    sizes.push(batch.len());
+                }
+                sizes
+            }
+        });
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        queue.close(Instant::now());
+        assert_eq!(reader.await.unwrap(), [10, 3]);
+        assert_eq!(queue.offer_waiting(many(2)), 2);
+    }
+
+    #[test]
+    fn who_waits_for_room_gets_every_span_in_and_in_order() {
+        let queue = Arc::new(Queue::new(BatchSettings {
+            delay: None,
+            ..settings(8, 4)
+        }));
+        let writer = std::thread::spawn({
+            let queue = queue.clone();
+            move || {
+                let refused = queue.offer_waiting(many(1_000));
+                queue.close(Instant::now());
+                refused
+            }
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        let mut got = Vec::new();
+        while let Some(batch) = runtime.block_on(queue.next_batch()) {
+            got.extend(batch);
+        }
+        assert_eq!(writer.join().unwrap(), 0);
+        assert_eq!(got, many(1_000));
+    }
+
+    #[test]
+    fn the_environment_sets_the_numbers_it_states_well() {
+        let from = |pairs: &[(&str, &str)]| {
+            BatchSettings::from_env(|name| {
+                pairs
+                    .iter()
+                    .find(|(known, _)| *known == name)
+                    .map(|(_, value)| (*value).to_owned())
+            })
+        };
+        assert_eq!(from(&[]), (BatchSettings::default(), vec![]));
+        let (settings, warnings) = from(&[
+            ("OTEL_BSP_MAX_QUEUE_SIZE", "500"),
+            ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "600"),
+            ("OTEL_BSP_SCHEDULE_DELAY", "0"),
+        ]);
+        assert_eq!(
+            settings,
+            BatchSettings {
+                max_queue: 500,
+                max_batch: 500,
+                delay: Some(Duration::ZERO)
+            }
+        );
+        assert_eq!(warnings, [""; 0]);
+        let (settings, warnings) = from(&[
+            ("OTEL_BSP_MAX_QUEUE_SIZE", "0"),
+            ("OTEL_BSP_SCHEDULE_DELAY", "5s"),
+        ]);
+        assert_eq!(settings, BatchSettings::default());
+        assert_eq!(
+            warnings,
+            [
+                "OTEL_BSP_MAX_QUEUE_SIZE=0 is not a number of at least 1: ignored",
+                "OTEL_BSP_SCHEDULE_DELAY=5s is not a number of at least 0: ignored"
+            ]
+        );
+    }
+}

@@ -112,14 +112,19 @@ impl Output {
                     Ok(())
                 }
                 Err(error) => {
-                    // Not every output can be cut (a pipe, /dev/full); the first error is the one to report.
-                    let _ = file.set_len(*whole);
-                    let _ = file.seek(io::SeekFrom::Start(*whole));
+                    cut(file, *whole);
                     Err(error)
                 }
             },
         }
     }
+}
+
+/// Takes the file back to this length. Not every output can be cut (a pipe, `/dev/full`); the error that led
+/// here is the one to report.
+fn cut(file: &mut File, length: u64) {
+    let _ = file.set_len(length);
+    let _ = file.seek(io::SeekFrom::Start(length));
 }
 
 /// The request in OTLP/JSON, without a line feed.
@@ -315,5 +320,76 @@ impl Fields<'_> {
     fn object(&mut self, key: &str, fill: impl FnOnce(&mut Fields<'_>)) {
         self.key(key);
         object(self.out, fill);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        capture::input::AttributeValue,
+        export::tests::{checkout, host, process, span, text},
+        spans::span::{SpanKind, SpanStatus},
+    };
+
+    #[test]
+    fn a_line_is_otlp_json_to_the_letter() {
+        let mut full = span(2, 1, &process(7, "shop"), SpanKind::Server, "/\"é\u{1}", (0, 1));
+        full.tracestate = "a=b".into();
+        full.status = SpanStatus::Error;
+        full.attributes.push(("double", AttributeValue::Double(0.5)));
+        full.attributes.push(("nan", AttributeValue::Double(f64::NAN)));
+        full.attributes.push(("bool", AttributeValue::Bool(false)));
+        full.attributes.push(("empty", text("")));
+        full.attributes
+            .push(("list", AttributeValue::List(vec!["a".into(), String::new()])));
+        let line = String::from_utf8(encode(&mapping::request(vec![full], &HostInfo::default()))).unwrap();
+        let expected = concat!(
+            r#"{"resourceSpans":[{"resource":{"attributes":["#,
+            r#"{"key":"service.name","value":{"stringValue":"shop"}},"#,
+            r#"{"key":"process.pid","value":{"intValue":"7"}},"#,
+            r#"{"key":"process.executable.name","value":{"stringValue":"python3"}},"#,
+            r#"{"key":"telemetry.distro.name","value":{"stringValue":"tracer-agent"}},"#,
+            r#"{"key":"telemetry.distro.version","value":{"stringValue":""#,
+            env!("CARGO_PKG_VERSION"),
+            r#""}}]},"scopeSpans":[{"scope":{"name":"tracer-agent","version":""#,
+            env!("CARGO_PKG_VERSION"),
+            r#""},"spans":[{"traceId":"01010101010101010101010101010101","spanId":"0202020202020202","#,
+            r#""traceState":"a=b","parentSpanId":"0101010101010101","flags":769,"name":"GET","kind":2,"#,
+            r#""startTimeUnixNano":"1700000000000000000","endTimeUnixNano":"1700000000001000000","attributes":["#,
+            r#"{"key":"http.request.method","value":{"stringValue":"GET"}},"#,
+            r#"{"key":"http.response.status_code","value":{"intValue":"200"}},"#,
+            r#"{"key":"url.path","value":{"stringValue":"/\"é\u0001"}},"#,
+            r#"{"key":"double","value":{"doubleValue":0.5}},{"key":"nan","value":{"doubleValue":"NaN"}},"#,
+            r#"{"key":"bool","value":{"boolValue":false}},{"key":"empty","value":{"stringValue":""}},"#,
+            r#"{"key":"list","value":{"arrayValue":{"values":[{"stringValue":"a"},{"stringValue":""}]}}}],"#,
+            r#""status":{"code":2}}]}]}]}"#,
+        );
+        assert_eq!(line, expected);
+    }
+
+    #[test]
+    fn the_derives_of_the_official_messages_read_the_line_back() {
+        let request = mapping::request(checkout(), &host());
+        let mut read: ExportTraceServiceRequest = serde_json::from_slice(&encode(&request)).unwrap();
+        let spans = read
+            .resource_spans
+            .iter_mut()
+            .flat_map(|group| &mut group.scope_spans[0].spans);
+        // `"status":{}` is an unset status, written out.
+        spans.for_each(|span| span.status = span.status.take().filter(|status| *status != Status::default()));
+        assert_eq!(read, request);
+    }
+
+    #[test]
+    fn what_a_full_disk_took_of_a_line_is_cut_off_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("spans.json");
+        let mut file = File::create(&path).unwrap();
+        file.write_all(b"{}\n{\"resourceSp").unwrap();
+        cut(&mut file, 3);
+        assert_eq!(std::fs::read(&path).unwrap(), b"{}\n");
+        Output::File(file, 3).write_line(b"{\"next\":1}\n").unwrap();
+        assert_eq!(std::fs::read(path).unwrap(), b"{}\n{\"next\":1}\n");
     }
 }

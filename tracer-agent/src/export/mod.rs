@@ -10,6 +10,8 @@ pub mod exporters;
 pub mod json;
 pub mod otlp;
 pub mod report;
+#[cfg(test)]
+mod tests;
 
 pub use batch::BatchSettings;
 pub use console::ConsoleSettings;

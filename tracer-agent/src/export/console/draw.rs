@@ -246,7 +246,9 @@ impl Page<'_> {
             }
             _ => {}
         }
-        if let Some((candidate, confidence)) = row.candidate {
+        if let Some((candidate, confidence)) = row.candidate
+            && !span.is_child
+        {
             let confidence = confidence.map_or_else(String::new, |value| format!(" (confidence {value:.2})"));
             self.note(&format!("┄ may belong under span {candidate}{confidence}"));
         }

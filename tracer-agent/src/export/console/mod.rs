@@ -55,7 +55,9 @@ impl ConsoleSettings {
     /// The settings for the standard output of this process: width of the terminal, else `COLUMNS`, else 100;
     /// colour on a terminal, unless `NO_COLOR` is set or `TERM` is `dumb`.
     pub fn for_stdout(when: ShowWhen, verbose: bool, env: impl Fn(&str) -> Option<String>) -> Self {
-        let terminal = terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| usize::from(width.0));
+        let terminal = rustix::termios::tcgetwinsize(io::stdout())
+            .ok()
+            .map(|size| usize::from(size.ws_col));
         Self::resolve(terminal, io::stdout().is_terminal(), when, verbose, env)
     }
 
@@ -212,3 +214,6 @@ fn summary(collection: &Collection, hidden: usize, losses: &[(&str, u64)]) -> St
     }
     line
 }
+
+#[cfg(test)]
+mod tests;

@@ -182,3 +182,85 @@ fn any_value(value: AttributeValue) -> AnyValue {
     };
     AnyValue { value: Some(value) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::export::tests::{checkout, host, process, span, text};
+
+    #[test]
+    fn spans_are_grouped_by_process_in_the_order_of_their_first_spans() {
+        let request = request(checkout(), &host());
+        let groups: Vec<_> = request
+            .resource_spans
+            .iter()
+            .map(|group| {
+                let service = &group.resource.as_ref().unwrap().attributes[0];
+                (
+                    service.key.as_str(),
+                    service.value.clone().unwrap(),
+                    group.scope_spans[0].spans.len(),
+                )
+            })
+            .collect();
+        let expected = [
+            ("gateway", 3),
+            ("auth", 1),
+            ("orders", 3),
+            ("inventory", 1),
+            ("payment", 2),
+        ]
+        .map(|(service, count)| ("service.name", super::text(service), count));
+        assert_eq!(groups, expected);
+        let scope = request.resource_spans[0].scope_spans[0].scope.as_ref().unwrap();
+        assert_eq!(
+            (scope.name.as_str(), scope.version.as_str()),
+            ("tracer-agent", VERSION)
+        );
+    }
+
+    #[test]
+    fn two_processes_of_one_service_are_two_resources() {
+        let spans = [1, 2].map(|pid| span(1, 0, &process(pid, "shop"), SpanKind::Server, "/", (0, 1)));
+        assert_eq!(request(spans.into(), &host()).resource_spans.len(), 2);
+    }
+
+    #[test]
+    fn the_process_wins_over_its_host_and_no_key_comes_twice() {
+        let mut info = ProcessInfo::clone(&process(1, "shop"));
+        for key in ["host.name", "host.name", "service.name", "telemetry.distro.name"] {
+            info.resource.push((key.into(), text("mine")));
+        }
+        let keys: Vec<_> = resource(&info, &host())
+            .attributes
+            .into_iter()
+            .map(|attribute| (attribute.key, attribute.value.unwrap() == super::text("mine")))
+            .collect();
+        let expected = [
+            ("service.name", false),
+            ("process.pid", false),
+            ("process.executable.name", false),
+            ("host.name", true),
+            ("telemetry.distro.name", true),
+            ("host.id", false),
+            ("host.arch", false),
+            ("os.type", false),
+            ("os.version", false),
+            ("telemetry.distro.version", false),
+        ];
+        assert_eq!(keys, expected.map(|(key, mine)| (key.to_owned(), mine)));
+    }
+
+    #[test]
+    fn flags_say_whether_the_parent_is_remote() {
+        let spans: Vec<_> = request(checkout(), &host())
+            .resource_spans
+            .into_iter()
+            .flat_map(|mut group| group.scope_spans.remove(0).spans)
+            .collect();
+        let flags = |id: u8| spans.iter().find(|span| span.span_id == [id; 8]).unwrap().flags;
+        assert_eq!(flags(1), 0x101, "a root");
+        assert_eq!(flags(2), 0x101, "a child in the same process");
+        assert_eq!(flags(3), 0x301, "a child over the network");
+    }
+}

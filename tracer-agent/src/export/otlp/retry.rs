@@ -113,3 +113,83 @@ pub fn clipped(words: &str) -> String {
     }
     clipped
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn http_statuses_are_retried_by_the_list_of_the_specification() {
+        for status in 300..600 {
+            let verdict = http_verdict(status, None, "", SystemTime::UNIX_EPOCH);
+            let retried = matches!(verdict, Verdict::Retry { after: None, .. });
+            assert_eq!(retried, [429, 502, 503, 504].contains(&status), "{status}");
+        }
+    }
+
+    #[test]
+    fn grpc_codes_are_retried_by_the_list_of_the_specification() {
+        let second = Some(Duration::from_secs(1));
+        for code in (1..=16).map(Code::from) {
+            let always = matches!(
+                code,
+                Code::Cancelled
+                    | Code::DeadlineExceeded
+                    | Code::Aborted
+                    | Code::OutOfRange
+                    | Code::Unavailable
+                    | Code::DataLoss
+            );
+            let retried =
+                |info| matches!(grpc_verdict(code, info, ""), Verdict::Retry { after, .. } if after == info);
+            assert_eq!(retried(None), always, "{code:?}");
+            assert_eq!(
+                retried(second),
+                always || code == Code::ResourceExhausted,
+                "{code:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_770);
+        let after = |value| match http_verdict(503, Some(value), "", now) {
+            Verdict::Retry { after, .. } => after,
+            verdict => panic!("{verdict:?}"),
+        };
+        assert_eq!(after("120"), Some(Duration::from_secs(120)));
+        assert_eq!(
+            after("Sun, 06 Nov 1994 08:49:37 GMT"),
+            Some(Duration::from_secs(7))
+        );
+        assert_eq!(
+            after("Sun, 06 Nov 1994 08:49:00 GMT"),
+            Some(Duration::ZERO),
+            "a date that has passed"
+        );
+        assert_eq!(after("soon"), None);
+        assert_eq!(after("-1"), None);
+    }
+
+    #[test]
+    fn backoff_doubles_up_to_its_bound_and_is_never_less_than_half() {
+        let range = |attempt| {
+            (
+                backoff(attempt, 0).as_millis(),
+                backoff(attempt, u64::MAX).as_millis(),
+            )
+        };
+        assert_eq!(range(1), (500, 1_000));
+        assert_eq!(range(2), (1_000, 2_000));
+        assert_eq!(range(4), (4_000, 8_000));
+        assert_eq!(range(5), (7_500, 15_000));
+        assert_eq!(range(u32::MAX), (7_500, 15_000));
+    }
+
+    #[test]
+    fn words_of_a_backend_are_one_line_of_bounded_length() {
+        assert_eq!(clipped("  a\nb\x1bc "), "a b c");
+        assert_eq!(clipped(&"é".repeat(400)).chars().count(), MAX_WORDS + 1);
+    }
+}
