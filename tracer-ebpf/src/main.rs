@@ -1,21 +1,28 @@
-//! The kernel side of tracer-agent.
+//! The kernel side of tracer-agent: hooks find the socket and the user buffers, `path` does the rest.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
+#![cfg_attr(
+    target_arch = "bpf",
+    expect(unsafe_code, reason = "a BPF program is pointers to kernel memory; the verifier checks every one of them")
+)]
 
 #[cfg(target_arch = "bpf")]
-mod program {
-    use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
+mod hooks;
+#[cfg(target_arch = "bpf")]
+mod path;
+#[cfg(target_arch = "bpf")]
+mod peek;
 
-    /// Does nothing yet: it proves that the toolchain makes an object the kernel takes.
-    #[raw_tracepoint]
-    pub fn process_exit(_ctx: RawTracePointContext) -> i32 {
-        0
-    }
-
-    #[panic_handler]
-    fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
-        loop {}
-    }
+#[cfg(target_arch = "bpf")]
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
 }
+
+/// The licence the kernel sees: helpers that read kernel memory are for GPL-compatible programs only.
+#[cfg(target_arch = "bpf")]
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 
 /// On the host there is nothing to run; the binary exists so that the workspace's tools can read the crate.
 #[cfg(not(target_arch = "bpf"))]

@@ -1,0 +1,238 @@
+//! A small reader of BTF, the kernel's own description of its structs: just enough to find where a member is.
+//!
+//! Source: `Documentation/bpf/btf.rst` of the kernel. The bytes are not trusted: every read is checked, nothing
+//! is allocated by a length that was read, and no type is followed more than a few steps deep.
+
+use std::collections::HashMap;
+
+/// Anonymous structs and unions, typedefs and qualifiers nest a few levels; a cycle ends here.
+const DEPTH_MAX: u32 = 16;
+const MAGIC: u16 = 0xeb9f;
+
+/// Kinds of types, `enum BTF_KIND_*`.
+mod kind {
+    pub const INT: u32 = 1;
+    pub const ARRAY: u32 = 3;
+    pub const STRUCT: u32 = 4;
+    pub const UNION: u32 = 5;
+    pub const ENUM: u32 = 6;
+    pub const TYPEDEF: u32 = 8;
+    pub const VOLATILE: u32 = 9;
+    pub const CONST: u32 = 10;
+    pub const RESTRICT: u32 = 11;
+    pub const FUNC_PROTO: u32 = 13;
+    pub const VAR: u32 = 14;
+    pub const DATASEC: u32 = 15;
+    pub const DECL_TAG: u32 = 17;
+    pub const TYPE_TAG: u32 = 18;
+    pub const ENUM64: u32 = 19;
+    /// Kinds that are a name and a type and nothing more.
+    pub const BARE: [u32; 8] = [2, 7, TYPEDEF, VOLATILE, CONST, RESTRICT, 12, 16];
+}
+
+/// Why bytes are not BTF that can be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BtfError {
+    /// The magic number is missing: not BTF, or of the other byte order.
+    #[error("not BTF of this byte order")]
+    Magic,
+    /// A section or a type reaches past the end.
+    #[error("BTF is cut short at byte {0}")]
+    Short(usize),
+    /// A type of a kind that this version does not know, so that what follows cannot be read.
+    #[error("unknown BTF kind {kind} at type {id}")]
+    Kind {
+        /// The kind.
+        kind: u32,
+        /// Number of the type.
+        id: usize,
+    },
+}
+
+/// BTF with its structs indexed by name.
+#[derive(Debug)]
+pub struct Btf<'a> {
+    types: &'a [u8],
+    strings: &'a [u8],
+    /// Where in `types` type `n + 1` stands (0 is void and has no place).
+    places: Vec<u32>,
+    structs: HashMap<&'a [u8], u32>,
+}
+
+#[derive(Clone, Copy)]
+struct Type {
+    name: u32,
+    kind: u32,
+    /// Number of members, and whether their offsets carry a bit-field size.
+    count: u32,
+    flagged: bool,
+    /// Type referred to, for kinds that refer to one.
+    refers: u32,
+    /// Where what follows the common part stands in `types`.
+    rest: usize,
+}
+
+impl<'a> Btf<'a> {
+    /// Reads the sections and indexes the types.
+    ///
+    /// # Errors
+    /// [`BtfError`] when the bytes are not BTF, or end early, or hold a kind of type that is not known.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, BtfError> {
+        if read_u16(bytes, 0) != Some(MAGIC) {
+            return Err(BtfError::Magic);
+        }
+        let field = |at| {
+            read_u32(bytes, at)
+                .map(|value| value as usize)
+                .ok_or(BtfError::Short(at))
+        };
+        let header = field(4)?;
+        let section = |offset: usize, len: usize| {
+            header
+                .checked_add(offset)
+                .and_then(|start| bytes.get(start..start.checked_add(len)?))
+                .ok_or(BtfError::Short(bytes.len()))
+        };
+        let types = section(field(8)?, field(12)?)?;
+        let strings = section(field(16)?, field(20)?)?;
+        let mut btf = Self {
+            types,
+            strings,
+            places: Vec::new(),
+            structs: HashMap::new(),
+        };
+        btf.index()?;
+        Ok(btf)
+    }
+
+    /// Byte offset of a member in a struct; `path` goes into members of struct type by `.`, and through
+    /// anonymous structs and unions by itself. `None` if there is no such member, or it is a bit field.
+    pub fn member_offset(&self, structure: &str, path: &str) -> Option<u32> {
+        let mut within = *self.structs.get(structure.as_bytes())?;
+        let mut offset = 0u32;
+        for name in path.split('.') {
+            let (bits, member_type) = self.member(self.resolve(within)?, name.as_bytes(), 0)?;
+            if bits % 8 != 0 {
+                return None;
+            }
+            offset = offset.checked_add(bits / 8)?;
+            within = member_type;
+        }
+        Some(offset)
+    }
+
+    fn index(&mut self) -> Result<(), BtfError> {
+        let mut at = 0;
+        while at < self.types.len() {
+            let place = u32::try_from(at).map_err(|_| BtfError::Short(at))?;
+            let found = self.type_at(at).ok_or(BtfError::Short(at))?;
+            let id = self.places.len() + 1;
+            self.places.push(place);
+            if found.kind == kind::STRUCT && found.count > 0 {
+                let name = self.string(found.name);
+                if !name.is_empty() {
+                    self.structs
+                        .entry(name)
+                        .or_insert(u32::try_from(id).map_err(|_| BtfError::Short(at))?);
+                }
+            }
+            let count = found.count as usize;
+            let rest = match found.kind {
+                kind::INT | kind::VAR | kind::DECL_TAG => 4,
+                kind::ARRAY => 12,
+                kind::STRUCT | kind::UNION | kind::DATASEC | kind::ENUM64 => count * 12,
+                kind::ENUM | kind::FUNC_PROTO => count * 8,
+                kind::TYPE_TAG => 0,
+                bare if kind::BARE.contains(&bare) => 0,
+                kind => return Err(BtfError::Kind { kind, id }),
+            };
+            at = found.rest + rest;
+            if at > self.types.len() {
+                return Err(BtfError::Short(at));
+            }
+        }
+        Ok(())
+    }
+
+    fn type_at(&self, at: usize) -> Option<Type> {
+        let info = read_u32(self.types, at.checked_add(4)?)?;
+        Some(Type {
+            name: read_u32(self.types, at)?,
+            kind: (info >> 24) & 0x1f,
+            count: info & 0xffff,
+            flagged: info >> 31 != 0,
+            refers: read_u32(self.types, at.checked_add(8)?)?,
+            rest: at.checked_add(12)?,
+        })
+    }
+
+    fn by_id(&self, id: u32) -> Option<Type> {
+        let place = self.places.get(usize::try_from(id).ok()?.checked_sub(1)?)?;
+        self.type_at(usize::try_from(*place).ok()?)
+    }
+
+    /// Follows typedefs and qualifiers.
+    fn resolve(&self, id: u32) -> Option<Type> {
+        let mut found = self.by_id(id)?;
+        for _ in 0..DEPTH_MAX {
+            match found.kind {
+                kind::TYPEDEF | kind::VOLATILE | kind::CONST | kind::RESTRICT | kind::TYPE_TAG => {
+                    found = self.by_id(found.refers)?;
+                }
+                _ => return Some(found),
+            }
+        }
+        None
+    }
+
+    /// Bit offset and type of a member, anonymous members included.
+    fn member(&self, within: Type, wanted: &[u8], depth: u32) -> Option<(u32, u32)> {
+        if depth > DEPTH_MAX || !matches!(within.kind, kind::STRUCT | kind::UNION) {
+            return None;
+        }
+        for number in 0..within.count as usize {
+            let at = within.rest + number * 12;
+            let name = self.string(read_u32(self.types, at)?);
+            let member_type = read_u32(self.types, at + 4)?;
+            let place = read_u32(self.types, at + 8)?;
+            let (bits, bit_field) = if within.flagged {
+                (place & 0x00ff_ffff, place >> 24)
+            } else {
+                (place, 0)
+            };
+            if name == wanted {
+                return (bit_field == 0).then_some((bits, member_type));
+            }
+            if name.is_empty()
+                && let Some((inner, found)) = self
+                    .resolve(member_type)
+                    .and_then(|inside| self.member(inside, wanted, depth + 1))
+            {
+                return Some((bits.checked_add(inner)?, found));
+            }
+        }
+        None
+    }
+
+    fn string(&self, offset: u32) -> &'a [u8] {
+        let rest = usize::try_from(offset)
+            .ok()
+            .and_then(|offset| self.strings.get(offset..))
+            .unwrap_or_default();
+        rest.split(|byte| *byte == 0).next().unwrap_or_default()
+    }
+}
+
+fn read_u16(bytes: &[u8], at: usize) -> Option<u16> {
+    bytes
+        .get(at..)?
+        .first_chunk()
+        .map(|chunk| u16::from_ne_bytes(*chunk))
+}
+
+fn read_u32(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes
+        .get(at..)?
+        .first_chunk()
+        .map(|chunk| u32::from_ne_bytes(*chunk))
+}

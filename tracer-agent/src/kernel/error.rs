@@ -1,0 +1,37 @@
+//! Why the kernel side cannot be loaded, in words that say what to do.
+
+use std::{io, path::PathBuf};
+
+use super::btf::BtfError;
+
+/// Why the kernel side cannot be loaded or asked.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what each is")]
+pub enum KernelError {
+    #[error(
+        "the kernel's type information {path} cannot be read: {source}; the agent needs a kernel built with \
+         CONFIG_DEBUG_INFO_BTF=y and, in a container, the host's /sys"
+    )]
+    NoBtf { path: PathBuf, source: io::Error },
+    #[error("the kernel's type information {path} cannot be used: {source}")]
+    BadBtf { path: PathBuf, source: BtfError },
+    #[error("this kernel has no {structure}.{member}, without which no connection can be recognised")]
+    MemberMissing {
+        structure: &'static str,
+        member: &'static str,
+    },
+    #[error("not permitted to load BPF programs: {missing}; run as root or with these capabilities")]
+    NotPermitted { missing: String },
+    #[error("the kernel refused BPF program {program}: {source}")]
+    Refused {
+        program: &'static str,
+        source: aya::programs::ProgramError,
+    },
+    #[error("the kernel side cannot be set up: {0}")]
+    Setup(#[from] aya::EbpfError),
+    #[error("BPF map {name} cannot be used: {source}")]
+    Map {
+        name: &'static str,
+        source: aya::maps::MapError,
+    },
+}

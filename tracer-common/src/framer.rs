@@ -1,0 +1,902 @@
+//! Frames HTTP/1 messages in a stream that is seen call by call, without ever keeping a body.
+//!
+//! In: the bytes of a call, buffer by buffer. Out: [`DataRecord`]s: head bytes are captured, bodies are
+//! counted. The same code runs in the kernel (where a `Port` reads user memory and writes to the ring) and in
+//! the agent (packet captures, tests, fuzzing).
+//!
+//! A call is framed by setting it up in a [`Work`], then calling [`step`] until its buffers are used up, then
+//! [`finish`]. A step does one bounded thing: it handles one line, or skips one stretch of body. All state is
+//! in memory between steps, so that the verifier proves one step and not their product. Nothing here can
+//! panic: every index is masked to its array.
+//!
+//! What it decides, and from what: the end of a head (blank line; bare LF is accepted as RFC 9112 §2.2
+//! allows), the length of a body (RFC 9112 §6.3: status, method of the request, Transfer-Encoding,
+//! Content-Length), chunk framing (§7.1). Everything else about a head is left to the agent.
+
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::indexing_slicing,
+    reason = "every index is masked to its array and every cast keeps the bits that count: the verifier checks it again"
+)]
+
+use crate::{
+    lane::{CARRY, Lane, State, fact},
+    loss::Loss,
+    record::{DataRecord, data_flags as flag, kind},
+    unaligned,
+};
+
+/// Most bytes of one head that are copied.
+pub const HEAD_MAX: u32 = 8192;
+/// Most bytes of one head that are searched for its end.
+pub const HEAD_SEARCH_MAX: u32 = 65536;
+/// Bytes read from a buffer at a time.
+pub const LOAD: u32 = 512;
+/// A run of body bytes that is older than this is reported before it ends, so that progress is seen.
+pub const RUN_REPORT_NS: u64 = 1_000_000_000;
+
+const PAYLOAD_MASK: u32 = 16383;
+/// Room of the payload: any masked index may be followed by a 64-byte copy.
+const PAYLOAD: usize = PAYLOAD_MASK as usize + 1 + CARRY;
+
+/// What of a request's method decides about the body of its response.
+pub struct Method;
+
+impl Method {
+    /// Any other method.
+    pub const OTHER: u8 = 0;
+    /// The response to HEAD has no body.
+    pub const HEAD: u8 = 1;
+    /// A 2xx response to CONNECT makes a tunnel.
+    pub const CONNECT: u8 = 2;
+}
+
+/// The requests of a connection that wait for their response, oldest first: 2 bits a request, 32 at most.
+///
+/// `pushed` and `methods` are written by the direction of the requests only, `popped` by that of the
+/// responses only, so the two may run on two CPUs.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// [`Method`] of request `n` at bits `2 * (n % 32)`.
+    pub methods: u64,
+    /// Requests so far.
+    pub pushed: u32,
+    /// Final responses so far.
+    pub popped: u32,
+}
+
+impl Waiting {
+    #[inline(always)]
+    fn push(&mut self, method: u8) {
+        let shift = (self.pushed & 31) * 2;
+        self.methods = (self.methods & !(3 << shift)) | ((method as u64 & 3) << shift);
+        self.pushed = self.pushed.wrapping_add(1);
+    }
+
+    #[inline(always)]
+    fn pop(&mut self) -> u8 {
+        let waiting = self.pushed.wrapping_sub(self.popped);
+        if waiting == 0 {
+            return Method::OTHER;
+        }
+        let shift = (self.popped & 31) * 2;
+        self.popped = self.popped.wrapping_add(1);
+        if waiting > 32 {
+            Method::OTHER
+        } else {
+            ((self.methods >> shift) & 3) as u8
+        }
+    }
+}
+
+/// What the framer needs from where it runs.
+pub trait Port {
+    /// Copies `len` bytes (1 to [`LOAD`]) of the traced program's memory; false if they cannot be read.
+    ///
+    /// # Safety
+    /// `to` is valid for `len` bytes.
+    #[expect(unsafe_code, reason = "the kernel helper behind it takes a pointer")]
+    unsafe fn read(&mut self, to: *mut u8, len: u32, from: u64) -> bool;
+
+    /// Delivers `work.record` with the first `work.record.captured` bytes of `work.payload`.
+    fn emit(&mut self, work: &mut Work);
+
+    /// Counts a loss.
+    fn lost(&mut self, cause: Loss);
+}
+
+/// One call in the making: per CPU in the kernel.
+#[repr(C)]
+#[derive(Clone, Debug)]
+pub struct Work {
+    /// The record being made; `connection`, `task`, `tgid`, `tid`, `start_ns`, `end_ns` are those of the call.
+    pub record: DataRecord,
+    /// Captured bytes of the record, then the window.
+    pub payload: [u8; PAYLOAD],
+    /// The direction the call moves bytes in.
+    pub lane: Lane,
+    /// The connection's requests without response.
+    pub waiting: Waiting,
+    /// Address of the next byte of the current buffer.
+    pub addr: u64,
+    /// Bytes of the current buffer from `addr` on.
+    pub left: u64,
+    /// Stream offset of the first byte of the head piece being captured.
+    piece_offset: u64,
+    /// When the call was entered (sent) or returned (received).
+    pub start_ns: u64,
+    /// When the call returned.
+    pub end_ns: u64,
+    piece_seq: u32,
+    piece_flags: u32,
+    /// Bytes captured so far; the window begins there or later.
+    out_len: u32,
+    /// The window: `payload[window..window + window_len]` are the next bytes from `addr` on.
+    window: u32,
+    window_len: u32,
+    /// 1 if the process wrote the bytes.
+    pub sent: u32,
+    /// 1 until the first byte of the call is passed.
+    at_call_start: u32,
+    /// 1 when this call made the connection opaque.
+    pub turned_opaque: u32,
+}
+
+/// What a step did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Progress: call again.
+    More,
+    /// The current buffer is used up, or nothing more of the connection is of interest.
+    Done,
+}
+
+impl Work {
+    /// A work area with nothing in it.
+    pub const fn new() -> Self {
+        Self {
+            record: DataRecord {
+                kind: 0,
+                size: 0,
+                connection: 0,
+                offset: 0,
+                len: 0,
+                start_ns: 0,
+                end_ns: 0,
+                task: 0,
+                tgid: 0,
+                tid: 0,
+                seq: 0,
+                flags: 0,
+                captured: 0,
+                reserved: 0,
+            },
+            payload: [0; PAYLOAD],
+            lane: Lane::NEW,
+            waiting: Waiting {
+                methods: 0,
+                pushed: 0,
+                popped: 0,
+            },
+            addr: 0,
+            left: 0,
+            piece_offset: 0,
+            start_ns: 0,
+            end_ns: 0,
+            piece_seq: 0,
+            piece_flags: 0,
+            out_len: 0,
+            window: 0,
+            window_len: 0,
+            sent: 0,
+            at_call_start: 0,
+            turned_opaque: 0,
+        }
+    }
+
+    /// Begins a call. The caller has set `lane`, `waiting`, `sent`, times and the task fields of `record`.
+    #[inline(always)]
+    pub fn begin(&mut self) {
+        self.record.kind = kind::DATA;
+        self.left = 0;
+        self.out_len = 0;
+        self.window = 0;
+        self.window_len = 0;
+        self.at_call_start = 1;
+        self.turned_opaque = 0;
+        self.piece_offset = self.lane.offset;
+        self.piece_seq = self.lane.seq;
+        self.piece_flags = 0;
+        self.lane.last_ns = self.end_ns;
+    }
+
+    /// Gives the next buffer of the call.
+    #[inline(always)]
+    pub fn buffer(&mut self, addr: u64, len: u64) {
+        self.addr = addr;
+        self.left = len;
+        self.window_len = 0;
+    }
+
+    #[inline(always)]
+    fn consume(&mut self, len: u64) {
+        self.addr = self.addr.wrapping_add(len);
+        self.left -= len;
+        self.lane.offset = self.lane.offset.wrapping_add(len);
+        self.lane.seq = self.lane.seq.wrapping_add(len as u32);
+        self.at_call_start = 0;
+        if len < self.window_len as u64 {
+            self.window += len as u32;
+            self.window_len -= len as u32;
+        } else {
+            self.window_len = 0;
+        }
+    }
+
+    #[inline(always)]
+    fn byte(&self, index: u32) -> u8 {
+        self.payload[(index & PAYLOAD_MASK) as usize]
+    }
+
+    #[inline(always)]
+    fn word(&self, index: u32) -> u64 {
+        // SAFETY: a masked index is followed by CARRY more bytes of the payload.
+        #[expect(
+            unsafe_code,
+            reason = "an eight-byte load at any index, in bounds by the mask"
+        )]
+        unsafe {
+            self.payload
+                .as_ptr()
+                .add((index & PAYLOAD_MASK) as usize)
+                .cast::<u64>()
+                .read_unaligned()
+        }
+    }
+
+    #[inline(always)]
+    fn carry_word(&self, index: usize) -> u64 {
+        // SAFETY: callers pass at most CARRY, and the carry is 2 * CARRY long.
+        #[expect(
+            unsafe_code,
+            reason = "an eight-byte load, in bounds by the constant indexes used"
+        )]
+        unsafe {
+            self.lane
+                .carry
+                .as_ptr()
+                .add(index & (CARRY - 1))
+                .cast::<u64>()
+                .read_unaligned()
+        }
+    }
+
+    #[inline(always)]
+    fn carry_byte(&self, index: u32) -> u8 {
+        self.lane.carry[(index & (CARRY as u32 - 1)) as usize]
+    }
+}
+
+impl Default for Work {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Does one bounded thing with the current buffer.
+#[inline(always)]
+pub fn step<P: Port>(work: &mut Work, port: &mut P) -> Step {
+    if work.left == 0 {
+        return Step::Done;
+    }
+    let state = work.lane.state;
+    if state == State::OPAQUE {
+        return Step::Done;
+    }
+    if state == State::BODY || state == State::CHUNK_DATA {
+        skip_body(work, port);
+        return Step::More;
+    }
+    if state == State::UNTIL_CLOSE || (state == State::SEEK && work.at_call_start == 0) {
+        hold(work);
+        let left = work.left;
+        work.consume(left);
+        return Step::Done;
+    }
+    if work.window_len == 0 && !load(work, port) {
+        port.lost(Loss::UserFault);
+        let left = work.left;
+        work.left = 0;
+        pass_unseen(work, port, left);
+        return Step::Done;
+    }
+    if state == State::IDLE || state == State::SEEK {
+        between_messages(work, port);
+    } else {
+        line(work, port);
+    }
+    Step::More
+}
+
+/// Ends a call: what is held of a head is delivered, a long run is reported.
+#[inline(always)]
+pub fn finish<P: Port>(work: &mut Work, port: &mut P) {
+    if work.lane.state == State::HEAD {
+        if work.lane.is(fact::START_LINE) && !plausible(work) {
+            not_http(work, port);
+        } else {
+            piece(work, port, 0);
+        }
+    }
+    if work.lane.is(fact::RUN) && work.end_ns.wrapping_sub(work.lane.run_start_ns) > RUN_REPORT_NS {
+        run(work, port, 0);
+    }
+}
+
+/// Passes `len` bytes whose content cannot be read: sent from a file, by a path that is not hooked, or on a
+/// page that is not there. Inside a body they are counted like any; elsewhere the place in the stream is lost.
+#[inline(always)]
+pub fn pass_unseen<P: Port>(work: &mut Work, port: &mut P, len: u64) {
+    let state = work.lane.state;
+    let mut left = len;
+    if state == State::OPAQUE || len == 0 {
+        return;
+    }
+    if state == State::BODY || state == State::CHUNK_DATA {
+        let inside = if left < work.lane.remaining {
+            left
+        } else {
+            work.lane.remaining
+        };
+        work.addr = 0;
+        work.left = inside;
+        work.window_len = 0;
+        skip_body(work, port);
+        left -= inside;
+        if left == 0 {
+            return;
+        }
+    }
+    if work.lane.state != State::UNTIL_CLOSE {
+        if work.lane.state == State::HEAD {
+            piece(work, port, 0);
+        }
+        if work.lane.is(fact::RUN) && !work.lane.is(fact::RUN_UNKNOWN) {
+            run(work, port, 0);
+        }
+        port.lost(Loss::Unseen);
+        work.lane.state = State::SEEK;
+    }
+    hold(work);
+    work.left = left;
+    work.window_len = 0;
+    work.consume(left);
+}
+
+/// Fills the window from the buffer; false if it cannot be read.
+#[inline(always)]
+fn load<P: Port>(work: &mut Work, port: &mut P) -> bool {
+    let keeping = work.lane.state == State::HEAD && !work.lane.is(fact::TRUNCATED);
+    if !keeping {
+        work.out_len = 0;
+    }
+    work.window = work.out_len;
+    let len = if work.left < LOAD as u64 {
+        work.left as u32
+    } else {
+        LOAD
+    };
+    let at = (work.window & PAYLOAD_MASK) as usize;
+    // SAFETY: a head piece stays below HEAD_MAX, so `at + LOAD` is within the payload.
+    #[expect(unsafe_code, reason = "the port writes into the payload")]
+    let read =
+        at <= (HEAD_MAX as usize) && unsafe { port.read(work.payload.as_mut_ptr().add(at), len, work.addr) };
+    work.window_len = if read { len } else { 0 };
+    read
+}
+
+#[inline(always)]
+fn skip_body<P: Port>(work: &mut Work, port: &mut P) {
+    let len = if work.left < work.lane.remaining {
+        work.left
+    } else {
+        work.lane.remaining
+    };
+    hold(work);
+    work.consume(len);
+    work.lane.remaining -= len;
+    if work.lane.remaining == 0 {
+        if work.lane.state == State::BODY {
+            run(work, port, flag::MESSAGE_END);
+            work.lane.state = State::IDLE;
+        } else {
+            work.lane.state = State::CHUNK_SIZE;
+            work.lane.line_len = 0;
+        }
+    }
+}
+
+/// Looks at the first byte of what should be a message.
+#[inline(always)]
+fn between_messages<P: Port>(work: &mut Work, port: &mut P) {
+    let first = work.byte(work.window);
+    if work.lane.state == State::IDLE && (first == b'\r' || first == b'\n') {
+        // RFC 9112 §2.2: an empty line before a request line is to be ignored.
+        hold(work);
+        work.consume(1);
+        return;
+    }
+    if work.lane.state == State::SEEK && !starts_message(work) {
+        hold(work);
+        let left = work.left;
+        work.consume(left);
+        return;
+    }
+    run(work, port, 0);
+    if work.window != 0 {
+        // A head is captured from the beginning of the payload.
+        work.window_len = 0;
+    }
+    work.out_len = 0;
+    work.piece_offset = work.lane.offset;
+    work.piece_seq = work.lane.seq;
+    work.piece_flags = flag::HEAD_START;
+    work.lane.state = State::HEAD;
+    work.lane.facts = fact::START_LINE;
+    work.lane.head_len = 0;
+    work.lane.line_len = 0;
+    work.lane.status = 0;
+    work.lane.method = Method::OTHER;
+}
+
+/// Handles the rest of a line, or all there is of it in the window.
+#[inline(always)]
+fn line<P: Port>(work: &mut Work, port: &mut P) {
+    let found = find_newline(work);
+    let ended = found < work.window_len;
+    let len = if ended { found + 1 } else { work.window_len };
+    keep_beginning(work);
+    let at = work.window;
+    work.lane.line_len = work.lane.line_len.saturating_add(len);
+    if work.lane.state == State::HEAD {
+        work.lane.head_len = work.lane.head_len.saturating_add(len);
+        if !work.lane.is(fact::TRUNCATED) {
+            work.out_len = at + len;
+        }
+    } else {
+        // The framing of chunks and trailers belongs to the body's bytes.
+        hold(work);
+    }
+    work.consume(len as u64);
+    if ended {
+        let blank = work.lane.line_len == 1 || (work.lane.line_len == 2 && work.carry_byte(0) == b'\r');
+        if work.lane.state == State::HEAD {
+            head_line(work, port, blank, at, len);
+        } else if work.lane.state == State::CHUNK_SIZE {
+            chunk_size(work, port);
+        } else if blank {
+            run(work, port, flag::MESSAGE_END);
+            work.lane.state = State::IDLE;
+        }
+        work.lane.line_len = 0;
+    } else if work.lane.is(fact::START_LINE) && work.lane.state == State::HEAD && !plausible(work) {
+        not_http(work, port);
+    }
+    if work.lane.state == State::HEAD {
+        head_bounds(work, port);
+    }
+}
+
+/// Index of the first line feed, from the window's start; `window_len` or more if there is none.
+#[inline(always)]
+fn find_newline(work: &Work) -> u32 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    const NEWLINES: u64 = ONES * b'\n' as u64;
+    let mut at = 0;
+    while at < LOAD {
+        if at >= work.window_len {
+            break;
+        }
+        let word = work.word(work.window.wrapping_add(at)) ^ NEWLINES;
+        let hits = word.wrapping_sub(ONES) & !word & HIGHS;
+        if hits != 0 {
+            return at + (hits.trailing_zeros() >> 3);
+        }
+        at += 8;
+    }
+    work.window_len
+}
+
+/// Keeps the first bytes of the line: what the window has from its start on is put behind what is there.
+#[inline(always)]
+fn keep_beginning(work: &mut Work) {
+    if work.lane.line_len >= CARRY as u32 {
+        return;
+    }
+    let to = (work.lane.line_len & (CARRY as u32 - 1)) as usize;
+    let from = (work.window & PAYLOAD_MASK) as usize;
+    // SAFETY: `to < CARRY` and the carry is 2 * CARRY long; `from` is masked and CARRY more bytes follow it.
+    #[expect(unsafe_code, reason = "a copy of constant length, in bounds by the masks")]
+    unsafe {
+        let from = work.payload.as_ptr().add(from);
+        let to = work.lane.carry.as_mut_ptr().add(to);
+        unaligned::copy_8(to, from);
+    }
+}
+
+#[inline(always)]
+fn head_bounds<P: Port>(work: &mut Work, port: &mut P) {
+    if work.lane.head_len > HEAD_SEARCH_MAX {
+        port.lost(Loss::HeadEndless);
+        piece(work, port, flag::OPAQUE);
+        turn_opaque(work);
+    } else if !work.lane.is(fact::TRUNCATED) && work.lane.head_len >= HEAD_MAX {
+        port.lost(Loss::HeadTruncated);
+        work.lane.facts |= fact::TRUNCATED;
+        piece(work, port, 0);
+        work.window_len = 0;
+    }
+}
+
+#[inline(always)]
+fn head_line<P: Port>(work: &mut Work, port: &mut P, blank: bool, at: u32, len: u32) {
+    if work.lane.is(fact::START_LINE) {
+        if !start_line(work, at, len) {
+            not_http(work, port);
+            return;
+        }
+        work.lane.facts &= !fact::START_LINE;
+    } else if blank {
+        head_end(work, port);
+    } else {
+        header(work);
+    }
+}
+
+/// The low `n` bytes of a word.
+const fn low(n: u32) -> u64 {
+    if n >= 8 { u64::MAX } else { (1 << (n * 8)) - 1 }
+}
+
+/// Text of at most 8 bytes as the word it is in memory.
+const fn word(text: &[u8]) -> u64 {
+    let mut bytes = [0; 8];
+    let mut at = 0;
+    while at < text.len() {
+        bytes[at] = text[at];
+        at += 1;
+    }
+    u64::from_le_bytes(bytes)
+}
+
+const LOWER: u64 = 0x2020_2020_2020_2020;
+const HTTP_1: u64 = word(b"HTTP/1.");
+
+/// Whether the line kept in the carry begins like the start line of a message.
+#[inline(always)]
+fn plausible(work: &Work) -> bool {
+    let have = work.lane.line_len;
+    let first = work.carry_word(0);
+    let shown = if have < 7 { low(have) } else { low(7) };
+    if (first ^ HTTP_1) & shown == 0 {
+        return true;
+    }
+    let mut at = 0;
+    while at < 32 {
+        if at >= have {
+            return true;
+        }
+        let byte = work.carry_byte(at);
+        if byte == b' ' {
+            return at > 0;
+        }
+        if !is_token(byte) {
+            return false;
+        }
+        at += 1;
+    }
+    false
+}
+
+/// Whether the window begins with a start line, strictly enough to trust it in the middle of a stream.
+#[inline(always)]
+fn starts_message(work: &Work) -> bool {
+    if (work.word(work.window) ^ HTTP_1) & low(7) == 0 && work.window_len >= 12 {
+        return true;
+    }
+    let mut at = 0;
+    while at < 32 {
+        if at + 1 >= work.window_len {
+            return false;
+        }
+        let byte = work.byte(work.window + at);
+        if byte == b' ' {
+            let next = work.byte(work.window + at + 1);
+            return at > 0 && (next == b'/' || next == b'*' || next | 0x20 == b'h');
+        }
+        if !byte.is_ascii_uppercase() && byte != b'-' && byte != b'_' {
+            return false;
+        }
+        at += 1;
+    }
+    false
+}
+
+/// RFC 9110 §5.6.2, without the rarest marks.
+#[inline(always)]
+const fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || byte == b'-'
+        || byte == b'_'
+        || byte == b'.'
+        || byte == b'*'
+        || byte == b'!'
+}
+
+/// Reads the start line; false if it is not one of HTTP/1.
+#[inline(always)]
+fn start_line(work: &mut Work, at: u32, len: u32) -> bool {
+    let first = work.carry_word(0);
+    if (first ^ HTTP_1) & low(7) == 0 {
+        let (a, b, c) = (work.carry_byte(9), work.carry_byte(10), work.carry_byte(11));
+        if !(a.is_ascii_digit() && b.is_ascii_digit() && c.is_ascii_digit()) {
+            return false;
+        }
+        work.lane.status = (a - b'0') as u16 * 100 + (b - b'0') as u16 * 10 + (c - b'0') as u16;
+        work.lane.facts |= fact::RESPONSE;
+        return true;
+    }
+    if !plausible(work) {
+        return false;
+    }
+    if len >= 12 {
+        // The line ends in "HTTP/1.x" and CRLF or LF. A line split within its last bytes is trusted.
+        let end = at + len - 1;
+        let end = if work.byte(end - 1) == b'\r' { end - 1 } else { end };
+        if (work.word(end - 8) ^ HTTP_1) & low(7) != 0 {
+            return false;
+        }
+    }
+    if (first ^ word(b"HEAD ")) & low(5) == 0 {
+        work.lane.method = Method::HEAD;
+    } else if first == word(b"CONNECT ") {
+        work.lane.method = Method::CONNECT;
+    }
+    true
+}
+
+/// Reads a header line as far as framing needs it.
+#[inline(always)]
+fn header(work: &mut Work) {
+    let name = work.carry_word(0) | LOWER;
+    let rest = work.carry_word(8) | LOWER;
+    if name == word(b"content-") && (rest ^ word(b"length:")) & low(7) == 0 {
+        content_length(work);
+    } else if name == word(b"transfer") && rest == word(b"-encodin") && work.carry_byte(17) == b':' {
+        let end = trimmed_end(work);
+        // A coding list longer than the carry has no known end.
+        let last = work.carry_word((end.wrapping_sub(7) & (CARRY as u32 - 1)) as usize) | LOWER;
+        if end >= 25 && (last ^ word(b"chunked")) & low(7) == 0 {
+            work.lane.facts |= fact::CHUNKED;
+        } else {
+            work.lane.facts &= !fact::CHUNKED;
+        }
+    }
+}
+
+/// Length of the kept line without the white space at its end.
+#[inline(always)]
+fn trimmed_end(work: &Work) -> u32 {
+    let mut end = if work.lane.line_len < CARRY as u32 {
+        work.lane.line_len
+    } else {
+        0
+    };
+    let mut tries = 0;
+    while tries < 8 && end > 0 {
+        let byte = work.carry_byte(end - 1);
+        if byte != b'\r' && byte != b'\n' && byte != b' ' && byte != b'\t' {
+            break;
+        }
+        end -= 1;
+        tries += 1;
+    }
+    end
+}
+
+#[inline(always)]
+fn content_length(work: &mut Work) {
+    let mut at = 15;
+    let mut value: u64 = 0;
+    let mut digits = 0;
+    while at < CARRY as u32 {
+        let byte = work.carry_byte(at);
+        at += 1;
+        if byte.is_ascii_digit() {
+            if value > (u64::MAX >> 5) {
+                return;
+            }
+            value = value * 10 + (byte - b'0') as u64;
+            digits += 1;
+        } else if digits > 0 || (byte != b' ' && byte != b'\t') {
+            break;
+        }
+    }
+    if digits > 0 {
+        work.lane.length = value;
+        work.lane.facts |= fact::LENGTH;
+    }
+}
+
+/// The blank line of a head: decides what follows it.
+#[inline(always)]
+fn head_end<P: Port>(work: &mut Work, port: &mut P) {
+    let mut opaque = false;
+    let mut bodiless = false;
+    let response = work.lane.is(fact::RESPONSE);
+    if response {
+        let status = work.lane.status;
+        if status == 101 {
+            work.waiting.pop();
+            opaque = true;
+        } else if status < 200 {
+            bodiless = true;
+        } else {
+            let method = work.waiting.pop();
+            opaque = method == Method::CONNECT && status < 300;
+            bodiless = method == Method::HEAD || status == 204 || status == 304;
+        }
+    } else {
+        work.waiting.push(work.lane.method);
+    }
+    let chunked = work.lane.is(fact::CHUNKED);
+    let length = if work.lane.is(fact::LENGTH) {
+        work.lane.length
+    } else {
+        0
+    };
+    if opaque {
+        piece(work, port, flag::HEAD_END | flag::MESSAGE_END | flag::OPAQUE);
+        turn_opaque(work);
+    } else if bodiless || (!chunked && length == 0 && (!response || work.lane.is(fact::LENGTH))) {
+        piece(work, port, flag::HEAD_END | flag::MESSAGE_END);
+        work.lane.state = State::IDLE;
+    } else {
+        piece(work, port, flag::HEAD_END);
+        work.lane.remaining = length;
+        work.lane.state = if chunked {
+            State::CHUNK_SIZE
+        } else if length > 0 {
+            State::BODY
+        } else {
+            State::UNTIL_CLOSE
+        };
+    }
+}
+
+/// The line before a chunk: RFC 9112 §7.1, extensions passed over.
+#[inline(always)]
+fn chunk_size<P: Port>(work: &mut Work, port: &mut P) {
+    let mut at = 0;
+    let mut size: u64 = 0;
+    while at < 20 {
+        let byte = work.carry_byte(at);
+        let digit = if byte.is_ascii_digit() {
+            byte - b'0'
+        } else {
+            let letter = byte | 0x20;
+            if !(b'a'..=b'f').contains(&letter) {
+                break;
+            }
+            letter - b'a' + 10
+        };
+        if size > (u64::MAX >> 8) {
+            // No body is that long: the sender is broken or hostile.
+            at = 0;
+            break;
+        }
+        size = (size << 4) | digit as u64;
+        at += 1;
+    }
+    if at == 0 {
+        port.lost(Loss::Unseen);
+        run(work, port, 0);
+        work.lane.state = State::SEEK;
+    } else if size == 0 {
+        work.lane.state = State::TRAILER;
+    } else {
+        work.lane.remaining = size + 2;
+        work.lane.state = State::CHUNK_DATA;
+    }
+}
+
+/// What came is not HTTP/1: nothing of it is delivered.
+#[inline(always)]
+fn not_http<P: Port>(work: &mut Work, port: &mut P) {
+    work.out_len = 0;
+    piece(work, port, flag::UNKNOWN | flag::OPAQUE);
+    turn_opaque(work);
+}
+
+#[inline(always)]
+fn turn_opaque(work: &mut Work) {
+    work.lane.state = State::OPAQUE;
+    work.turned_opaque = 1;
+}
+
+/// Holds the bytes from here on for a joined record; called before they are consumed.
+#[inline(always)]
+fn hold(work: &mut Work) {
+    if !work.lane.is(fact::RUN) {
+        work.lane.run_offset = work.lane.offset;
+        work.lane.run_seq = work.lane.seq;
+        work.lane.run_start_ns = work.start_ns;
+        work.lane.facts |= fact::RUN;
+        if work.lane.state == State::SEEK {
+            work.lane.facts |= fact::RUN_UNKNOWN;
+        }
+    }
+}
+
+/// Delivers the held run, if there is one.
+#[inline(always)]
+fn run<P: Port>(work: &mut Work, port: &mut P, flags: u32) {
+    if !work.lane.is(fact::RUN) {
+        return;
+    }
+    let unknown = if work.lane.is(fact::RUN_UNKNOWN) {
+        flag::UNKNOWN
+    } else {
+        0
+    };
+    work.lane.facts &= !(fact::RUN | fact::RUN_UNKNOWN);
+    let len = work.lane.offset.wrapping_sub(work.lane.run_offset);
+    work.record.offset = work.lane.run_offset;
+    work.record.seq = work.lane.run_seq;
+    work.record.start_ns = work.lane.run_start_ns;
+    deliver(work, port, len, 0, flags | unknown);
+}
+
+/// Delivers the head piece that was captured so far and begins the next one.
+#[inline(always)]
+fn piece<P: Port>(work: &mut Work, port: &mut P, flags: u32) {
+    let len = work.lane.offset.wrapping_sub(work.piece_offset);
+    if len != 0 {
+        // The last window may reach past the bound: what is beyond it is covered, not captured.
+        let captured = if work.out_len < HEAD_MAX {
+            work.out_len
+        } else {
+            HEAD_MAX
+        };
+        let truncated = if (captured as u64) < len && flags & flag::UNKNOWN == 0 {
+            flag::TRUNCATED
+        } else {
+            0
+        };
+        let head = if flags & flag::UNKNOWN == 0 {
+            flag::HEAD | work.piece_flags
+        } else {
+            0
+        };
+        work.record.offset = work.piece_offset;
+        work.record.seq = work.piece_seq;
+        work.record.start_ns = work.start_ns;
+        deliver(work, port, len, captured, flags | head | truncated);
+    }
+    work.out_len = 0;
+    work.piece_flags = 0;
+    work.piece_offset = work.lane.offset;
+    work.piece_seq = work.lane.seq;
+}
+
+#[inline(always)]
+fn deliver<P: Port>(work: &mut Work, port: &mut P, len: u64, captured: u32, flags: u32) {
+    work.record.len = len;
+    work.record.captured = captured;
+    work.record.size = size_of::<DataRecord>() as u32 + captured;
+    work.record.end_ns = work.end_ns;
+    work.record.flags = flags | if work.sent != 0 { flag::SENT } else { 0 };
+    port.emit(work);
+}

@@ -1,0 +1,207 @@
+//! The `syscall` family: every call that reads from or writes to a socket, seen at its entry and its return.
+//!
+//! Hooks: raw tracepoints `sys_enter(struct pt_regs *regs, long id)` and
+//! `sys_exit(struct pt_regs *regs, long ret)`. Produces: a [`Call`] remembered at entry for selected processes
+//! on TCP sockets, framed at return, when the bytes that moved and their memory are known.
+//!
+//! Entry is where the file descriptor is resolved (another thread may close it during the call) and where a
+//! write begins in time. Memory is read at return: what was read is there then, and what was written has just
+//! been touched by the kernel, so it is resident.
+
+use aya_ebpf::{
+    helpers::{bpf_get_current_task, bpf_ktime_get_boot_ns},
+    macros::{map, raw_tracepoint},
+    maps::HashMap,
+    programs::RawTracePointContext,
+};
+use tracer_common::Loss;
+
+use crate::{
+    path::{
+        connection::{self, Sock},
+        emit,
+        message::{self, Call, Shape},
+        select::{self, Current},
+    },
+    peek::{at, layout, member},
+};
+
+/// Thread to the call it is in.
+#[map]
+static CALLS: HashMap<u64, Call> = HashMap::with_max_entries(16384, 0);
+
+/// System call numbers of x86-64.
+mod number {
+    pub const READ: u64 = 0;
+    pub const WRITE: u64 = 1;
+    pub const READV: u64 = 19;
+    pub const WRITEV: u64 = 20;
+    pub const SENDFILE: u64 = 40;
+    pub const SENDTO: u64 = 44;
+    pub const RECVFROM: u64 = 45;
+    pub const SENDMSG: u64 = 46;
+    pub const RECVMSG: u64 = 47;
+    pub const SPLICE: u64 = 275;
+    pub const RECVMMSG: u64 = 299;
+    pub const SENDMMSG: u64 = 307;
+    pub const PREADV2: u64 = 327;
+    pub const PWRITEV2: u64 = 328;
+}
+
+/// Offsets in `struct pt_regs` of x86-64, which is part of the kernel's interface to user space.
+mod regs {
+    pub const R10: u64 = 56;
+    pub const DX: u64 = 96;
+    pub const SI: u64 = 104;
+    pub const DI: u64 = 112;
+}
+
+/// `current_thread_info()->status` says that a 32-bit call is running: other numbers, other structs.
+const TS_COMPAT: u32 = 2;
+
+const MSG_OOB: u64 = 0x1;
+const MSG_PEEK: u64 = 0x2;
+const MSG_TRUNC: u64 = 0x20;
+const MSG_ERRQUEUE: u64 = 0x2000;
+
+/// A call as its number describes it.
+struct Form {
+    shape: Shape,
+    sent: bool,
+    /// Where the file descriptor is.
+    fd: u64,
+    /// Where the flags are, 0 for none.
+    flags: u64,
+}
+
+#[raw_tracepoint(tracepoint = "sys_enter")]
+fn tracer_sys_enter(ctx: RawTracePointContext) -> i32 {
+    let _ = entered(ctx.arg(0), ctx.arg(1));
+    0
+}
+
+#[raw_tracepoint(tracepoint = "sys_exit")]
+fn tracer_sys_exit(ctx: RawTracePointContext) -> i32 {
+    let result: i64 = ctx.arg(1);
+    returned(result);
+    0
+}
+
+#[inline(always)]
+fn form(id: u64) -> Option<Form> {
+    let (shape, sent, fd, flags) = match id {
+        number::READ => (Shape::Buffer, false, regs::DI, 0),
+        number::WRITE => (Shape::Buffer, true, regs::DI, 0),
+        number::READV | number::PREADV2 => (Shape::Vector, false, regs::DI, 0),
+        number::WRITEV | number::PWRITEV2 => (Shape::Vector, true, regs::DI, 0),
+        number::RECVFROM => (Shape::Buffer, false, regs::DI, regs::R10),
+        number::SENDTO => (Shape::Buffer, true, regs::DI, regs::R10),
+        number::RECVMSG => (Shape::Message, false, regs::DI, regs::DX),
+        number::SENDMSG => (Shape::Message, true, regs::DI, regs::DX),
+        number::RECVMMSG => (Shape::Messages, false, regs::DI, regs::R10),
+        number::SENDMMSG => (Shape::Messages, true, regs::DI, regs::R10),
+        number::SENDFILE => (Shape::Unseen, true, regs::DI, 0),
+        number::SPLICE => (Shape::Unseen, true, regs::DX, 0),
+        _ => return None,
+    };
+    Some(Form {
+        shape,
+        sent,
+        fd,
+        flags,
+    })
+}
+
+#[inline(always)]
+fn entered(registers: u64, id: u64) -> Option<()> {
+    let mut form = form(id)?;
+    let current = Current::get();
+    if !select::selected(current.tgid) {
+        return None;
+    }
+    let task = unsafe { bpf_get_current_task() };
+    let status: u32 = member(task, layout().task_status).unwrap_or(0);
+    if status & TS_COMPAT != 0 {
+        return None;
+    }
+    let mut sock = socket(task, at(registers + form.fd)?);
+    if sock.is_none() && id == number::SPLICE {
+        form.sent = false;
+        sock = socket(task, at(registers + regs::DI)?);
+    }
+    let sock = sock?;
+    let flags: u64 = if form.flags == 0 {
+        0
+    } else {
+        at(registers + form.flags)?
+    };
+    if flags & (MSG_PEEK | MSG_OOB | MSG_ERRQUEUE) != 0 {
+        return None;
+    }
+    if !form.sent && flags & MSG_TRUNC != 0 {
+        // TCP throws the bytes away instead of copying them.
+        form.shape = Shape::Unseen;
+    }
+    let known = connection::used(sock, current)?;
+    if unsafe { (*known).ignored() } {
+        return None;
+    }
+    let call = Call {
+        sock: sock.0,
+        address: at(registers + regs::SI)?,
+        count: at(registers + regs::DX)?,
+        entered_ns: unsafe { bpf_ktime_get_boot_ns() },
+        shape: form.shape,
+        seq: if form.sent {
+            sock.write_seq()
+        } else {
+            sock.copied_seq()
+        },
+        sent: form.sent as u32,
+        reserved: 0,
+    };
+    if CALLS.insert(current.key(), call, 0).is_err() {
+        emit::lost(Loss::CallsFull);
+    }
+    None
+}
+
+#[inline(always)]
+fn returned(result: i64) {
+    let current = Current::get();
+    let key = current.key();
+    let Some(known) = CALLS.get_ptr(key) else { return };
+    let call = unsafe { *known };
+    let _ = CALLS.remove(key);
+    if result > 0 {
+        message::moved(&call, result as u64, current);
+    }
+}
+
+/// Forgets the call of a thread that ends in it.
+#[inline(always)]
+pub fn forget(current: Current) {
+    let _ = CALLS.remove(current.key());
+}
+
+/// The TCP sock behind a file descriptor of a task.
+#[inline(always)]
+fn socket(task: u64, fd: u64) -> Option<Sock> {
+    let layout = layout();
+    let fd = fd as u32;
+    let files: u64 = member(task, layout.task_files)?;
+    let table: u64 = member(files, layout.files_fdt)?;
+    let size: u32 = member(table, layout.fdtable_max_fds)?;
+    if fd >= size {
+        return None;
+    }
+    let slots: u64 = member(table, layout.fdtable_fd)?;
+    let file: u64 = at(slots.wrapping_add(fd as u64 * 8))?;
+    let socket: u64 = member(file, layout.file_private_data)?;
+    // Only a socket points back at its file.
+    let owner: u64 = member(socket, layout.socket_file)?;
+    if owner != file || file == 0 {
+        return None;
+    }
+    Sock::tcp(member(socket, layout.socket_sk)?)
+}

@@ -1,0 +1,279 @@
+//! Bytes that a call moved: framed as HTTP/1 messages, heads delivered, bodies counted.
+
+use core::ffi::c_void;
+
+use aya_ebpf::{
+    helpers::{bpf_ktime_get_boot_ns, bpf_loop, bpf_probe_read_user, generated},
+    macros::map,
+    maps::PerCpuArray,
+};
+use tracer_common::{
+    Loss,
+    framer::{self, HEAD_MAX, Port, Step, Work},
+    lane::State,
+    record::DataRecord,
+};
+
+use super::{
+    connection::{self, Sock},
+    emit,
+    select::Current,
+};
+
+/// Steps of the framer in one call: a head of HEAD_SEARCH_MAX bytes of usual lines, many times over.
+const STEPS: u32 = 4096;
+
+/// How a call describes its user memory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Shape {
+    /// One buffer: `(address, length)`.
+    Buffer,
+    /// `struct iovec[]`: `(address, count)`.
+    Vector,
+    /// `struct msghdr`: `(address, 1)`.
+    Message,
+    /// `struct mmsghdr[]`: `(address, count)`; the call returns a number of messages.
+    Messages,
+    /// None: the bytes come from or go to another file.
+    Unseen,
+}
+
+/// A call in progress.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Call {
+    /// `struct sock *`
+    pub sock: u64,
+    /// Where its description of memory is.
+    pub address: u64,
+    /// See [`Shape`].
+    pub count: u64,
+    /// When it was entered.
+    pub entered_ns: u64,
+    /// [`Shape`]
+    pub shape: Shape,
+    /// TCP sequence number of its first byte.
+    pub seq: u32,
+    /// 1 if it writes.
+    pub sent: u32,
+    /// Always 0.
+    pub reserved: u32,
+}
+
+/// The user memory of a call that is still to be walked.
+#[repr(C)]
+struct Memory {
+    /// Address of the next `struct iovec`.
+    vector: u64,
+    vector_left: u64,
+    /// Address of the next `struct mmsghdr`.
+    messages: u64,
+    messages_left: u64,
+    /// Bytes that the call moved and that are not yet given to the framer.
+    left: u64,
+}
+
+#[repr(C)]
+struct Scratch {
+    work: Work,
+    memory: Memory,
+}
+
+#[map]
+static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
+
+struct Kernel;
+
+impl Port for Kernel {
+    #[inline(always)]
+    unsafe fn read(&mut self, to: *mut u8, len: u32, from: u64) -> bool {
+        unsafe { generated::bpf_probe_read_user(to.cast(), len, from as *const c_void) == 0 }
+    }
+
+    #[inline(always)]
+    fn emit(&mut self, work: &mut Work) {
+        let captured = work.record.captured;
+        if captured > HEAD_MAX {
+            return;
+        }
+        let size = size_of::<DataRecord>() + captured as usize;
+        // The captured bytes stand right behind the record.
+        emit::record(unsafe { core::slice::from_raw_parts((&raw const work.record).cast(), size) });
+    }
+
+    #[inline(always)]
+    fn lost(&mut self, cause: Loss) {
+        emit::lost(cause);
+    }
+}
+
+/// A call moved bytes: `result` is what it returned, greater than 0.
+#[inline(always)]
+pub fn moved(call: &Call, result: u64, current: Current) {
+    let Some(known) = connection::get(Sock(call.sock)) else {
+        return;
+    };
+    let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
+        return;
+    };
+    let (connection, scratch) = unsafe { (&mut *known, &mut *scratch) };
+    if connection.ignored() {
+        return;
+    }
+    let work = &mut scratch.work;
+    let now = unsafe { bpf_ktime_get_boot_ns() };
+    work.record.connection = connection.id;
+    work.record.task = 0;
+    work.record.tgid = current.tgid;
+    work.record.tid = current.tid;
+    work.sent = call.sent;
+    work.end_ns = now;
+    work.start_ns = if call.sent != 0 { call.entered_ns } else { now };
+    work.lane = if call.sent != 0 {
+        connection.sent
+    } else {
+        connection.received
+    };
+    work.waiting = connection.waiting;
+    work.begin();
+    let skipped = call.seq.wrapping_sub(work.lane.seq);
+    if skipped != 0 && skipped < 1 << 31 {
+        framer::pass_unseen(work, &mut Kernel, skipped as u64);
+    }
+    if call.shape == Shape::Unseen {
+        framer::pass_unseen(work, &mut Kernel, result);
+    } else {
+        scratch.memory = walk(call, result);
+        unsafe { bpf_loop(STEPS, step as *mut c_void, core::ptr::null_mut(), 0) };
+        rest(scratch);
+    }
+    let work = &mut scratch.work;
+    framer::finish(work, &mut Kernel);
+    if connection.id != work.record.connection {
+        // The entry was given to another connection meanwhile.
+        return;
+    }
+    if call.sent != 0 {
+        connection.sent = work.lane;
+    } else {
+        connection.received = work.lane;
+    }
+    if work.lane.is(tracer_common::lane::fact::RESPONSE) {
+        connection.waiting.popped = work.waiting.popped;
+    } else {
+        connection.waiting.methods = work.waiting.methods;
+        connection.waiting.pushed = work.waiting.pushed;
+    }
+    if work.turned_opaque != 0 {
+        connection.turn_opaque();
+    }
+}
+
+/// What could not be framed for its number of messages and lines.
+#[inline(always)]
+fn rest(scratch: &mut Scratch) {
+    let left = scratch.memory.left.wrapping_add(scratch.work.left);
+    if left != 0 && scratch.work.lane.state != State::OPAQUE {
+        emit::lost(Loss::TooManySteps);
+        scratch.work.left = 0;
+        framer::pass_unseen(&mut scratch.work, &mut Kernel, left);
+    }
+}
+
+#[inline(always)]
+fn walk(call: &Call, result: u64) -> Memory {
+    let mut memory = Memory {
+        vector: 0,
+        vector_left: 0,
+        messages: 0,
+        messages_left: 0,
+        left: result,
+    };
+    match call.shape {
+        Shape::Vector => {
+            memory.vector = call.address;
+            memory.vector_left = call.count;
+        }
+        Shape::Message => message(&mut memory, call.address),
+        Shape::Messages => {
+            memory.messages = call.address;
+            memory.messages_left = result;
+            memory.left = 0;
+        }
+        Shape::Buffer | Shape::Unseen => {
+            memory.vector = call.address;
+        }
+    }
+    memory
+}
+
+/// `struct msghdr` of user space: `msg_iov` at 16, `msg_iovlen` at 24.
+#[inline(always)]
+fn message(memory: &mut Memory, address: u64) {
+    match user::<[u64; 2]>(address.wrapping_add(16)) {
+        Some([vector, count]) => {
+            memory.vector = vector;
+            memory.vector_left = count;
+        }
+        None => emit::lost(Loss::UserFault),
+    }
+}
+
+/// One turn of the loop: a step of the framer, or the next buffer. 0 goes on, 1 ends.
+extern "C" fn step(_turn: u32, _context: *mut c_void) -> i64 {
+    let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
+        return 1;
+    };
+    let scratch = unsafe { &mut *scratch };
+    if scratch.work.lane.state == State::OPAQUE {
+        return 1;
+    }
+    if scratch.work.left == 0 {
+        return next_buffer(scratch);
+    }
+    let _: Step = framer::step(&mut scratch.work, &mut Kernel);
+    0
+}
+
+#[inline(always)]
+fn next_buffer(scratch: &mut Scratch) -> i64 {
+    let memory = &mut scratch.memory;
+    if memory.left == 0 {
+        if memory.messages_left == 0 {
+            return 1;
+        }
+        // `struct mmsghdr`: the msghdr, then `msg_len` at 56; 64 bytes each.
+        message(memory, memory.messages);
+        let moved: u32 = user(memory.messages.wrapping_add(56)).unwrap_or(0);
+        memory.left = moved as u64;
+        memory.messages = memory.messages.wrapping_add(64);
+        memory.messages_left -= 1;
+        return 0;
+    }
+    let (address, len) = if memory.vector_left == 0 {
+        (memory.vector, memory.left)
+    } else {
+        let Some([address, len]) = user::<[u64; 2]>(memory.vector) else {
+            emit::lost(Loss::UserFault);
+            return 1;
+        };
+        memory.vector = memory.vector.wrapping_add(16);
+        memory.vector_left -= 1;
+        if memory.vector_left == 0 && len < memory.left {
+            // The vector ended before the bytes did: it was changed under the call.
+            emit::lost(Loss::UserFault);
+            return 1;
+        }
+        (address, len)
+    };
+    let len = if len < memory.left { len } else { memory.left };
+    memory.left -= len;
+    scratch.work.buffer(address, len);
+    0
+}
+
+#[inline(always)]
+fn user<T>(address: u64) -> Option<T> {
+    unsafe { bpf_probe_read_user(address as *const T) }.ok()
+}
