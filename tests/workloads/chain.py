@@ -1,0 +1,110 @@
+"""A whole workload: a chain of hops, nginx before each of them if asked for, and the load on its first.
+
+    chain.py --truth FILE [--hops 3] [--total 1000] [--in-flight 8] [--client thread] [--via-nginx] …
+
+Everything it starts has ended when it ends, however it ends. Its exit status is that of the load.
+"""
+
+import argparse
+import ctypes
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import paths
+
+HERE = Path(__file__).resolve().parent
+PR_SET_PDEATHSIG = 1
+
+
+def start(command, **options):
+    def end_with_parent():
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+    return subprocess.Popen(command, preexec_fn=end_with_parent, text=True, **options)
+
+
+def python(script, *arguments):
+    return [sys.executable, str(HERE / script), *map(str, arguments)]
+
+
+def start_hop(processes, *arguments):
+    hop = start(python("hop.py", *arguments), stdout=subprocess.PIPE)
+    processes.append(hop)
+    return f"http://127.0.0.1:{int(hop.stdout.readline())}"
+
+
+def start_nginx(processes, folder, upstream):
+    """nginx before this upstream; gives the URL that leads through it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    folder = Path(folder) / str(port)
+    folder.mkdir()
+    values = {"PORT": str(port), "UPSTREAM": upstream.removeprefix("http://"), "FOLDER": str(folder)}
+    text = (HERE / "nginx.conf.in").read_text()
+    for name, value in values.items():
+        text = text.replace(f"@{name}@", value)
+    (folder / "nginx.conf").write_text(text)
+    processes.append(start(["nginx", "-p", str(folder), "-c", "nginx.conf", "-e", "stderr"]))
+    for _ in range(100):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return f"http://127.0.0.1:{port}/via"
+        time.sleep(0.05)
+    raise RuntimeError(f"nginx does not listen on port {port}")
+
+
+def stop(processes):
+    # From the first hop to the last, so that none finds the one it calls gone.
+    for process in reversed(processes):
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--truth", required=True, metavar="FILE")
+    parser.add_argument("--hops", type=int, default=3)
+    parser.add_argument("--total", type=int, default=1000)
+    parser.add_argument("--in-flight", type=int, default=8)
+    parser.add_argument("--client", choices=paths.CLIENTS, default="thread")
+    parser.add_argument("--calls", type=int, default=1, help="calls that the second hop makes for each request")
+    parser.add_argument("--order", choices=["sequential", "nested"], default="sequential")
+    parser.add_argument("--think-ms", type=float, default=0)
+    parser.add_argument("--jitter-ms", type=float, default=0)
+    parser.add_argument("--via-nginx", action="store_true")
+    parser.add_argument("--run", default="r")
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+
+    processes = []
+    with tempfile.TemporaryDirectory(prefix="workload-") as folder:
+        try:
+            url = None
+            for hop in reversed(range(options.hops)):
+                arguments = ["--client", options.client, "--order", options.order]
+                arguments += ["--think-ms", options.think_ms, "--jitter-ms", options.jitter_ms]
+                arguments += ["--calls", options.calls if hop == 1 else 1]
+                url = start_hop(processes, *arguments, *(["--next", url] if url else []))
+                if options.via_nginx:
+                    url = start_nginx(processes, folder, url)
+            load = ["--total", options.total, "--in-flight", options.in_flight, "--client", options.client]
+            load += ["--truth", options.truth, "--run", options.run]
+            processes.append(start(python("load.py", url, *load)))
+            status = processes[-1].wait()
+        finally:
+            stop(processes)
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""One hop of a chain: a thread a connection, Python's own server, no tracing.
+
+    hop.py [--next URL] [--client thread] [--calls 1] [--order sequential] [--think-ms 0] [--jitter-ms 0]
+
+Prints the port it listens on and serves until it is terminated. For each request it calls the next hop as often
+as it was told, thinks before each call and after the last, and answers with the paths that were called.
+"""
+
+import argparse
+import random
+import signal
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import paths
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 1024
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    # Head and body go out in two writes; without this the second waits for the first one's acknowledgement.
+    disable_nagle_algorithm = True
+
+    def do_GET(self):
+        try:
+            status, called = 200, self.server.work(self.path)
+        except Exception as error:
+            status, called = 502, [repr(error)]
+        body = "".join(f"{path}\n" for path in called).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+def worker(options):
+    client = paths.CLIENTS[options.client](options.next) if options.next else None
+
+    def think():
+        seconds = (options.think_ms + random.uniform(0, options.jitter_ms)) / 1000
+        if seconds > 0:
+            time.sleep(seconds)
+
+    def work(path):
+        called = [path]
+        children = [paths.child_path(path, number) for number in range(options.calls if client else 0)]
+        if options.order == "nested":
+            think()
+            called += paths.call_nested(client, children) if client else []
+        else:
+            for child in children:
+                think()
+                called += paths.call(client, child)
+        think()
+        return called
+
+    return work
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--next", metavar="URL", help="the hop it calls; without it, it is the last")
+    parser.add_argument("--client", choices=paths.CLIENTS, default="thread")
+    parser.add_argument("--calls", type=int, default=1, help="calls for each request")
+    parser.add_argument("--order", choices=["sequential", "nested"], default="sequential")
+    parser.add_argument("--think-ms", type=float, default=0)
+    parser.add_argument("--jitter-ms", type=float, default=0, help="at most this is added to each think time")
+    options = parser.parse_args()
+
+    server = Server(("127.0.0.1", 0), Handler)
+    server.work = worker(options)
+    signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
+    print(server.server_port, flush=True)
+    server.serve_forever(poll_interval=0.05)
+    server.server_close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""Work that can be told apart by its path, and the clients that send it.
+
+The path of a request is `/work/ID`. The id of a root is any word, those of the requests made for `ID` are
+`ID.0`, `ID.1` and so on: the true tree stands in the paths. A request that goes through a proxy is called
+with one more segment in front (`/via/work/ID`), which the proxy takes off.
+
+An answer names every path that was called for it, one a line. So whoever called the root has the truth about
+the requests that were made, not about those that should have been.
+"""
+
+import http.client
+import queue
+import threading
+import urllib.request
+from urllib.parse import urlsplit
+
+TIMEOUT_SECONDS = 60
+
+
+def root_path(root):
+    return f"/work/{root}"
+
+
+def child_path(path, number):
+    return f"{path}.{number}"
+
+
+class OneShot:
+    """A connection a call, closed after it. Sends and reads in one go, so there is nothing to nest."""
+
+    def __init__(self, base):
+        self.base = base
+
+    def start(self, path):
+        return self.base + path
+
+    def finish(self, url):
+        # No proxy of the environment: the workload stays on loopback.
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(url, timeout=TIMEOUT_SECONDS) as answer:
+            return answer.read().decode()
+
+
+class _KeepAlive:
+    """Connections that stay open; what differs is who may take one that is idle."""
+
+    def __init__(self, base):
+        parts = urlsplit(base)
+        self.host, self.port, self.prefix = parts.hostname, parts.port, parts.path
+
+    def start(self, path):
+        connection = self._take()
+        connection.request("GET", self.prefix + path)
+        return connection
+
+    def finish(self, connection):
+        answer = connection.getresponse()
+        body = answer.read().decode()
+        if answer.status != 200:
+            raise RuntimeError(f"{answer.status} from {self.host}:{self.port}: {body}")
+        self._idle().put(connection)
+        return body
+
+    def _take(self):
+        try:
+            return self._idle().get_nowait()
+        except queue.Empty:
+            return http.client.HTTPConnection(self.host, self.port, timeout=TIMEOUT_SECONDS)
+
+
+class PerThread(_KeepAlive):
+    """Every thread has connections of its own."""
+
+    def __init__(self, base):
+        super().__init__(base)
+        self.local = threading.local()
+
+    def _idle(self):
+        if not hasattr(self.local, "idle"):
+            self.local.idle = queue.LifoQueue()
+        return self.local.idle
+
+
+class Pool(_KeepAlive):
+    """Any thread takes any idle connection, the one that was used last first."""
+
+    def __init__(self, base):
+        super().__init__(base)
+        self.idle = queue.LifoQueue()
+
+    def _idle(self):
+        return self.idle
+
+
+CLIENTS = {"oneshot": OneShot, "thread": PerThread, "pool": Pool}
+
+
+def call(client, path):
+    """Makes one call; gives the paths that were called for it, its own first."""
+    return _called(client, path, client.finish(client.start(path)))
+
+
+def call_nested(client, paths):
+    """Sends all requests before it reads an answer, then reads the last one's first."""
+    started = [(path, client.start(path)) for path in paths]
+    answers = [_called(client, path, client.finish(request)) for path, request in reversed(started)]
+    return [called for answer in answers for called in answer]
+
+
+def _called(client, path, answer):
+    prefix = getattr(client, "prefix", None)
+    if prefix is None:
+        prefix = urlsplit(client.base).path
+    own = [prefix + path] if prefix else []
+    return own + answer.split()
