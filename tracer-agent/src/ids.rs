@@ -1,6 +1,9 @@
 //! The small types that every stage speaks: ids, times and places that cannot be mixed up.
 
-use std::fmt;
+use std::{
+    fmt,
+    num::{NonZeroU64, NonZeroU128},
+};
 
 /// A W3C trace id: 16 bytes, never all zero.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -40,6 +43,18 @@ macro_rules! id {
 
 id!(TraceId, 16);
 id!(SpanId, 8);
+
+impl From<NonZeroU128> for TraceId {
+    fn from(number: NonZeroU128) -> Self {
+        Self(number.get().to_be_bytes())
+    }
+}
+
+impl From<NonZeroU64> for SpanId {
+    fn from(number: NonZeroU64) -> Self {
+        Self(number.get().to_be_bytes())
+    }
+}
 
 /// Nanoseconds of `CLOCK_BOOTTIME`: the only clock of the core.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,0 +1,276 @@
+//! What becomes of an exchange once its edge is set: its context, and whether it is given out.
+
+use crate::{
+    ids::BootNanos,
+    protocols::{
+        Exchange, ExchangeId,
+        exchange::{ContextFormat, Ending, Side},
+    },
+};
+
+use super::{
+    Candidate, Correlator, Evidence, Linked, Observed, Parent,
+    contexts::Arrival,
+    known::{Begun, Context, Edge, Fate, Live, Over},
+    pairs::Wire,
+};
+
+impl Correlator {
+    /// Sets the edge of an exchange, once; its context follows now or with that of its parent.
+    pub(super) fn decide(&mut self, id: ExchangeId, edge: Edge, out: &mut Vec<Linked>) {
+        let Some(live) = self.known.live.get_mut(&id) else {
+            return;
+        };
+        live.edge = Some(edge);
+        if let (Some(deadline), Some(exchange)) = (live.deadline.take(), live.exchange()) {
+            self.pairs.stop_waiting(Wire::of(exchange), id);
+            self.deadlines.remove(&(deadline, id));
+        }
+        let context = match edge {
+            Edge::Root => Some(self.new_context(id)),
+            Edge::Remote(parent) => {
+                let state = live
+                    .exchange()
+                    .and_then(|exchange| exchange.context.tracestate.as_deref());
+                Some(Context {
+                    trace: parent.trace,
+                    sampled: self.settings.sampler.samples(parent.trace, Some(parent.sampled)),
+                    tracestate: state
+                        .filter(|_| parent.format == ContextFormat::W3c)
+                        .map(Into::into),
+                })
+            }
+            Edge::Local(parent, _) => {
+                if let Some(dependents) = self.known.dependents(parent) {
+                    *dependents += 1;
+                }
+                self.known.context(parent).cloned()
+            }
+        };
+        let unresolved = match edge {
+            Edge::Local(parent, _) => self.known.live.get_mut(&parent),
+            Edge::Root | Edge::Remote(_) => None,
+        };
+        match (context, unresolved) {
+            (Some(context), _) => self.resolve(id, context, out),
+            (None, Some(parent)) => parent.waiters.push(id),
+            // The parent is forgotten: it will not be named, and the trace begins here.
+            (None, None) => self.resolve(id, self.new_context(id), out),
+        }
+    }
+
+    /// Gives a context to an exchange and to all that waited for it.
+    fn resolve(&mut self, id: ExchangeId, context: Context, out: &mut Vec<Linked>) {
+        let mut resolved = vec![id];
+        while let Some(id) = resolved.pop() {
+            let Some(live) = self.known.live.get_mut(&id) else {
+                continue;
+            };
+            live.context = Some(context.clone());
+            resolved.append(&mut live.waiters);
+            self.give_out(id, out);
+        }
+    }
+
+    fn new_context(&self, id: ExchangeId) -> Context {
+        let trace = self.identity.trace(id);
+        Context {
+            trace,
+            sampled: self.settings.sampler.samples(trace, None),
+            tracestate: None,
+        }
+    }
+
+    /// Whether this exchange leaves its place to a span that its process exports itself.
+    pub(super) fn stands_aside(&self, live: &Live) -> bool {
+        let pid = match &live.begun {
+            Begun::Exchange(exchange, _) => exchange.pid(),
+            Begun::ConnectFailed(failure) => failure.task.pid,
+        };
+        !live.is_promised && (live.is_withheld || self.is_withheld(pid))
+    }
+
+    /// Gives out an exchange that has both its context and its end.
+    pub(super) fn give_out(&mut self, id: ExchangeId, out: &mut Vec<Linked>) {
+        let Some(live) = self.known.live.get(&id) else {
+            return;
+        };
+        let (Some(context), Some(edge), true) = (live.context.clone(), live.edge, live.has_ended()) else {
+            return;
+        };
+        let fate = match (context.sampled, self.stands_aside(live)) {
+            (false, _) => Fate::Unsampled,
+            (true, true) => Fate::Withheld,
+            (true, false) => Fate::Exported,
+        };
+        let Some(live) = self.known.live.remove(&id) else {
+            return;
+        };
+        self.known
+            .finish(id, remains(&live, context.clone(), fate), self.now);
+        let local_parent = match edge {
+            Edge::Local(parent, _) => Some(parent),
+            Edge::Root | Edge::Remote(_) => None,
+        };
+        if let Some(dependents) = local_parent.and_then(|parent| self.known.dependents(parent)) {
+            *dependents = dependents.saturating_sub(1);
+        }
+        match fate {
+            Fate::Exported => {
+                let linked = self.link(id, live, edge, context);
+                self.count(&linked);
+                out.push(linked);
+            }
+            Fate::Withheld => self.counters.withheld += 1,
+            Fate::Unsampled => self.counters.unsampled += 1,
+        }
+        self.forget_crowd();
+    }
+
+    fn link(&mut self, id: ExchangeId, live: Live, edge: Edge, context: Context) -> Linked {
+        let (parent, evidence) = match edge {
+            Edge::Root => (None, None),
+            Edge::Remote(remote) => {
+                let parent = remote.span.map(|span| Parent {
+                    span,
+                    is_remote: true,
+                });
+                (parent, Some(Evidence::Header))
+            }
+            Edge::Local(parent, evidence) if self.promise(parent) => {
+                let parent = Parent {
+                    span: self.identity.span(parent),
+                    is_remote: evidence == Evidence::Connection,
+                };
+                (Some(parent), Some(evidence))
+            }
+            Edge::Local(..) => {
+                self.counters.parent_withheld += 1;
+                (None, None)
+            }
+        };
+        let candidate = live.candidate.and_then(|id| self.candidate(id));
+        let observed = match live.begun {
+            Begun::ConnectFailed(failure) => Observed::ConnectFailed(failure),
+            Begun::Exchange(exchange, ending) => {
+                let ending = ending.unwrap_or_else(|| Box::new(cut_short(&exchange)));
+                Observed::Exchange(exchange, ending)
+            }
+        };
+        Linked {
+            observed,
+            trace: context.trace,
+            span: self.identity.span(id),
+            parent,
+            evidence,
+            tracestate: context.tracestate,
+            candidates: candidate.into_iter().collect(),
+        }
+    }
+
+    fn candidate(&mut self, id: ExchangeId) -> Option<Candidate> {
+        let context = self.known.context(id).filter(|context| context.sampled)?;
+        let trace = context.trace;
+        self.promise(id).then(|| Candidate {
+            trace,
+            span: self.identity.span(id),
+            evidence: Evidence::Task,
+        })
+    }
+
+    /// Makes sure that a span which is about to be named is given out; false if that is too late.
+    fn promise(&mut self, id: ExchangeId) -> bool {
+        match self.known.live.get_mut(&id) {
+            Some(live) => {
+                live.is_promised = true;
+                true
+            }
+            None => self
+                .known
+                .over(id)
+                .is_some_and(|over| over.fate == Fate::Exported),
+        }
+    }
+
+    fn count(&mut self, linked: &Linked) {
+        let counters = &mut self.counters;
+        counters.exported += 1;
+        match linked.evidence {
+            Some(Evidence::Header) => counters.linked_header += 1,
+            Some(Evidence::Connection) => counters.linked_connection += 1,
+            Some(Evidence::Task) => counters.linked_task += 1,
+            None => counters.roots += 1,
+        }
+    }
+
+    /// Gives out an exchange now, whatever it waits for. True if its end was not known.
+    pub(super) fn give_up(&mut self, id: ExchangeId, out: &mut Vec<Linked>) -> bool {
+        let mut undecided = id;
+        while let Some(Edge::Local(parent, _)) = self.known.live.get(&undecided).and_then(|live| live.edge)
+            && self.known.context(parent).is_none()
+            && self.known.live.contains_key(&parent)
+        {
+            undecided = parent;
+        }
+        self.decide_alone(undecided, out);
+        let Some(live) = self.known.live.get_mut(&id) else {
+            return false;
+        };
+        if let Begun::Exchange(exchange, ending @ None) = &mut live.begun {
+            self.threads.abandon(exchange);
+            *ending = Some(Box::new(cut_short(exchange)));
+        }
+        self.give_out(id, out);
+        true
+    }
+
+    /// Forgets what was over too long ago to become a parent.
+    pub(super) fn forget_old(&mut self) {
+        let until = BootNanos(self.now.0.saturating_sub(self.settings.linger_ns));
+        while self.forget_one(until) {}
+    }
+
+    fn forget_crowd(&mut self) {
+        self.forget_one(BootNanos::default());
+    }
+
+    fn forget_one(&mut self, until: BootNanos) -> bool {
+        let Some((over, forgotten)) = self.known.forget(until, self.settings.max_over) else {
+            return false;
+        };
+        self.counters.evicted_over += u64::from(forgotten.early);
+        if let Some(wire) = over.sent {
+            self.pairs.forget_outbound(wire, forgotten.id);
+        }
+        if let Some(arrival) = over.arrival {
+            self.contexts.remove(&arrival);
+        }
+        true
+    }
+}
+
+fn remains(live: &Live, context: Context, fate: Fate) -> Over {
+    let exchange = live.exchange();
+    let side = |side| exchange.filter(|exchange| exchange.side == side);
+    Over {
+        start: live.start(),
+        context,
+        fate,
+        dependents: live.dependents,
+        sent: side(Side::Outbound).map(Wire::of),
+        arrival: side(Side::Inbound).and_then(Arrival::of),
+    }
+}
+
+/// The end of an exchange that is given out before its end: nothing is said but that it is incomplete.
+fn cut_short(exchange: &Exchange) -> Ending {
+    Ending {
+        end: exchange.head_end.max(exchange.start),
+        response: None,
+        response_task: None,
+        request_body: None,
+        response_body: None,
+        failure: None,
+        incomplete: true,
+    }
+}

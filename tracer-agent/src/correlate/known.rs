@@ -1,0 +1,214 @@
+//! The exchanges that are known: those in flight, and what remains of those that were over a moment ago.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use crate::{
+    ids::{BootNanos, TraceId},
+    protocols::{
+        Exchange, ExchangeId,
+        exchange::{ConnectFailure, Ending, RemoteParent},
+    },
+};
+
+use super::{Evidence, contexts::Arrival, pairs::Wire};
+
+/// Where the trace of an exchange comes from. Once set it never changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Edge {
+    /// It begins a trace.
+    Root,
+    /// It continues a context from the wire.
+    Remote(RemoteParent),
+    /// It is a child of another exchange of this host.
+    Local(ExchangeId, Evidence),
+}
+
+/// The trace an exchange belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Context {
+    pub trace: TraceId,
+    pub sampled: bool,
+    pub tracestate: Option<Arc<str>>,
+}
+
+/// What began.
+#[derive(Debug)]
+pub enum Begun {
+    Exchange(Box<Exchange>, Option<Box<Ending>>),
+    ConnectFailed(Box<ConnectFailure>),
+}
+
+/// An exchange that was not given out yet.
+#[derive(Debug)]
+pub struct Live {
+    pub begun: Begun,
+    /// `None` while it waits for its other end.
+    pub edge: Option<Edge>,
+    /// `None` while it, or an exchange it descends from, waits.
+    pub context: Option<Context>,
+    /// When the waiting ends.
+    pub deadline: Option<BootNanos>,
+    /// Children that have no context because this one has none.
+    pub waiters: Vec<ExchangeId>,
+    /// Children that were not given out yet.
+    pub dependents: u32,
+    /// A span that was given out names this one, so it will be given out whatever is learned of its process.
+    pub is_promised: bool,
+    /// Its process was instrumented when its program ended.
+    pub is_withheld: bool,
+    /// The exchange that may be its parent but is not proven to be.
+    pub candidate: Option<ExchangeId>,
+}
+
+/// What remains of an exchange that is over, for those that turn out to be its children.
+#[derive(Debug)]
+pub struct Over {
+    pub start: BootNanos,
+    pub context: Context,
+    pub fate: Fate,
+    pub dependents: u32,
+    pub sent: Option<Wire>,
+    pub arrival: Option<Arrival>,
+}
+
+/// What became of an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    Exported,
+    Withheld,
+    Unsampled,
+}
+
+/// The exchanges that are known.
+#[derive(Debug, Default)]
+pub struct Known {
+    pub live: BTreeMap<ExchangeId, Live>,
+    over: BTreeMap<ExchangeId, Over>,
+    // In the order in which they were over; each known one is in it exactly once.
+    order: VecDeque<(BootNanos, ExchangeId)>,
+}
+
+impl Live {
+    pub fn new(begun: Begun) -> Self {
+        Self {
+            begun,
+            edge: None,
+            context: None,
+            deadline: None,
+            waiters: Vec::new(),
+            dependents: 0,
+            is_promised: false,
+            is_withheld: false,
+            candidate: None,
+        }
+    }
+
+    pub fn exchange(&self) -> Option<&Exchange> {
+        match &self.begun {
+            Begun::Exchange(exchange, _) => Some(exchange),
+            Begun::ConnectFailed(_) => None,
+        }
+    }
+
+    pub fn has_ended(&self) -> bool {
+        !matches!(&self.begun, Begun::Exchange(_, None))
+    }
+
+    pub fn start(&self) -> BootNanos {
+        match &self.begun {
+            Begun::Exchange(exchange, _) => exchange.start,
+            Begun::ConnectFailed(failure) => failure.start,
+        }
+    }
+}
+
+impl Known {
+    pub fn over(&self, id: ExchangeId) -> Option<&Over> {
+        self.over.get(&id)
+    }
+
+    pub fn contains(&self, id: ExchangeId) -> bool {
+        self.live.contains_key(&id) || self.over.contains_key(&id)
+    }
+
+    pub fn start(&self, id: ExchangeId) -> Option<BootNanos> {
+        let live = self.live.get(&id).map(Live::start);
+        live.or_else(|| self.over.get(&id).map(|over| over.start))
+    }
+
+    pub fn context(&self, id: ExchangeId) -> Option<&Context> {
+        match self.live.get(&id) {
+            Some(live) => live.context.as_ref(),
+            None => self.over.get(&id).map(|over| &over.context),
+        }
+    }
+
+    /// Children of `id` that were not given out yet.
+    pub fn dependents(&mut self, id: ExchangeId) -> Option<&mut u32> {
+        match self.live.get_mut(&id) {
+            Some(live) => Some(&mut live.dependents),
+            None => self.over.get_mut(&id).map(|over| &mut over.dependents),
+        }
+    }
+
+    /// Whether `id` is `ancestor` or descends from it. Only exchanges without a context are looked at: what has one
+    /// does not descend from what has none.
+    pub fn descends_without_context(&self, mut id: ExchangeId, ancestor: ExchangeId) -> bool {
+        loop {
+            if id == ancestor {
+                return true;
+            }
+            match self.live.get(&id) {
+                Some(Live {
+                    context: None,
+                    edge: Some(Edge::Local(parent, _)),
+                    ..
+                }) => id = *parent,
+                _ => return false,
+            }
+        }
+    }
+
+    pub fn finish(&mut self, id: ExchangeId, over: Over, now: BootNanos) {
+        self.over.insert(id, over);
+        self.order.push_back((now, id));
+    }
+
+    /// The next exchange to forget: over before `until`, or the oldest when there are more than `bound`; those
+    /// with children in flight stay as long as there are not twice as many. Looks at a few only, so that the cost of
+    /// one call is bounded.
+    pub fn forget(&mut self, until: BootNanos, bound: usize) -> Option<(Over, Forgotten)> {
+        for _ in 0..8 {
+            let too_many = self.over.len() > bound;
+            let (since, id) = *self.order.front()?;
+            if since > until && !too_many {
+                return None;
+            }
+            self.order.pop_front();
+            let has_children = self.over.get(&id).is_some_and(|over| over.dependents > 0);
+            if has_children && self.over.len() <= bound.saturating_mul(2) {
+                self.order.push_back((since.max(until), id));
+                continue;
+            }
+            let forgotten = Forgotten {
+                id,
+                early: since > until,
+            };
+            if let Some(over) = self.over.remove(&id) {
+                return Some((over, forgotten));
+            }
+        }
+        None
+    }
+}
+
+/// Which exchange was forgotten.
+#[derive(Clone, Copy, Debug)]
+pub struct Forgotten {
+    pub id: ExchangeId,
+    /// Before its time, because there were too many.
+    pub early: bool,
+}

@@ -1,0 +1,109 @@
+//! What this stage gives: an exchange with its place in a trace.
+
+use std::sync::Arc;
+
+use crate::{
+    ids::{BootNanos, Pid, SpanId, Task, TraceId},
+    protocols::exchange::{ConnectFailure, Ending, Exchange, Side},
+};
+
+/// A finished exchange with its place in a trace, to be exported.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Linked {
+    /// What happened.
+    pub observed: Observed,
+    /// The trace it belongs to.
+    pub trace: TraceId,
+    /// Its own span id.
+    pub span: SpanId,
+    /// Its parent: exported by this agent (before or later) or read from the wire.
+    pub parent: Option<Parent>,
+    /// What its trace and parent were found by; `None` for the root of a trace.
+    pub evidence: Option<Evidence>,
+    /// `tracestate` of the context its trace came with.
+    pub tracestate: Option<Arc<str>>,
+    /// Exported spans that may be the parent but are not proven to be.
+    pub candidates: Vec<Candidate>,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Observed {
+    /// A request and how it ended.
+    Exchange(Box<Exchange>, Box<Ending>),
+    /// A `connect` that failed.
+    ConnectFailed(Box<ConnectFailure>),
+}
+
+/// A parent span.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parent {
+    /// Its id.
+    pub span: SpanId,
+    /// It belongs to another process.
+    pub is_remote: bool,
+}
+
+/// What a link was found by: the rungs of the evidence ladder that are built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Evidence {
+    /// Context on the wire.
+    Header,
+    /// Both ends of one connection were seen.
+    Connection,
+    /// The task that sent the request holds the inbound exchange.
+    Task,
+}
+
+/// A span that may be the parent but is not proven to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Its trace.
+    pub trace: TraceId,
+    /// The span.
+    pub span: SpanId,
+    /// What speaks for it.
+    pub evidence: Evidence,
+}
+
+impl Evidence {
+    /// The value of `tracer.link.evidence`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Header => "header",
+            Self::Connection => "connection",
+            Self::Task => "task",
+        }
+    }
+}
+
+impl Observed {
+    /// Which end was seen.
+    pub fn side(&self) -> Side {
+        match self {
+            Self::Exchange(exchange, _) => exchange.side,
+            Self::ConnectFailed(_) => Side::Outbound,
+        }
+    }
+
+    /// The task that began it.
+    pub fn task(&self) -> Task {
+        match self {
+            Self::Exchange(exchange, _) => exchange.task,
+            Self::ConnectFailed(failure) => failure.task,
+        }
+    }
+
+    /// The process that was seen.
+    pub fn pid(&self) -> Pid {
+        self.task().pid
+    }
+
+    /// When it began.
+    pub fn start(&self) -> BootNanos {
+        match self {
+            Self::Exchange(exchange, _) => exchange.start,
+            Self::ConnectFailed(failure) => failure.start,
+        }
+    }
+}

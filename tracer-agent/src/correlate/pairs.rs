@@ -1,0 +1,66 @@
+//! The two ends of one exchange: the `connection` rung.
+
+use std::{collections::HashMap, net::SocketAddr};
+
+use crate::protocols::{Exchange, ExchangeId, exchange::Side};
+
+/// What both ends of one exchange agree on, whatever network namespace each is in. The sequence number keeps
+/// apart the requests of one connection, and connections of different hosts that share private addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Wire {
+    client: SocketAddr,
+    server: SocketAddr,
+    request_seq: u32,
+}
+
+impl Wire {
+    pub fn of(exchange: &Exchange) -> Self {
+        let (client, server) = match exchange.side {
+            Side::Inbound => (exchange.peer, exchange.local),
+            Side::Outbound => (exchange.local, exchange.peer),
+        };
+        let canonical = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
+        Self {
+            client: canonical(client),
+            server: canonical(server),
+            request_seq: exchange.request_seq,
+        }
+    }
+}
+
+/// Client ends that were seen, and server ends that wait for theirs. Bounded by the exchanges that are known.
+#[derive(Debug, Default)]
+pub struct Pairs {
+    outbound: HashMap<Wire, ExchangeId>,
+    waiting: HashMap<Wire, ExchangeId>,
+}
+
+impl Pairs {
+    pub fn outbound(&self, wire: Wire) -> Option<ExchangeId> {
+        self.outbound.get(&wire).copied()
+    }
+
+    pub fn waiting(&self, wire: Wire) -> Option<ExchangeId> {
+        self.waiting.get(&wire).copied()
+    }
+
+    pub fn sent(&mut self, wire: Wire, outbound: ExchangeId) {
+        self.outbound.insert(wire, outbound);
+    }
+
+    pub fn wait(&mut self, wire: Wire, inbound: ExchangeId) {
+        self.waiting.insert(wire, inbound);
+    }
+
+    pub fn forget_outbound(&mut self, wire: Wire, outbound: ExchangeId) {
+        if self.outbound(wire) == Some(outbound) {
+            self.outbound.remove(&wire);
+        }
+    }
+
+    pub fn stop_waiting(&mut self, wire: Wire, inbound: ExchangeId) {
+        if self.waiting(wire) == Some(inbound) {
+            self.waiting.remove(&wire);
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! What is known of each process from its traffic: whether it exports spans of its own, and whether its
+//! threads keep to their requests.
+
+use crate::{
+    ids::Pid,
+    protocols::{Exchange, exchange::Side},
+};
+
+use super::{Counters, Settings, table::Table};
+
+/// The path that every OTLP/HTTP trace exporter posts to, whatever stands before it.
+const OTLP_TRACES: &str = "/v1/traces";
+
+/// The verdicts on processes; forgotten when their program ends.
+#[derive(Debug)]
+pub struct Processes {
+    processes: Table<Pid, Process>,
+}
+
+#[derive(Debug, Default)]
+struct Process {
+    /// Requests sent with the context of a request that came in.
+    contexts_passed: u32,
+    /// Requests sent with a context that did not come in.
+    contexts_made: u32,
+    receives_otlp: bool,
+    exports_otlp: bool,
+    tasks_migrate: bool,
+}
+
+impl Process {
+    /// A process makes contexts or passes them on. One that seems to do both lost a request here and there to
+    /// the agent's own loss, so the majority counts.
+    const fn is_instrumented(&self) -> bool {
+        self.exports_otlp || self.contexts_made > self.contexts_passed
+    }
+}
+
+impl Processes {
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            processes: Table::new(settings.max_processes),
+        }
+    }
+
+    /// Takes note of OTLP that comes in or goes out. What forwards OTLP is no exporter of its own.
+    pub fn saw(&mut self, exchange: &Exchange, counters: &mut Counters) {
+        if !is_otlp_export(exchange) {
+            return;
+        }
+        self.change(exchange.pid(), counters, |process| match exchange.side {
+            Side::Inbound => process.receives_otlp = true,
+            Side::Outbound => process.exports_otlp |= !process.receives_otlp,
+        });
+    }
+
+    /// The process sent a context that had come in.
+    pub fn passed_context(&mut self, pid: Pid, counters: &mut Counters) {
+        self.change(pid, counters, |process| {
+            process.contexts_passed = process.contexts_passed.saturating_add(1);
+        });
+    }
+
+    /// The process sent a context that had not come in.
+    pub fn made_context(&mut self, pid: Pid, counters: &mut Counters) {
+        self.change(pid, counters, |process| {
+            process.contexts_made = process.contexts_made.saturating_add(1);
+        });
+    }
+
+    /// The process answers requests on other threads than those that read them.
+    pub fn migrates(&mut self, pid: Pid, counters: &mut Counters) {
+        let mut found = false;
+        self.change(pid, counters, |process| {
+            found = !process.tasks_migrate;
+            process.tasks_migrate = true;
+        });
+        counters.migrating_processes += u64::from(found);
+    }
+
+    /// Whether the process exports spans of its own.
+    pub fn is_instrumented(&self, pid: Pid) -> bool {
+        self.processes.get(pid).is_some_and(Process::is_instrumented)
+    }
+
+    /// Whether a thread of the process keeps to the request it has read.
+    pub fn keeps_to_threads(&self, pid: Pid) -> bool {
+        !self
+            .processes
+            .get(pid)
+            .is_some_and(|process| process.tasks_migrate)
+    }
+
+    /// The program of this process ended.
+    pub fn forget(&mut self, pid: Pid) {
+        self.processes.remove(pid);
+    }
+
+    fn change(&mut self, pid: Pid, counters: &mut Counters, change: impl FnOnce(&mut Process)) {
+        let process = self.processes.entry(pid, &mut counters.evicted_processes);
+        let before = process.is_instrumented();
+        change(process);
+        counters.instrumented_processes += u64::from(!before && process.is_instrumented());
+    }
+}
+
+fn is_otlp_export(exchange: &Exchange) -> bool {
+    let target = exchange.request.target.as_str();
+    let path = target.split(['?', '#']).next().unwrap_or(target);
+    exchange.request.method == "POST" && path.ends_with(OTLP_TRACES)
+}

@@ -1,0 +1,58 @@
+//! What can be chosen about linking; every bound of a table of this stage.
+
+use super::Sampler;
+
+const MILLISECOND: u64 = 1_000_000;
+const SECOND: u64 = 1_000 * MILLISECOND;
+
+/// The choices of this stage. All durations are nanoseconds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Which traces are exported.
+    pub sampler: Sampler,
+    /// What is done with the spans of a process that exports its own.
+    pub instrumented: Instrumented,
+    /// How long an inbound exchange waits for its client end when that end is traced.
+    pub wait_traced_ns: u64,
+    /// How long it waits when the client end may be traced.
+    pub wait_maybe_ns: u64,
+    /// How long an exchange that is over can still become a parent.
+    pub linger_ns: u64,
+    /// How long after a response a request of the same thread gets a span link to it.
+    pub after_response_ns: u64,
+    /// Exchanges in flight; past it the oldest is exported as incomplete.
+    pub max_in_flight: usize,
+    /// Exchanges that are over and can still become a parent; past it the oldest is forgotten.
+    pub max_over: usize,
+    /// Tasks of which something is known; past it the oldest is forgotten.
+    pub max_tasks: usize,
+    /// Processes of which something is known; past it the oldest is forgotten.
+    pub max_processes: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            sampler: Sampler::default(),
+            instrumented: Instrumented::Skip,
+            wait_traced_ns: 2 * SECOND,
+            wait_maybe_ns: 500 * MILLISECOND,
+            linger_ns: 10 * SECOND,
+            after_response_ns: SECOND,
+            max_in_flight: 65_536,
+            max_over: 16_384,
+            max_tasks: 65_536,
+            max_processes: 16_384,
+        }
+    }
+}
+
+/// What is done with the spans of a process that exports its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Instrumented {
+    /// They are withheld; the next hop hangs under the span that the process names on the wire.
+    #[default]
+    Skip,
+    /// They are exported beside its own; a client span hangs under the span named on the wire.
+    Keep,
+}

@@ -1,0 +1,176 @@
+//! Which thread is working on which request: the `task` rung for threads.
+//!
+//! A thread *holds* an inbound request from the moment it has read its head until the response is written. What it
+//! sends meanwhile is sent for that request, provided that the thread serves one request at a time and to its
+//! end. Two observations disprove that:
+//! - it *interleaves*: it read a request of another connection before it answered the one it held (an event loop);
+//! - it *hands on*: another thread answered what it read. If it also answers requests itself, work
+//!   migrates between the threads of that process (goroutines, async runtimes), and no thread of it is trusted.
+//!
+//! A request that was overtaken is no evidence even before its ending proves the interleaving.
+
+use crate::{
+    ids::{BootNanos, ConnectionId, Pid, Task},
+    protocols::{Exchange, ExchangeId, exchange::Ending},
+};
+
+use super::{Counters, Settings, table::Table};
+
+/// More than any thread serves that is not an event loop, pipelined requests included.
+const MAX_HELD: usize = 64;
+
+/// What each thread holds, and whether that is evidence.
+#[derive(Debug)]
+pub struct Threads {
+    threads: Table<Task, Thread>,
+    after_response_ns: u64,
+}
+
+/// What a request that a thread sent was sent for, as far as threads tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// The one request that the thread holds.
+    One(ExchangeId),
+    /// It holds several.
+    Several,
+    /// It holds none, and this one it answered last, a moment ago.
+    After(ExchangeId),
+    /// Nothing is known.
+    Unknown,
+}
+
+#[derive(Debug, Default)]
+struct Thread {
+    held: Vec<Held>,
+    last: Option<(ExchangeId, BootNanos)>,
+    answers: bool,
+    hands_on: bool,
+    interleaves: bool,
+}
+
+#[derive(Debug)]
+struct Held {
+    exchange: ExchangeId,
+    connection: ConnectionId,
+    ready: BootNanos,
+    /// When the thread read a request of another connection while it held this one.
+    overtaken: Option<BootNanos>,
+}
+
+impl Thread {
+    const fn is_trusted(&self) -> bool {
+        !self.interleaves && !self.hands_on
+    }
+
+    fn distrust(&mut self) {
+        self.held = Vec::new();
+        self.last = None;
+    }
+}
+
+impl Threads {
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            threads: Table::new(settings.max_tasks),
+            after_response_ns: settings.after_response_ns,
+        }
+    }
+
+    /// A thread has read the head of this inbound request.
+    pub fn hold(&mut self, inbound: &Exchange, counters: &mut Counters) {
+        let thread = self.threads.entry(inbound.task, &mut counters.evicted_tasks);
+        if !thread.is_trusted() {
+            return;
+        }
+        for held in &mut thread.held {
+            if held.connection != inbound.connection && held.overtaken.is_none() {
+                held.overtaken = Some(inbound.start);
+            }
+        }
+        thread.last = None;
+        thread.held.push(Held {
+            exchange: inbound.id,
+            connection: inbound.connection,
+            ready: inbound.head_end,
+            overtaken: None,
+        });
+        if thread.held.len() > MAX_HELD {
+            thread.interleaves = true;
+            counters.interleaving_threads += 1;
+            thread.distrust();
+        }
+    }
+
+    /// An inbound request is over: no thread holds it any more. True if that proves that work migrates
+    /// between the threads of the process.
+    #[must_use]
+    pub fn answered(&mut self, inbound: &Exchange, ending: &Ending, counters: &mut Counters) -> bool {
+        let mut migrates = false;
+        let answered_here = ending.response_task == Some(inbound.task);
+        if let Some(other) = ending.response_task.filter(|other| *other != inbound.task) {
+            let writer = self.threads.entry(other, &mut counters.evicted_tasks);
+            writer.answers = true;
+            migrates |= writer.hands_on && other.pid == inbound.task.pid;
+        }
+        let Some(thread) = self.threads.get_mut(inbound.task) else {
+            return migrates;
+        };
+        if answered_here {
+            thread.answers = true;
+        } else if ending.response_task.is_some() {
+            thread.hands_on = true;
+            thread.distrust();
+        }
+        migrates |= thread.answers && thread.hands_on;
+        let place = thread.held.iter().position(|held| held.exchange == inbound.id);
+        if let Some(held) = place.map(|place| thread.held.remove(place)) {
+            // An ending that a failure brought may be later than the work it ended.
+            let overtaken = held.overtaken.is_some_and(|at| at < ending.end) && ending.failure.is_none();
+            if overtaken {
+                thread.interleaves = true;
+                counters.interleaving_threads += 1;
+                thread.distrust();
+            } else if thread.held.is_empty() && answered_here {
+                thread.last = Some((inbound.id, ending.end));
+            }
+        }
+        migrates
+    }
+
+    /// An inbound request is given up before its end is known.
+    pub fn abandon(&mut self, inbound: &Exchange) {
+        if let Some(thread) = self.threads.get_mut(inbound.task) {
+            thread.held.retain(|held| held.exchange != inbound.id);
+        }
+    }
+
+    /// What a request was sent for that `task` began to send at `start`.
+    pub fn holder(&self, task: Task, start: BootNanos) -> Holder {
+        let Some(thread) = self.threads.get(task).filter(|thread| thread.is_trusted()) else {
+            return Holder::Unknown;
+        };
+        let Some(first) = thread.held.first() else {
+            return match thread.last {
+                Some((last, end)) if start >= end && start.since(end) <= self.after_response_ns => {
+                    Holder::After(last)
+                }
+                _ => Holder::Unknown,
+            };
+        };
+        // Pipelined requests are answered in order: the oldest is the one being worked on.
+        let one_connection = thread.held.iter().all(|held| held.connection == first.connection);
+        if !one_connection || first.overtaken.is_some() {
+            Holder::Several
+        } else if first.ready <= start {
+            Holder::One(first.exchange)
+        } else {
+            Holder::Unknown
+        }
+    }
+
+    /// The program of this process ended: its threads are gone.
+    pub fn forget(&mut self, pid: Pid) {
+        let task = |tid, context| Task { pid, tid, context };
+        self.threads.remove_range(task(0, 0)..=task(u32::MAX, u64::MAX));
+    }
+}
