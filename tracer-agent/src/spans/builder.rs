@@ -1,0 +1,132 @@
+//! Makes a span of a linked exchange.
+
+use std::sync::Arc;
+
+use crate::{
+    capture::{HostInfo, ProcessInfo, input::AttributeValue, record::ProcessEvent},
+    correlate::{Candidate, Linked, Observed},
+    ids::BootNanos,
+    protocols::exchange::{ConnectFailure, Failure, Side},
+};
+
+use super::{
+    Settings, Span, error_type,
+    http::{self, Attributes, Description},
+    processes::Processes,
+    span::{SpanKind, SpanLink, SpanStatus},
+    url,
+};
+
+/// W3C trace flags of a sampled span.
+const SAMPLED: u8 = 1;
+const MAX_PROCESSES: usize = 16_384;
+
+/// Makes spans of linked exchanges.
+#[derive(Debug)]
+pub struct Builder {
+    settings: Settings,
+    unix_minus_boot_ns: i64,
+    processes: Processes,
+}
+
+impl Builder {
+    /// A builder for the spans of this host.
+    pub fn new(host: &HostInfo, settings: Settings) -> Self {
+        Self {
+            settings,
+            unix_minus_boot_ns: host.unix_minus_boot_ns,
+            processes: Processes::new(MAX_PROCESSES),
+        }
+    }
+
+    /// Takes what was found out of a process.
+    pub fn on_process_info(&mut self, info: Arc<ProcessInfo>) {
+        self.processes.learn(info);
+    }
+
+    /// Takes note of a new process or program.
+    pub fn on_process(&mut self, event: &ProcessEvent) {
+        self.processes.on_event(event);
+    }
+
+    /// Processes that were forgotten while they ran because there were too many.
+    pub const fn evicted_processes(&self) -> u64 {
+        self.processes.evicted()
+    }
+
+    /// The span of a linked exchange.
+    pub fn build(&self, linked: Linked) -> Span {
+        let (start, end, is_incomplete, mut description) = match &linked.observed {
+            Observed::Exchange(exchange, ending) => (
+                exchange.start,
+                ending.end,
+                exchange.incomplete || ending.incomplete,
+                http::describe(exchange, ending, &self.settings),
+            ),
+            Observed::ConnectFailed(failure) => (failure.start, failure.end, false, failed_connect(failure)),
+        };
+        let mut tracer = Attributes::default();
+        tracer.some_text(
+            "tracer.link.evidence",
+            linked.evidence.map(|evidence| evidence.name()),
+        );
+        if is_incomplete {
+            tracer.0.push(("tracer.incomplete", AttributeValue::Bool(true)));
+        }
+        description.attributes.append(&mut tracer.0);
+        Span {
+            trace: linked.trace,
+            id: linked.span,
+            parent: linked.parent.map(|parent| parent.span),
+            parent_is_remote: linked.parent.is_some_and(|parent| parent.is_remote),
+            trace_flags: SAMPLED,
+            tracestate: linked.tracestate.as_deref().unwrap_or_default().to_owned(),
+            name: description.name,
+            kind: match linked.observed.side() {
+                Side::Inbound => SpanKind::Server,
+                Side::Outbound => SpanKind::Client,
+            },
+            start_unix_ns: self.unix(start),
+            end_unix_ns: self.unix(end.max(start)),
+            status: if description.is_error {
+                SpanStatus::Error
+            } else {
+                SpanStatus::Unset
+            },
+            attributes: description.attributes,
+            header_attributes: description.header_attributes,
+            links: linked.candidates.iter().map(link).collect(),
+            process: self.processes.at(linked.observed.pid(), start),
+        }
+    }
+
+    fn unix(&self, boot: BootNanos) -> u64 {
+        boot.0.saturating_add_signed(self.unix_minus_boot_ns)
+    }
+}
+
+fn link(candidate: &Candidate) -> SpanLink {
+    let evidence = AttributeValue::Text(candidate.evidence.name().to_owned());
+    SpanLink {
+        trace: candidate.trace,
+        span: candidate.span,
+        attributes: vec![("tracer.link.evidence", evidence)],
+    }
+}
+
+/// A connection that did not come about has no request, so it is described by the general network attributes.
+fn failed_connect(failure: &ConnectFailure) -> Description {
+    let mut attributes = Attributes::default();
+    let (address, port) = url::socket(failure.peer);
+    attributes.text("server.address", &address);
+    attributes.some_number("server.port", Some(u64::from(port)));
+    http::peer(&mut attributes, failure.peer);
+    let error = error_type::of(Side::Outbound, None, Some(Failure::Errno(failure.errno)));
+    attributes.some_text("error.type", error.as_deref());
+    Description {
+        name: "connect".to_owned(),
+        attributes: attributes.0,
+        header_attributes: Vec::new(),
+        is_error: true,
+    }
+}

@@ -1,0 +1,233 @@
+//! The parts of a URL that spans name, out of a request target (RFC 9112 section 3.2) and `Host`, redacted.
+
+use std::{borrow::Cow, net::SocketAddr};
+
+const REDACTED: &str = "REDACTED";
+
+/// A request target, taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target<'a> {
+    /// The scheme of an absolute form.
+    pub scheme: Option<&'a str>,
+    /// User and password of an absolute form were there.
+    pub has_userinfo: bool,
+    /// Host and port of an absolute or authority form.
+    pub authority: Option<Authority<'a>>,
+    /// The path; empty for the asterisk and authority forms.
+    pub path: &'a str,
+    /// The query, without `?`.
+    pub query: Option<&'a str>,
+}
+
+/// A host with its port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Authority<'a> {
+    /// The host; an IPv6 address without its brackets.
+    pub host: &'a str,
+    /// The port, if it is a number.
+    pub port: Option<u16>,
+}
+
+impl<'a> Target<'a> {
+    /// Takes a request target apart; whatever it is, something comes out and nothing of a userinfo does.
+    pub fn parse(method: &str, target: &'a str) -> Self {
+        let mut parts = Self {
+            scheme: None,
+            has_userinfo: false,
+            authority: None,
+            path: "",
+            query: None,
+        };
+        if target == "*" {
+            return parts;
+        }
+        if method == "CONNECT" {
+            parts.has_userinfo = target.contains('@');
+            parts.authority = Authority::parse(without_userinfo(target));
+            return parts;
+        }
+        let target = target.split('#').next().unwrap_or(target);
+        let (target, query) = match target.split_once('?') {
+            Some((target, query)) => (target, Some(query)),
+            None => (target, None),
+        };
+        parts.query = query;
+        parts.path = target;
+        let absolute = target.split_once("://").filter(|(scheme, _)| is_scheme(scheme));
+        if let Some((scheme, rest)) = absolute {
+            let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            parts.scheme = Some(scheme);
+            parts.has_userinfo = authority.contains('@');
+            parts.authority = Authority::parse(without_userinfo(authority));
+            parts.path = path;
+        }
+        parts
+    }
+}
+
+impl<'a> Authority<'a> {
+    /// The host and port of a `Host` header or the like; `None` if there is no host.
+    pub fn parse(text: &'a str) -> Option<Self> {
+        let (host, port) = match text.strip_prefix('[') {
+            Some(rest) => {
+                let (host, rest) = rest.split_once(']')?;
+                (host, rest.strip_prefix(':'))
+            }
+            None => match text.rsplit_once(':') {
+                Some((host, port)) => (host, Some(port)),
+                None => (text, None),
+            },
+        };
+        let is_host = !host.is_empty() && !host.contains(['/', '@', '?', '#', ' ']);
+        is_host.then(|| Self {
+            host,
+            port: port.and_then(|port| port.parse().ok()),
+        })
+    }
+}
+
+/// The absolute URL of a request, with user, password and (where asked) query values redacted.
+pub fn full(scheme: &str, target: &Target<'_>, host: &str, port: Option<u16>, redact: bool) -> String {
+    let brackets = host.contains(':');
+    let mut url = if target.path.is_empty() && target.scheme.is_none() {
+        String::from("//")
+    } else {
+        format!("{scheme}://")
+    };
+    if target.has_userinfo {
+        url.push_str("REDACTED:REDACTED@");
+    }
+    url.push_str(if brackets { "[" } else { "" });
+    url.push_str(host);
+    url.push_str(if brackets { "]" } else { "" });
+    if let Some(port) = port {
+        url.push_str(&format!(":{port}"));
+    }
+    url.push_str(target.path);
+    if let Some(text) = target.query {
+        url.push('?');
+        url.push_str(&query(text, redact));
+    }
+    url
+}
+
+/// A query with its values redacted and its keys kept. What has no `=` may be a value, so it is redacted too.
+pub fn query(text: &str, redact: bool) -> Cow<'_, str> {
+    if !redact || text.is_empty() {
+        return Cow::Borrowed(text);
+    }
+    let pairs = text.split('&').map(|pair| match pair.split_once('=') {
+        Some((key, _)) => format!("{key}={REDACTED}"),
+        None if pair.is_empty() => String::new(),
+        None => REDACTED.to_owned(),
+    });
+    Cow::Owned(pairs.collect::<Vec<_>>().join("&"))
+}
+
+/// Host and port of a socket address, as texts of a URL want them.
+pub fn socket(address: SocketAddr) -> (String, u16) {
+    (address.ip().to_canonical().to_string(), address.port())
+}
+
+/// The port that a scheme means when none is written.
+pub fn default_port(scheme: &str) -> Option<u16> {
+    match scheme {
+        "http" | "ws" => Some(80),
+        "https" | "wss" => Some(443),
+        _ => None,
+    }
+}
+
+fn without_userinfo(authority: &str) -> &str {
+    authority.rsplit_once('@').map_or(authority, |(_, host)| host)
+}
+
+fn is_scheme(text: &str) -> bool {
+    let starts_well = text.starts_with(|first: char| first.is_ascii_alphabetic());
+    starts_well
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(method: &str, target: &str) -> String {
+        let target = Target::parse(method, target);
+        let authority = target.authority.unwrap_or(Authority {
+            host: "h",
+            port: None,
+        });
+        let scheme = target.scheme.unwrap_or("http");
+        full(scheme, &target, authority.host, authority.port, true)
+    }
+
+    #[test]
+    fn every_form_of_a_target_gives_its_url_redacted() {
+        let cases = [
+            ("GET", "/", "http://h/"),
+            (
+                "GET",
+                "/a/b?token=secret&x=1#frag",
+                "http://h/a/b?token=REDACTED&x=REDACTED",
+            ),
+            ("GET", "/a?secret", "http://h/a?REDACTED"),
+            ("GET", "/a?k=v=w&&=z", "http://h/a?k=REDACTED&&=REDACTED"),
+            ("GET", "/a?", "http://h/a?"),
+            ("GET", "/go?to=http://user:pw@x/", "http://h/go?to=REDACTED"),
+            (
+                "GET",
+                "http://user:p%40ss@example.com:8080/p?q=1",
+                "http://REDACTED:REDACTED@example.com:8080/p?q=REDACTED",
+            ),
+            (
+                "GET",
+                "https://[2001:db8::1]:8443/",
+                "https://[2001:db8::1]:8443/",
+            ),
+            ("GET", "http://example.com", "http://example.com"),
+            ("OPTIONS", "*", "//h"),
+            ("CONNECT", "example.com:443", "//example.com:443"),
+            (
+                "CONNECT",
+                "user:pw@example.com:443",
+                "//REDACTED:REDACTED@example.com:443",
+            ),
+        ];
+        for (method, target, expected) in cases {
+            assert_eq!(url(method, target), expected, "{method} {target}");
+        }
+    }
+
+    #[test]
+    fn no_target_leaks_its_userinfo() {
+        for target in [
+            "http://me:secret@h/",
+            "http://secret@h",
+            "http://a@secret@h/",
+            "https://:secret@h:1/x",
+        ] {
+            assert!(!url("GET", target).contains("secret"), "{target}");
+        }
+    }
+
+    #[test]
+    fn a_host_is_taken_apart_and_nonsense_is_none() {
+        let host = |text| Authority::parse(text).map(|authority| (authority.host, authority.port));
+        assert_eq!(host("example.com"), Some(("example.com", None)));
+        assert_eq!(host("example.com:8080"), Some(("example.com", Some(8080))));
+        assert_eq!(host("example.com:"), Some(("example.com", None)));
+        assert_eq!(host("[::1]:80"), Some(("::1", Some(80))));
+        assert_eq!(host("example.com:99999"), Some(("example.com", None)));
+        for wrong in ["", ":80", "[::1", "a b", "user@h", "h/x"] {
+            assert_eq!(host(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn without_redaction_a_query_is_kept() {
+        assert_eq!(query("a=1&b", false), "a=1&b");
+    }
+}
