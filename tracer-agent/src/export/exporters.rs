@@ -18,6 +18,9 @@ use super::{
 };
 use crate::{capture::input::HostInfo, spans::Span};
 
+/// How long the end of a run waits for its exporters, unless told otherwise.
+pub const SHUTDOWN_LIMIT: Duration = Duration::from_secs(5);
+
 /// How long stopping the thread itself may take.
 const STOP_LIMIT: Duration = Duration::from_millis(100);
 

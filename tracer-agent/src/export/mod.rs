@@ -14,8 +14,8 @@ pub mod report;
 mod tests;
 
 pub use batch::BatchSettings;
-pub use console::ConsoleSettings;
-pub use exporters::{Exporters, StartError, Target};
+pub use console::{ConsoleSettings, SLOWEST_SHOWN, ShowWhen};
+pub use exporters::{Exporters, SHUTDOWN_LIMIT, StartError, Target};
 pub use json::JsonDestination;
-pub use otlp::OtlpSettings;
-pub use report::{DropCause, ExporterReport, Notice, Report};
+pub use otlp::{OtlpSettings, SettingsError};
+pub use report::{DropCause, ExporterReport, Notice, Notify, Report};

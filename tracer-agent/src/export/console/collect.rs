@@ -1,6 +1,6 @@
 //! Spans gathered into traces until they are shown, within bounds.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use tokio::time::Instant;
 
@@ -19,6 +19,9 @@ use super::text::harmless;
 const MAX_TRACE_SPANS: usize = 500;
 /// Spans of all traces together that are kept.
 const MAX_SPANS: usize = 20_000;
+
+/// A trace whose last span is not as old as this may not be whole.
+const SPARED: Duration = Duration::from_secs(1);
 
 /// What the waterfall shows of a span. Every text is harmless for a terminal.
 #[derive(Clone, Debug, PartialEq)]
@@ -173,7 +176,7 @@ impl Collection {
         trace.rows.push(row);
         self.kept += 1;
         if self.kept > MAX_SPANS {
-            self.make_room();
+            self.make_room(now);
         }
     }
 
@@ -211,15 +214,16 @@ impl Collection {
         all
     }
 
-    /// Lets go of the faster half.
-    fn make_room(&mut self) {
-        let mut by_duration: Vec<_> = self
+    /// Lets go of half of the spans, those of the fastest traces first. A trace that had a span a moment ago
+    /// may not be whole, and is spared while there are others.
+    fn make_room(&mut self, now: Instant) {
+        let mut dispensable: Vec<_> = self
             .traces
             .values()
-            .map(|trace| (trace.duration(), trace.id))
+            .map(|trace| (now - trace.changed < SPARED, trace.duration(), trace.id))
             .collect();
-        by_duration.sort_unstable();
-        for (_, id) in by_duration {
+        dispensable.sort_unstable();
+        for (_, _, id) in dispensable {
             if self.kept <= MAX_SPANS / 2 {
                 return;
             }

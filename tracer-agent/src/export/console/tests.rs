@@ -244,6 +244,29 @@ fn the_slowest_traces_are_kept_and_the_others_counted() {
 }
 
 #[test]
+fn a_trace_that_may_not_be_whole_gives_way_last() {
+    let mut collection = Collection::default();
+    let begun = Instant::now();
+    let mut of_trace = |number: u64, nanos: u64, now: Instant| {
+        let mut span = root(1);
+        span.trace = TraceId::new(u128::from(number).to_be_bytes()).unwrap();
+        span.end_unix_ns = span.start_unix_ns + nanos;
+        collection.push(span, now);
+    };
+    (1..=15_000).for_each(|number| of_trace(number, 1_000, begun));
+    let later = begun + Duration::from_secs(5);
+    (15_001..=20_001).for_each(|number| of_trace(number, 1, later));
+    let kept = collection.take_quiet(later);
+    assert_eq!(
+        kept.iter()
+            .filter(|trace| trace.window().1 - trace.window().0 == 1)
+            .count(),
+        5_001
+    );
+    assert_eq!((kept.len(), collection.evicted), (10_000, 10_001));
+}
+
+#[test]
 fn a_trace_without_end_is_cut_and_says_so() {
     let mut spans = crate::export::tests::many(700);
     spans.push(root(1));

@@ -17,14 +17,12 @@ use super::{
     checkout, host, listener, many,
 };
 use crate::export::{
-    BatchSettings, DropCause, Exporters, JsonDestination, OtlpSettings, Report, Target, json,
+    BatchSettings, DropCause, Exporters, JsonDestination, OtlpSettings, Report, SHUTDOWN_LIMIT, Target, json,
     otlp::{
         answer::{Any, ProtoDuration, RetryInfo, RpcStatus},
         mapping,
     },
 };
-
-const LIMIT: Duration = Duration::from_secs(5);
 
 /// The settings of `OTEL_EXPORTER_OTLP_<name>=<value>` for a backend.
 fn otlp(scheme: &str, address: SocketAddr, variables: &[(&str, &str)]) -> OtlpSettings {
@@ -60,7 +58,7 @@ fn start(targets: &[Target]) -> (Exporters, std::sync::Arc<std::sync::Mutex<Vec<
 fn run(settings: OtlpSettings) -> (Report, Vec<String>) {
     let (exporters, heard) = start(&[Target::Otlp(settings)]);
     exporters.send(checkout());
-    let report = exporters.shutdown(LIMIT, &[]);
+    let report = exporters.shutdown(SHUTDOWN_LIMIT, &[]);
     let heard = heard.lock().unwrap().clone();
     (report, heard)
 }
@@ -286,7 +284,7 @@ fn a_run_does_not_outlast_its_limit_for_a_backend_that_is_busy_for_longer() {
     let (address, _) = backend::http(vec![Reply::http(503, "retry-after: 30\r\n")], None);
     let began = Instant::now();
     let (report, _) = run(http(address));
-    assert!(began.elapsed() < LIMIT, "{:?}", began.elapsed());
+    assert!(began.elapsed() < SHUTDOWN_LIMIT, "{:?}", began.elapsed());
     assert_eq!(figures(&report).2, [(DropCause::Shutdown, 10)]);
 }
 
@@ -345,7 +343,7 @@ fn a_full_disk_is_told_once_and_counted_and_the_run_goes_on() {
         exporters.send(checkout());
         std::thread::sleep(Duration::from_millis(250));
     }
-    let report = exporters.shutdown(LIMIT, &[]);
+    let report = exporters.shutdown(SHUTDOWN_LIMIT, &[]);
     assert_eq!(figures(&report), (0, 0, vec![(DropCause::WriteFailed, 30)]));
     let heard = heard.lock().unwrap().clone();
     assert_eq!(
@@ -382,7 +380,7 @@ fn the_lines_of_a_replay_depend_on_the_spans_alone() {
         for spans in many(500).chunks(piece) {
             exporters.send_waiting(spans.to_vec());
         }
-        let report = exporters.shutdown(LIMIT, &[]);
+        let report = exporters.shutdown(SHUTDOWN_LIMIT, &[]);
         assert_eq!(figures(&report), (500, 0, vec![]));
         std::fs::read_to_string(path).unwrap()
     };

@@ -1,4 +1,8 @@
 //! The exporters against backends: what they must survive, and what independent implementations make of them.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the tests measure how long real backends are waited for"
+)]
 
 use std::sync::{Arc, Mutex};
 
@@ -13,6 +17,7 @@ use crate::{
 };
 
 mod backend;
+mod cost;
 mod failures;
 mod independent;
 mod tls;
