@@ -53,7 +53,6 @@ fn build() -> Result<(), String> {
         println!("cargo::rerun-if-changed={}", root.join(path).display());
     }
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rerun-if-env-changed=PATH");
 
     let linker = bpf_linker()?;
     println!("cargo::rerun-if-changed={}", linker.display());

@@ -1,2 +1,61 @@
-//! Every chore of the repository: `cargo xtask help` lists them.
-fn main() {}
+//! Every chore of the repository: `cargo xtask help` lists them. One file a chore.
+
+mod build_ebpf;
+mod demo;
+mod fuzz;
+mod process;
+mod setup;
+mod test;
+mod vm;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    about = "Every chore of the repository"
+)]
+struct Cli {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Find or install what building and testing need; does nothing where it is all there
+    Setup(setup::Options),
+    /// Build the kernel side and say what it is made of
+    BuildEbpf,
+    /// Build the agent and show a distributed request through programs that know nothing of tracing
+    Demo(demo::Options),
+    /// Run every test: formatting, lints, unit, live, and live again on other kernels
+    Test(test::Options),
+    /// Boot another kernel and run the live tests, or a command, in it
+    Vm(vm::Options),
+    /// Run every fuzz target
+    Fuzz(fuzz::Options),
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().chore) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cargo xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(chore: Chore) -> anyhow::Result<()> {
+    match chore {
+        Chore::Setup(options) => setup::run_setup(&options),
+        Chore::BuildEbpf => build_ebpf::run_build(),
+        Chore::Demo(options) => demo::run_demo(&options),
+        Chore::Test(options) => test::run_tests(&options),
+        Chore::Vm(options) => vm::run_chore(&options),
+        Chore::Fuzz(options) => fuzz::run_all(&options),
+    }
+}

@@ -1,0 +1,77 @@
+//! Finds what building and testing need, and installs what is missing. Says each step and why; does
+//! nothing, quickly, where everything is there; safe to run several times at once.
+
+pub mod bpf_linker;
+pub mod debian;
+pub mod toolchain;
+
+use std::fs::File;
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use crate::process::say;
+pub use toolchain::Toolchain;
+
+#[derive(Args)]
+pub struct Options {
+    /// Only what `cargo build` and the demo need, not the programs that the tests run
+    #[arg(long)]
+    build_only: bool,
+}
+
+/// Programs that the live tests run as they are.
+const FOR_TESTS: &[&str] = &["nginx-light", "wrk", "curl", "python3", "python3-venv"];
+/// What boots another kernel: the emulator, and what its first file system is made with.
+const FOR_VM: &[&str] = &[
+    "qemu-system-x86",
+    "busybox-static",
+    "cpio",
+    "xz-utils",
+    "debian-archive-keyring",
+];
+
+pub fn run_setup(options: &Options) -> Result<()> {
+    let toolchain = for_build()?;
+    if !options.build_only {
+        for_tests()?;
+        for_vm()?;
+    }
+    say(format!(
+        "ready: rustc {}, LLVM {}",
+        toolchain.release, toolchain.llvm
+    ));
+    Ok(())
+}
+
+/// Everything that `cargo build` needs.
+pub fn for_build() -> Result<Toolchain> {
+    let mut toolchain = Toolchain::running()?;
+    if toolchain.has_core_source() && bpf_linker::is_right(&toolchain) {
+        return Ok(toolchain);
+    }
+    let _alone = lock()?;
+    toolchain = toolchain.with_core_source()?;
+    bpf_linker::install(&toolchain)?;
+    Ok(toolchain)
+}
+
+/// Everything that the live tests run.
+pub fn for_tests() -> Result<()> {
+    debian::install(FOR_TESTS, "the live tests trace these programs as they are")
+}
+
+/// Everything that `cargo xtask vm` needs.
+pub fn for_vm() -> Result<()> {
+    debian::install(FOR_VM, "other kernels are booted with these")
+}
+
+/// Two set-ups at once wait for each other, also from two clones: what they install is the user's, not the clone's.
+fn lock() -> Result<File> {
+    let home = toolchain::cargo_home()?;
+    std::fs::create_dir_all(&home)?;
+    let path = home.join(".tracer-agent-setup.lock");
+    let file = File::create(&path).with_context(|| format!("creating {}", path.display()))?;
+    file.lock()?;
+    Ok(file)
+}

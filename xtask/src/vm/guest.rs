@@ -1,0 +1,90 @@
+//! The guest's first file system: busybox, a few modules and a script that puts this machine's files, read
+//! only, under a layer of memory, runs one command there and says how it ended.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Result, bail};
+
+use super::kernels::Files;
+
+/// Written by the guest when its command is about to start.
+pub const READY: &str = "guest: ready";
+
+/// Modules are inserted in rounds, since their order differs by version.
+const INIT: &str = r#"#!/bin/busybox sh
+b=/bin/busybox
+$b mount -t proc proc /proc
+$b mount -t sysfs sys /sys
+$b mount -t devtmpfs dev /dev
+for round in 1 2 3 4 5; do
+    for module in /modules/*; do $b insmod $module 2>/dev/null; done
+done
+$b mount -t 9p -o ro,trans=virtio,version=9p2000.L,msize=512000,cache=loose host /lower || echo "guest: no root"
+$b mount -t tmpfs -o size=80% memory /upper
+$b mkdir /upper/files /upper/work
+$b mount -t overlay -o lowerdir=/lower,upperdir=/upper/files,workdir=/upper/work root /root
+$b mount -t proc proc /root/proc
+$b mount -t sysfs sys /root/sys
+$b mount -t devtmpfs dev /root/dev
+$b mkdir -p /root/dev/shm /root/dev/pts
+$b mount -t tmpfs shm /root/dev/shm
+$b mount -t devpts pts /root/dev/pts
+$b mount -t tmpfs run /root/run
+$b mount -t tracefs trace /root/sys/kernel/tracing
+$b mount -t bpf bpf /root/sys/fs/bpf
+$b mount -t cgroup2 cgroup /root/sys/fs/cgroup
+$b ip link set lo up
+$b hostname guest
+$b cp /command /root/run/command
+echo "guest: ready"
+$b chroot /root /usr/bin/env -i HOME=/root TERM=dumb LANG=C.UTF-8 TRACER_VM=1 \
+    PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin /bin/sh /run/command </dev/null
+echo "result: $?"
+$b poweroff -f
+"#;
+
+/// Makes the file system for one command; returns its file.
+pub fn initramfs(kernel: &Files, command: &str) -> Result<PathBuf> {
+    let folder = kernel.folder.join(format!("guest-{}", std::process::id()));
+    for part in ["bin", "modules", "proc", "sys", "dev", "lower", "upper", "root"] {
+        fs::create_dir_all(folder.join(part))?;
+    }
+    for module in &kernel.modules {
+        if let Some(name) = module.file_name() {
+            fs::copy(module, folder.join("modules").join(name))?;
+        }
+    }
+    fs::copy("/bin/busybox", folder.join("bin/busybox"))?;
+    fs::write(folder.join("command"), command)?;
+    let init = folder.join("init");
+    fs::write(&init, INIT)?;
+    fs::set_permissions(&init, fs::Permissions::from_mode(0o755))?;
+    let archive = folder.with_extension("cpio");
+    pack(&folder, &archive)?;
+    fs::remove_dir_all(&folder)?;
+    Ok(archive)
+}
+
+fn pack(folder: &Path, archive: &Path) -> Result<()> {
+    let mut list = Command::new("find")
+        .current_dir(folder)
+        .arg(".")
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let Some(names) = list.stdout.take() else {
+        bail!("find has no output");
+    };
+    let packed = Command::new("cpio")
+        .current_dir(folder)
+        .args(["--create", "--format=newc", "--quiet", "--owner=0:0"])
+        .stdin(names)
+        .stdout(fs::File::create(archive)?)
+        .status()?;
+    if !list.wait()?.success() || !packed.success() {
+        bail!("cpio cannot pack {}", folder.display());
+    }
+    Ok(())
+}

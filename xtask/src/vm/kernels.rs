@@ -1,0 +1,267 @@
+//! Which kernels there are, and fetching them: Debian's own packages by apt, with lists and state of our own
+//! under `target/vm`, so that the machine's apt stays as it is and any Debian release can be asked.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::process::{is_root, output, run, say, target};
+
+/// One kernel of the matrix.
+pub struct Kernel {
+    /// What it is called on the command line.
+    pub name: &'static str,
+    /// The line of apt's sources that has it, after `deb [signed-by=…]`.
+    source: &'static str,
+    /// The package and version that is tested.
+    package: &'static str,
+    version: &'static str,
+    /// The package that always depends on the newest, for when the pinned one has left the archive.
+    newest: &'static str,
+}
+
+/// The pinned versions, all in this one place.
+pub const KERNELS: &[Kernel] = &[
+    Kernel {
+        name: "6.1",
+        source: "http://deb.debian.org/debian-security bookworm-security main",
+        package: "linux-image-6.1.0-56-amd64",
+        version: "6.1.192-2",
+        newest: "linux-image-amd64",
+    },
+    Kernel {
+        name: "6.12",
+        source: "http://deb.debian.org/debian-security bookworm-security main",
+        package: "linux-image-6.12.117+deb12-amd64",
+        version: "6.12.117-1~deb12u1",
+        newest: "linux-image-6.12-amd64",
+    },
+];
+
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+/// What the guest's boot needs: virtio, 9p and overlay; veth for tests with network namespaces.
+const MODULES: &[&str] = &[
+    "drivers/virtio",
+    "drivers/net/veth.ko",
+    "fs/9p",
+    "net/9p",
+    "fs/netfs",
+    "fs/fscache",
+    "fs/overlayfs",
+];
+
+/// A kernel on this machine.
+pub struct Files {
+    /// Its folder, which also holds what is made from it.
+    pub folder: PathBuf,
+    pub vmlinuz: PathBuf,
+    pub modules: Vec<PathBuf>,
+}
+
+/// The kernel of that name, or all.
+pub fn chosen(name: Option<&str>) -> Result<Vec<&'static Kernel>> {
+    let chosen: Vec<_> = KERNELS
+        .iter()
+        .filter(|kernel| name.is_none_or(|name| name == kernel.name))
+        .collect();
+    if chosen.is_empty() {
+        let names: Vec<_> = KERNELS.iter().map(|kernel| kernel.name).collect();
+        bail!(
+            "there is no kernel {}; there are {}",
+            name.unwrap_or_default(),
+            names.join(", ")
+        );
+    }
+    Ok(chosen)
+}
+
+/// The files of a kernel, fetched where they are not there yet.
+pub fn fetch(kernel: &Kernel) -> Result<Files> {
+    let folder = target().join("vm").join(kernel.name);
+    let done = folder.join(format!("{}={}", kernel.package, kernel.version));
+    fs::create_dir_all(&folder)?;
+    // Two runs at once fetch it once.
+    let alone = fs::File::create(folder.join("lock"))?;
+    alone.lock()?;
+    if !done.is_file() {
+        say(format!(
+            "kernel {}: fetching {} {} from Debian",
+            kernel.name, kernel.package, kernel.version
+        ));
+        let package = download(kernel, &folder)?;
+        unpack(&package, &folder)?;
+        fs::remove_file(&package)?;
+        fs::write(&done, "")?;
+    }
+    let only = |files: Vec<PathBuf>| files.into_iter().next();
+    Ok(Files {
+        vmlinuz: only(files_below(&folder.join("boot"), |name| {
+            name.starts_with("vmlinuz")
+        })?)
+        .with_context(|| format!("no vmlinuz in {}", folder.display()))?,
+        modules: files_below(&folder.join("lib"), |name| name.ends_with(".ko"))?,
+        folder,
+    })
+}
+
+fn download(kernel: &Kernel, folder: &Path) -> Result<PathBuf> {
+    let apt = Apt::new(kernel, folder)?;
+    run(apt.command("apt-get").arg("update"))?;
+    let pinned = format!("{}={}", kernel.package, kernel.version);
+    if run(apt.command("apt-get").args(["download", &pinned])).is_err() {
+        let shown = output(
+            apt.command("apt-cache")
+                .args(["depends", "--important", kernel.newest]),
+        )?;
+        let newest = shown
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("Depends: "))
+            .with_context(|| format!("{} depends on nothing", kernel.newest))?
+            .to_owned();
+        say(format!(
+            "{pinned} has left the archive: taking {newest}; pin it in xtask/src/vm/kernels.rs"
+        ));
+        run(apt.command("apt-get").args(["download", &newest]))?;
+    }
+    files_below(folder, |name| name.ends_with(".deb"))?
+        .into_iter()
+        .next()
+        .context("apt-get download left no package")
+}
+
+/// apt with nothing of the machine's but its network settings.
+struct Apt {
+    folder: PathBuf,
+    options: Vec<String>,
+}
+
+impl Apt {
+    fn new(kernel: &Kernel, folder: &Path) -> Result<Self> {
+        let state = folder.join("apt");
+        for part in ["lists/partial", "cache/archives/partial", "empty"] {
+            fs::create_dir_all(state.join(part))?;
+        }
+        fs::write(
+            state.join("sources.list"),
+            format!("deb [signed-by={KEYRING}] {}\n", kernel.source),
+        )?;
+        fs::write(state.join("status"), "")?;
+        let mut options = vec![
+            "APT::Architecture=amd64".to_owned(),
+            "APT::Architectures=amd64".to_owned(),
+        ];
+        // apt drops root's rights to a user who may not be able to read the clone.
+        if is_root() {
+            options.push("APT::Sandbox::User=root".to_owned());
+        }
+        for (name, part) in [
+            ("Dir::State", ""),
+            ("Dir::State::Lists", "lists"),
+            ("Dir::State::status", "status"),
+            ("Dir::Cache", "cache"),
+            ("Dir::Etc::SourceList", "sources.list"),
+            ("Dir::Etc::SourceParts", "empty"),
+            ("Dir::Etc::PreferencesParts", "empty"),
+        ] {
+            options.push(format!("{name}={}", state.join(part).display()));
+        }
+        Ok(Self {
+            folder: folder.to_owned(),
+            options,
+        })
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(&self.folder).arg("--quiet");
+        for option in &self.options {
+            command.args(["-o", option]);
+        }
+        command
+    }
+}
+
+/// Takes the kernel and the few modules out of the package: all of them are half a gigabyte.
+fn unpack(package: &Path, folder: &Path) -> Result<()> {
+    let tar = folder.join("package.tar");
+    let file = fs::File::create(&tar)?;
+    let unpacked = Command::new("dpkg-deb")
+        .arg("--fsys-tarfile")
+        .arg(package)
+        .stdout(file)
+        .status()?;
+    if !unpacked.success() {
+        bail!("dpkg-deb cannot read {}", package.display());
+    }
+    let mut extract = Command::new("tar");
+    extract
+        .arg("--extract")
+        .arg("--file")
+        .arg(&tar)
+        .arg("--directory")
+        .arg(folder)
+        .args(["--wildcards", "./boot/vmlinuz-*"]);
+    // Not every version has every one: netfs and fscache became one.
+    let listed = output(Command::new("tar").arg("--list").arg("--file").arg(&tar))?;
+    for module in listed.lines().filter(|path| is_needed(path)) {
+        extract.arg(module);
+    }
+    run(&mut extract)?;
+    fs::remove_file(&tar)?;
+    for module in files_below(&folder.join("lib"), |name| name.ends_with(".ko.xz"))? {
+        run(Command::new("xz").arg("--decompress").arg(module))?;
+    }
+    Ok(())
+}
+
+fn is_needed(path: &str) -> bool {
+    path.contains(".ko")
+        && path
+            .split_once("/kernel/")
+            .is_some_and(|(_, module)| MODULES.iter().any(|needed| module.starts_with(needed)))
+}
+
+/// The files below a folder whose names are as asked.
+fn files_below(folder: &Path, asked: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).with_context(|| format!("reading {}", folder.display()))? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path
+                .file_name()
+                .is_some_and(|name| asked(&name.to_string_lossy()))
+            {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_kernel_is_answered_with_those_there_are() {
+        let error = chosen(Some("4.9")).err().unwrap().to_string();
+        assert_eq!(error, "there is no kernel 4.9; there are 6.1, 6.12");
+    }
+
+    #[test]
+    fn only_the_modules_that_the_boot_needs_are_taken() {
+        assert!(is_needed("./lib/modules/6.1.0-56-amd64/kernel/fs/9p/9p.ko"));
+        assert!(is_needed(
+            "./usr/lib/modules/6.12/kernel/drivers/virtio/virtio_pci.ko.xz"
+        ));
+        assert!(!is_needed("./lib/modules/6.1.0-56-amd64/kernel/fs/9p"));
+        assert!(!is_needed("./lib/modules/6.1.0-56-amd64/kernel/fs/xfs/xfs.ko"));
+    }
+}
