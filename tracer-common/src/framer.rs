@@ -590,7 +590,14 @@ fn plausible(work: &Work) -> bool {
         }
         let byte = work.carry_byte(at);
         if byte == b' ' {
-            return at > 0;
+            // Only CONNECT asks for an authority; everything else for a path, a URL or `*`.
+            let next = work.carry_byte(at + 1);
+            return at > 0
+                && (at + 1 >= have
+                    || next == b'/'
+                    || next == b'*'
+                    || next | 0x20 == b'h'
+                    || first == word(b"CONNECT "));
         }
         if !is_token(byte) {
             return false;
@@ -648,7 +655,8 @@ fn start_line(work: &mut Work, at: u32, len: u32) -> bool {
         work.lane.facts |= fact::RESPONSE;
         return true;
     }
-    if !plausible(work) {
+    // The shortest is "X / HTTP/1.1" and a line feed.
+    if work.lane.line_len < 13 || !plausible(work) {
         return false;
     }
     if len >= 12 {
