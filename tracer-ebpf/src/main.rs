@@ -2,7 +2,10 @@
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 #![cfg_attr(
     target_arch = "bpf",
-    expect(unsafe_code, reason = "a BPF program is pointers to kernel memory; the verifier checks every one of them")
+    expect(
+        unsafe_code,
+        reason = "a BPF program is pointers to kernel memory; the verifier checks every one of them"
+    )
 )]
 
 #[cfg(target_arch = "bpf")]
