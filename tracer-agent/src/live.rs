@@ -65,11 +65,9 @@ pub struct Live<'a, P, C, D> {
 }
 
 impl<P: Probes, C: Core, D: Processes> Live<'_, P, C, D> {
-    /// Runs until `stop` says so, then flushes; what came of it.
-    ///
-    /// # Errors
-    /// When the kernel side can no longer be asked. Everything that was read until then is delivered.
-    pub fn run(mut self, stop: &Stop) -> io::Result<Tally> {
+    /// Runs until `stop` says so, then flushes; what came of it, and whether it had to end early because the kernel
+    /// side could no longer be asked. What was read until then is delivered in any case.
+    pub fn run(mut self, stop: &Stop) -> (Tally, io::Result<()>) {
         let mut reported = LossReport::default();
         let outcome = self.until(stop, &mut reported);
         let mut left = LAST_RECORDS;
@@ -78,7 +76,7 @@ impl<P: Probes, C: Core, D: Processes> Live<'_, P, C, D> {
         }
         let told = self.tell_losses(&mut reported);
         let tally = self.feed.end((self.clock)());
-        outcome.and(told).map(|()| tally)
+        (tally, outcome.and(told))
     }
 
     fn until(&mut self, stop: &Stop, reported: &mut LossReport) -> io::Result<()> {

@@ -1,2 +1,7 @@
 //! The `tracer-agent` binary: a thin shell around the library.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tracer_agent::cli::main(std::env::args_os()).into()
+}

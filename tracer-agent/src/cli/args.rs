@@ -20,6 +20,7 @@ pub struct Cli {
 }
 
 const EXAMPLES: &str = "Examples:
+  tracer-agent demo                          see it work, on services it brings
   tracer-agent check                         see what this host supports
   tracer-agent trace -- python3 app.py       trace a command and all it starts
   tracer-agent run --port 80,8000-8010       trace what listens on these ports";
@@ -51,6 +52,9 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Trace a small shop of services that the agent brings along
+    #[command(after_help = DEMO_EXAMPLES)]
+    Demo,
     /// Make the traces of a recording
     #[command(after_help = REPLAY_EXAMPLES)]
     Replay {
@@ -68,9 +72,16 @@ pub enum Command {
         #[arg(required = true, last = true)]
         command: Vec<OsString>,
     },
+    /// The services of `demo`
+    #[command(name = crate::shop::SUBCOMMAND, hide = true)]
+    Shop {
+        /// Which part to play.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
 }
 
-const TRACE_EXAMPLES: &str = "The tree goes to standard error; the exit status is that of CMD.
+const TRACE_EXAMPLES: &str = "Ready before CMD's first instruction; the exit status is that of CMD.
 Examples:
   tracer-agent trace -- ./shop.sh
   tracer-agent trace --port 5432 --export json=out.json -- python3 app.py";
@@ -85,6 +96,10 @@ Examples:
   tracer-agent check
   tracer-agent check --json | jq .";
 
+const DEMO_EXAMPLES: &str = "Needs no network and no other program, but the rights that `check` names.
+Example:
+  sudo tracer-agent demo";
+
 const REPLAY_EXAMPLES: &str = "Needs no rights. The same recording gives the same spans, byte for byte.
 Examples:
   tracer-agent replay shop.rec
@@ -98,6 +113,16 @@ pub struct Settings<For> {
     /// Each setting that was given, with its values; `true` for a switch. `-v` and `-q` are log levels.
     pub flags: Vec<(&'static Setting, Vec<String>)>,
     command: PhantomData<For>,
+}
+
+impl<For> Default for Settings<For> {
+    fn default() -> Self {
+        Self {
+            config: None,
+            flags: Vec::new(),
+            command: PhantomData,
+        }
+    }
 }
 
 /// Which settings a command takes.

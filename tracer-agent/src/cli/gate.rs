@@ -107,12 +107,22 @@ impl Gated {
         }
     }
 
-    fn give_up(mut self, error: io::Error) -> NotRun {
+    /// Lets the process end without ever becoming CMD.
+    pub fn abandon(self) {
+        drop(self.end());
+    }
+
+    /// Closes the gate for good; the name of CMD.
+    fn end(mut self) -> OsString {
         drop(self.control);
         // The process ends by itself once its socket is closed; there is nothing to learn from its status.
         let _ = self.process.wait();
+        self.name
+    }
+
+    fn give_up(self, error: io::Error) -> NotRun {
         NotRun {
-            name: self.name,
+            name: self.end(),
             error,
         }
     }

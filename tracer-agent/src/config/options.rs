@@ -7,10 +7,11 @@ use super::{
     layers::Layers,
     settings::{self, Setting},
     values::{
-        ExeGlob, ExportTarget, HeaderName, Hooks, Instrumented, Level, NotAValue, Ports, ProcessId,
-        RoutePattern, Sampler, Switch,
+        ExportTarget, Glob, HeaderName, Hooks, Instrumented, Level, NotAValue, Ports, ProcessId, Route,
+        Sampler, Switch,
     },
 };
+use crate::pipeline;
 
 /// The options of `trace`, `run` and `replay`, resolved.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -26,7 +27,7 @@ pub struct Options {
     /// What happens to spans of processes that make their own.
     pub instrumented: Instrumented,
     /// Routes that name spans, the first that matches wins.
-    pub routes: Vec<RoutePattern>,
+    pub routes: Vec<Route>,
     /// Headers to keep on spans, in lower case.
     pub capture_headers: Vec<HeaderName>,
     /// Which traces are kept.
@@ -52,13 +53,13 @@ pub struct Selection {
     /// Those that listen on one of these ports, now or later.
     pub ports: Ports,
     /// Those whose executable matches, now or later.
-    pub exes: Vec<ExeGlob>,
+    pub exes: Vec<Glob>,
     /// Not these.
     pub exclude_pids: Vec<u32>,
     /// Not those that listen on one of these ports.
     pub exclude_ports: Ports,
     /// Not those whose executable matches.
-    pub exclude_exes: Vec<ExeGlob>,
+    pub exclude_exes: Vec<Glob>,
 }
 
 impl Selection {
@@ -109,6 +110,20 @@ impl Options {
             return Err(ConfigError::NothingSelected);
         }
         Ok(self)
+    }
+}
+
+impl Options {
+    /// What of it concerns the core.
+    pub fn pipeline(&self) -> pipeline::Settings {
+        let headers: Vec<_> = self.capture_headers.iter().map(|name| name.0.clone()).collect();
+        let mut settings = pipeline::Settings::default();
+        settings.protocols.captured_request_headers.clone_from(&headers);
+        settings.protocols.captured_response_headers = headers;
+        settings.correlate.sampler = self.sampler;
+        settings.correlate.instrumented = self.instrumented;
+        settings.spans.routes.clone_from(&self.routes);
+        settings
     }
 }
 
@@ -184,7 +199,7 @@ fn sampler(layers: &Layers, remarks: &mut Vec<String>) -> Result<Sampler, Config
     };
     // The specification wants a warning and the default for a value that is not understood.
     Ok(
-        Sampler::from_otel(name, layers.otel("OTEL_TRACES_SAMPLER_ARG")).unwrap_or_else(|error| {
+        Sampler::named(name, layers.otel("OTEL_TRACES_SAMPLER_ARG")).unwrap_or_else(|error| {
             remarks.push(format!(
                 "{NAME}: {name:?} with its argument is {error}; using parentbased_always_on"
             ));
@@ -272,6 +287,7 @@ fn parse<T: FromStr<Err = NotAValue>>(origin: &Origin, text: &str) -> Result<T, 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::correlate::RootSampler;
 
     fn resolved(flags: &[(&'static Setting, &str)], environment: &[(&str, &str)]) -> Result<Options, String> {
         let mut given: Vec<(&'static Setting, Vec<String>)> = Vec::new();
@@ -356,19 +372,10 @@ mod tests {
         ];
         assert_eq!(
             resolved(&[], &otel).unwrap().sampler,
-            Sampler {
-                parent_based: false,
-                ratio: 0.5
-            }
+            Sampler::Always(RootSampler::TraceIdRatio(0.5))
         );
         let options = resolved(&[(&settings::SAMPLER, "always_off")], &otel).unwrap();
-        assert_eq!(
-            options.sampler,
-            Sampler {
-                parent_based: false,
-                ratio: 0.0
-            }
-        );
+        assert_eq!(options.sampler, Sampler::Always(RootSampler::Off));
     }
 
     #[test]

@@ -63,7 +63,7 @@ settings! {
     RECORD = "record", Some("FILE"), false, false, "Keep what the kernel reports, for replay";
     RECORD_RAW = "record-raw", None, false, false, "Do not redact the recording";
     HOOKS = "hooks", Some("FAMILY"), false, false, "auto, socket, kprobe or syscall";
-    INSTRUMENTED = "instrumented", Some("WHAT"), false, true, "Spans of processes that trace themselves: skip, keep";
+    INSTRUMENTED = "instrumented", Some("WHAT"), false, true, "Programs that trace themselves: skip (default), keep";
     ROUTE = "route", Some("PATTERN"), true, true, "Name spans by route (/orders/{id})";
     CAPTURE_HEADER = "capture-header", Some("NAME"), true, true, "Keep this HTTP header on spans";
     SAMPLER = "sampler", Some("NAME[=ARG]"), false, true, "Sampler, as OTEL_TRACES_SAMPLER names them";

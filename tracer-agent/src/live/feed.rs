@@ -8,8 +8,10 @@ use crate::{
     capture::{
         Input, ProcessInfo, Record,
         input::{AttributeValue, HostInfo},
-        record::{Change, Comm},
+        record::{Change, Comm, ProcessEvent},
+        recording::{Recording, WriteError},
     },
+    discovery::Discovery,
     ids::BootNanos,
     observe::{Event, Log},
     spans::Span,
@@ -23,10 +25,26 @@ pub trait Core {
     fn next_deadline(&self) -> Option<BootNanos>;
 }
 
+impl<C: Core> Core for &mut C {
+    fn push(&mut self, input: &Input<'_>, out: &mut Vec<Span>) {
+        (**self).push(input, out);
+    }
+
+    fn next_deadline(&self) -> Option<BootNanos> {
+        (**self).next_deadline()
+    }
+}
+
 /// Who a process is.
 pub trait Processes {
     /// What is known of it; `comm` is what the kernel calls it.
     fn lookup(&self, pid: u32, comm: &str) -> ProcessInfo;
+}
+
+impl Processes for &Discovery {
+    fn lookup(&self, pid: u32, comm: &str) -> ProcessInfo {
+        Discovery::lookup(self, pid, comm)
+    }
 }
 
 /// Keeps the inputs of a run.
@@ -34,13 +52,29 @@ pub trait Recorder {
     /// Keeps one input.
     ///
     /// # Errors
-    /// When it cannot be written.
-    fn write(&mut self, input: &Input<'_>) -> io::Result<()>;
+    /// When it cannot be written, once; from then on inputs are only counted as missing.
+    fn write(&mut self, input: &Input<'_>) -> Result<(), WriteError>;
     /// Makes sure that everything is in its place.
     ///
     /// # Errors
-    /// When it cannot be written.
-    fn finish(&mut self) -> io::Result<()>;
+    /// When it cannot be written, if that was not said before.
+    fn finish(&mut self) -> Result<(), WriteError>;
+    /// Inputs that are not in the recording.
+    fn missing(&self) -> u64;
+}
+
+impl<W: io::Write> Recorder for Recording<W> {
+    fn write(&mut self, input: &Input<'_>) -> Result<(), WriteError> {
+        Self::write(self, input)
+    }
+
+    fn finish(&mut self) -> Result<(), WriteError> {
+        Self::finish(self)
+    }
+
+    fn missing(&self) -> u64 {
+        self.summary().lost
+    }
 }
 
 /// What went over the way.
@@ -48,12 +82,8 @@ pub trait Recorder {
 pub struct Tally {
     /// Records of the kernel side.
     pub records: u64,
-    /// Records that were none: a defect of the agent.
-    pub malformed: u64,
     /// Spans that were made.
     pub spans: u64,
-    /// What the kernel side lost, by cause.
-    pub lost: Vec<(Loss, u64)>,
     /// Inputs that are missing from the recording.
     pub unrecorded: u64,
     /// Traced processes that were alive at the end, as far as their birth was seen.
@@ -107,26 +137,26 @@ impl<'a, C: Core, D: Processes> Feed<'a, C, D> {
         self.push(&Input::Host(host));
     }
 
-    /// Tells a record, and before it the process that it is about, if that is new.
+    /// Tells a record; before it the process that it is about, if that is new; after it the program that a process
+    /// has become.
     pub fn record(&mut self, bytes: &[u8]) {
         self.tally.records += 1;
         match Record::decode(bytes) {
-            Ok(record) => self.meet(&record),
-            Err(error) => {
-                self.tally.malformed += 1;
-                self.log.say(&Event::MalformedRecord(error));
+            Ok(Record::Data(data)) => self.introduce(data.task.pid.0, Comm::default()),
+            Ok(Record::Open(open)) => self.introduce(open.pid.0, open.comm),
+            Ok(Record::Process(event)) => {
+                self.push(&Input::Record(bytes));
+                return self.follow(&event);
             }
+            Ok(Record::Close(_)) => {}
+            Err(error) => self.log.say(&Event::MalformedRecord(error)),
         }
-        // The core counts what is malformed too, and the recording is to show it.
+        // The core counts what is malformed, and the recording is to show it.
         self.push(&Input::Record(bytes));
     }
 
     /// Tells a loss.
     pub fn lost(&mut self, cause: Loss, count: u64) {
-        match self.tally.lost.iter_mut().find(|(known, _)| *known == cause) {
-            Some((_, sum)) => *sum += count,
-            None => self.tally.lost.push((cause, count)),
-        }
         self.push(&Input::Lost {
             cause: cause as u32,
             count,
@@ -158,37 +188,42 @@ impl<'a, C: Core, D: Processes> Feed<'a, C, D> {
     pub fn end(mut self, now: BootNanos) -> Tally {
         self.push(&Input::End(now));
         self.deliver();
-        if let Some(mut recording) = self.recording.take()
-            && let Err(error) = recording.finish()
-        {
-            self.tally.unrecorded += 1;
-            self.log.say(&Event::RecordingFailed(error));
+        if let Some(mut recording) = self.recording.take() {
+            if let Err(error) = recording.finish() {
+                self.log.say(&Event::Recording(error));
+            }
+            self.tally.unrecorded = recording.missing();
         }
         self.tally.alive = self.alive.into_iter().collect();
         self.tally.alive.sort_unstable();
         self.tally
     }
 
-    fn meet(&mut self, record: &Record<'_>) {
-        match record {
-            Record::Data(data) => self.introduce(data.task.pid.0, Comm::default()),
-            Record::Open(open) => self.introduce(open.pid.0, open.comm),
-            Record::Close(_) => {}
-            Record::Process(event) => {
-                let pid = event.pid.0;
-                match event.change {
-                    Change::Exited => {
-                        self.known.remove(&pid);
-                        self.alive.remove(&pid);
-                        return;
-                    }
-                    // It is another program now.
-                    Change::Executed => _ = self.known.remove(&pid),
-                    Change::Forked(_) | Change::Selected => {}
+    fn follow(&mut self, event: &ProcessEvent) {
+        let pid = event.pid.0;
+        if self.alive.len() >= MAX_PROCESSES {
+            self.alive.clear();
+        }
+        match event.change {
+            Change::Exited => {
+                self.known.remove(&pid);
+                self.alive.remove(&pid);
+            }
+            // To the core a child is what its parent is, until it becomes another program.
+            Change::Forked(parent) => {
+                self.alive.insert(pid);
+                if self.known.contains(&parent.0) {
+                    self.remember(pid);
+                } else {
+                    self.known.remove(&pid);
                 }
-                if self.alive.len() >= MAX_PROCESSES {
-                    self.alive.clear();
-                }
+            }
+            Change::Executed => {
+                self.alive.insert(pid);
+                self.known.remove(&pid);
+                self.introduce(pid, event.comm);
+            }
+            Change::Selected => {
                 self.alive.insert(pid);
                 self.introduce(pid, event.comm);
             }
@@ -196,10 +231,7 @@ impl<'a, C: Core, D: Processes> Feed<'a, C, D> {
     }
 
     fn introduce(&mut self, pid: u32, comm: Comm) {
-        if self.known.len() >= MAX_PROCESSES {
-            self.known.clear();
-        }
-        if !self.known.insert(pid) {
+        if !self.remember(pid) {
             return;
         }
         let mut info = self.processes.lookup(pid, &comm.name());
@@ -212,17 +244,19 @@ impl<'a, C: Core, D: Processes> Feed<'a, C, D> {
         self.push(&Input::Process(Box::new(info)));
     }
 
+    /// False if the process was known.
+    fn remember(&mut self, pid: u32) -> bool {
+        if self.known.len() >= MAX_PROCESSES {
+            self.known.clear();
+        }
+        self.known.insert(pid)
+    }
+
     fn push(&mut self, input: &Input<'_>) {
-        match &mut self.recording {
-            Some(recording) if self.tally.unrecorded == 0 => {
-                if let Err(error) = recording.write(input) {
-                    self.tally.unrecorded += 1;
-                    self.log.say(&Event::RecordingFailed(error));
-                }
-            }
-            // A recording with a hole would replay to something else: it ends where it failed.
-            Some(_) => self.tally.unrecorded += 1,
-            None => {}
+        if let Some(recording) = &mut self.recording
+            && let Err(error) = recording.write(input)
+        {
+            self.log.say(&Event::Recording(error));
         }
         self.core.push(input, &mut self.spans);
     }

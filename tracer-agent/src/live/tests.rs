@@ -7,11 +7,11 @@ use std::{
     rc::Rc,
 };
 
-use tracer_common::record::{ProcessRecord, kind, process_event};
+use tracer_common::record::{OpenRecord, ProcessRecord, kind, process_event};
 
 use super::*;
 use crate::{
-    capture::{Input, ProcessInfo, input::HostInfo},
+    capture::{Input, ProcessInfo, input::HostInfo, recording::WriteError},
     config::values::Level,
     spans::Span,
 };
@@ -59,17 +59,34 @@ struct FakeRecorder {
     told: Told,
     /// Inputs there is room for.
     room: usize,
+    missing: u64,
 }
 
 impl Recorder for FakeRecorder {
-    fn write(&mut self, input: &Input<'_>) -> io::Result<()> {
-        self.room = self.room.checked_sub(1).ok_or(io::ErrorKind::StorageFull)?;
-        self.told.add(input);
+    fn write(&mut self, input: &Input<'_>) -> Result<(), WriteError> {
+        if self.room > 0 {
+            self.room -= 1;
+            self.told.add(input);
+            return Ok(());
+        }
+        self.missing += 1;
+        let source = io::ErrorKind::StorageFull.into();
+        if self.missing == 1 {
+            Err(WriteError::Write {
+                path: "full".into(),
+                source,
+            })
+        } else {
+            Ok(())
+        }
+    }
+
+    fn finish(&mut self) -> Result<(), WriteError> {
         Ok(())
     }
 
-    fn finish(&mut self) -> io::Result<()> {
-        Ok(())
+    fn missing(&self) -> u64 {
+        self.missing
     }
 }
 
@@ -139,6 +156,15 @@ fn process(event: u32, pid: u32) -> Vec<u8> {
     bytes
 }
 
+fn open(pid: u32) -> Vec<u8> {
+    let mut bytes = vec![0; size_of::<OpenRecord>()];
+    let length = u32::try_from(bytes.len()).unwrap();
+    bytes[..4].copy_from_slice(&kind::OPEN.to_ne_bytes());
+    bytes[4..8].copy_from_slice(&length.to_ne_bytes());
+    bytes[32..36].copy_from_slice(&pid.to_ne_bytes());
+    bytes
+}
+
 struct Run {
     told: Vec<String>,
     recorded: Vec<String>,
@@ -162,6 +188,7 @@ fn run(records: Vec<Vec<u8>>, losses: Vec<(Loss, u64)>, room: usize, found: &[u3
         Some(Box::new(FakeRecorder {
             told: recorded.clone(),
             room,
+            missing: 0,
         })),
         vec![],
         |_| {},
@@ -182,7 +209,8 @@ fn run(records: Vec<Vec<u8>>, losses: Vec<(Loss, u64)>, room: usize, found: &[u3
         log: &log,
         clock: || BootNanos(7),
     };
-    let tally = live.run(&stop).unwrap();
+    let (tally, outcome) = live.run(&stop);
+    outcome.unwrap();
     Run {
         told: told.lines(),
         recorded: recorded.lines(),
@@ -203,44 +231,74 @@ fn the_host_comes_first_the_losses_before_the_end_and_the_end_last() {
         run.told,
         [
             "host",
-            "process 4 look1",
             "record of 48 bytes",
+            "process 4 look1",
             "tick 7",
             "lost 0 3",
             "end"
         ]
     );
-    assert_eq!(run.tally.lost, [(Loss::RingFull, 3)]);
 }
 
 #[test]
-fn a_process_is_told_before_its_first_record_and_again_when_it_runs_another_program() {
-    let run = run(
-        vec![
-            process(process_event::FORK, 4),
-            process(process_event::SELECTED, 4),
-            process(process_event::EXEC, 4),
-            process(process_event::EXIT, 4),
-            process(process_event::FORK, 5),
-        ],
+fn a_process_is_told_before_the_first_record_that_needs_it() {
+    let run = run(vec![open(4), open(4), open(5)], vec![], 99, &[]);
+    let record = "record of 104 bytes";
+    assert_eq!(
+        run.told[..6],
+        [
+            "host",
+            "process 4 look1",
+            record,
+            record,
+            "process 5 look2",
+            record
+        ]
+    );
+}
+
+#[test]
+fn a_process_is_told_again_after_it_has_become_another_program() {
+    let records = vec![
+        process(process_event::SELECTED, 1),
+        process(process_event::EXEC, 1),
+        process(process_event::EXIT, 1),
+        process(process_event::SELECTED, 1),
+    ];
+    let run = run(records, vec![], 99, &[]);
+    let record = "record of 48 bytes";
+    assert_eq!(
+        run.told[..8],
+        [
+            "host",
+            record,
+            "process 1 look1",
+            record,
+            "process 1 look2",
+            record,
+            record,
+            "process 1 look3"
+        ]
+    );
+    assert_eq!(run.tally.alive, [1]);
+}
+
+#[test]
+fn a_child_is_what_its_parent_is_and_looked_up_only_where_that_is_not_known() {
+    let child_of_1 = process(process_event::FORK, 4);
+    let run = run(vec![child_of_1.clone(), open(4)], vec![], 99, &[]);
+    let of_unknown = run.told[1..4].to_vec();
+    assert_eq!(
+        of_unknown,
+        ["record of 48 bytes", "process 4 look1", "record of 104 bytes"]
+    );
+    let run = self::run(
+        vec![process(process_event::SELECTED, 1), child_of_1, open(4)],
         vec![],
         99,
         &[],
     );
-    let record = "record of 48 bytes";
-    let expected = [
-        "host",
-        "process 4 look1",
-        record,
-        record,
-        "process 4 look2",
-        record,
-        record,
-        "process 5 look3",
-        record,
-    ];
-    assert_eq!(run.told[..9], expected);
-    assert_eq!(run.tally.alive, [5]);
+    assert_eq!(run.told[3..5], ["record of 48 bytes", "record of 104 bytes"]);
 }
 
 #[test]
@@ -252,12 +310,11 @@ fn the_recording_holds_what_the_core_was_told() {
         &[],
     );
     assert_eq!(run.recorded, run.told);
-    assert_eq!(run.tally.malformed, 1);
 }
 
 #[test]
 fn a_recording_that_fails_ends_there_and_tracing_goes_on() {
-    let run = run(vec![process(process_event::FORK, 4)], vec![], 2, &[]);
+    let run = run(vec![open(4)], vec![], 2, &[]);
     assert_eq!(run.recorded, ["host", "process 4 look1"]);
     assert_eq!(run.told.len(), 5);
     assert_eq!(run.tally.unrecorded, 3);
@@ -299,7 +356,7 @@ fn what_a_process_says_of_itself_is_stronger_than_what_the_agent_adds() {
     let (infos, log) = (Rc::default(), Log::new(Level::Error, io::sink()));
     let added = vec![("team".into(), "agent".into()), ("zone".into(), "a".into())];
     let mut feed = Feed::new((Keep(Rc::clone(&infos)), Known), None, added, |_| {}, &log);
-    feed.record(&process(process_event::FORK, 4));
+    feed.record(&open(4));
     assert_eq!(
         infos.take()[0].resource,
         [

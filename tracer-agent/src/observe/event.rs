@@ -4,7 +4,10 @@ use std::{fmt, io};
 
 use tracer_common::Loss;
 
-use crate::{capture::record::RecordError, config::values::Level};
+use crate::{
+    capture::{record::RecordError, recording::WriteError},
+    config::values::Level,
+};
 
 /// One thing that happened to the agent.
 #[derive(Debug)]
@@ -37,8 +40,8 @@ pub enum Event {
     },
     /// The kernel side and the agent do not understand each other.
     MalformedRecord(RecordError),
-    /// The recording ends here; tracing goes on.
-    RecordingFailed(io::Error),
+    /// Something is missing from the recording.
+    Recording(WriteError),
     /// Something about a destination of spans.
     Export(String),
     /// The agent was asked to end.
@@ -49,7 +52,7 @@ impl Event {
     /// How much it matters.
     pub fn level(&self) -> Level {
         match self {
-            Self::RecordingFailed(_) => Level::Error,
+            Self::Recording(_) => Level::Error,
             Self::NotSelected { .. } | Self::KernelLost { .. } | Self::MalformedRecord(_) => Level::Warn,
             Self::Remark(_) | Self::Export(_) => Level::Warn,
             Self::Ready { .. } => Level::Info,
@@ -69,12 +72,7 @@ impl fmt::Display for Event {
                 write!(out, "{count} events lost in the kernel: {}", cause.name())
             }
             Self::MalformedRecord(error) => write!(out, "the kernel side sent what is no record: {error}"),
-            Self::RecordingFailed(error) => {
-                write!(
-                    out,
-                    "cannot write the recording: {error}; it ends here, tracing goes on"
-                )
-            }
+            Self::Recording(error) => error.fmt(out),
             Self::Ending => out.write_str("asked to end"),
         }
     }

@@ -101,6 +101,7 @@ mod tests {
     use std::sync::{Arc, mpsc};
 
     use super::*;
+    use crate::capture::recording::WriteError;
 
     struct Lines(mpsc::Sender<Vec<u8>>);
 
@@ -152,11 +153,15 @@ mod tests {
         let text = said(Level::Error, |log| {
             log.say(&Event::Remark("odd".into()));
             log.tell("12 spans");
-            log.say(&Event::RecordingFailed(std::io::Error::other("disk full")));
+            log.say(&Event::Recording(WriteError::TooLarge {
+                path: "r".into(),
+                len: 5,
+            }));
         });
-        assert_eq!(
-            text,
-            "tracer-agent: error: cannot write the recording: disk full; it ends here, tracing goes on\n"
+        assert!(
+            text.starts_with("tracer-agent: error: an input of 5 bytes is missing"),
+            "{text}"
         );
+        assert_eq!(text.lines().count(), 1);
     }
 }

@@ -1,0 +1,154 @@
+//! From a selection in words to probes in the kernel.
+
+use std::collections::HashSet;
+
+use anyhow::{Context as _, bail};
+
+use crate::{
+    config::{
+        Selection,
+        values::{Hooks, Ports},
+    },
+    discovery::Discovery,
+    kernel::{self, Probes},
+    live::Watch,
+    observe::{Event, Log},
+};
+
+/// Memory for records on their way out of the kernel.
+const RING_BYTES: u32 = 8 << 20;
+
+/// Attaches the probes. `command` is CMD's process, which waits at the gate.
+///
+/// # Errors
+/// When a process does not exist, or the kernel does not let the agent do it; the message says what to do.
+pub fn attach<'a>(
+    selection: &'a Selection,
+    hooks: Hooks,
+    command: Option<u32>,
+    discovery: &'a Discovery,
+    log: &Log,
+) -> anyhow::Result<(Probes, Option<Watch<'a>>)> {
+    if let Hooks::Socket | Hooks::Kprobe = hooks {
+        let family = if hooks == Hooks::Socket {
+            "socket"
+        } else {
+            "kprobe"
+        };
+        bail!("the hook family {family} is not in this version: use --hooks syscall, or auto");
+    }
+    if !in_initial_pid_namespace() {
+        bail!(
+            "the agent runs in a pid namespace of its own, where process ids mean others than to the kernel: \
+             start its container with --pid=host"
+        );
+    }
+    if let Some(pid) = selection.pids.iter().find(|pid| !discovery.exists(**pid)) {
+        bail!("there is no process {pid}: it has ended, or its id is that of another pid namespace");
+    }
+    let excluded = excluded(selection, discovery);
+    let plan = kernel::Plan {
+        selection: kernel::Selection {
+            all: selection.all,
+            pids: selection.pids.iter().copied().chain(command).collect(),
+            excluded_pids: excluded.iter().copied().collect(),
+            ports: ports(&selection.ports),
+        },
+        agent_pid: std::process::id(),
+        ring_bytes: RING_BYTES,
+    };
+    let mut probes = Probes::attach(&plan).context("cannot trace")?;
+    // Whoever begins to listen from here on is seen by the kernel side; whoever did before, here.
+    if !selection.ports.is_empty() {
+        for pid in discovery.pids_listening_on(&plan.selection.ports) {
+            if !excluded.contains(&pid) {
+                probes.select(pid).context("cannot trace")?;
+                log.say(&Event::Selected { pid });
+            }
+        }
+    }
+    still_there(selection, command, discovery, log)?;
+    let watch = (!selection.exes.is_empty()).then(|| {
+        Watch::new(move || {
+            let excluded = self::excluded(selection, discovery);
+            let found = selection
+                .exes
+                .iter()
+                .flat_map(|pattern| discovery.pids_of_exe(pattern));
+            found
+                .filter(|pid| !excluded.contains(pid) && *pid != std::process::id())
+                .collect()
+        })
+    });
+    Ok((probes, watch))
+}
+
+/// Whether process ids mean the same to the agent as to the kernel.
+pub fn in_initial_pid_namespace() -> bool {
+    // `PROC_PID_INIT_INO` of the kernel's proc_ns.h: fixed since namespaces have numbers.
+    std::fs::read_link("/proc/self/ns/pid").is_ok_and(|namespace| namespace.as_os_str() == "pid:[4026531836]")
+}
+
+/// The selection in words, for the log.
+pub fn in_words(selection: &Selection) -> String {
+    let mut words = Vec::new();
+    if selection.all {
+        words.push("every process".to_owned());
+    }
+    words.extend(selection.pids.iter().map(|pid| format!("process {pid}")));
+    let ranges = selection.ports.ranges().iter();
+    words.extend(ranges.map(|range| match (range.start(), range.end()) {
+        (first, last) if first == last => format!("what listens on port {first}"),
+        (first, last) => format!("what listens on ports {first}-{last}"),
+    }));
+    words.extend(
+        selection
+            .exes
+            .iter()
+            .map(|pattern| format!("programs like {}", pattern.pattern())),
+    );
+    words.join(", ")
+}
+
+fn ports(ports: &Ports) -> Vec<u16> {
+    ports.ranges().iter().cloned().flatten().collect()
+}
+
+fn excluded(selection: &Selection, discovery: &Discovery) -> HashSet<u32> {
+    let mut excluded: HashSet<u32> = selection.exclude_pids.iter().copied().collect();
+    if !selection.exclude_ports.is_empty() {
+        excluded.extend(discovery.pids_listening_on(&ports(&selection.exclude_ports)));
+    }
+    excluded.extend(
+        selection
+            .exclude_exes
+            .iter()
+            .flat_map(|pattern| discovery.pids_of_exe(pattern)),
+    );
+    excluded
+}
+
+/// A process that ended while the probes were attached would never be heard of.
+fn still_there(
+    selection: &Selection,
+    command: Option<u32>,
+    discovery: &Discovery,
+    log: &Log,
+) -> anyhow::Result<()> {
+    let gone: Vec<_> = selection
+        .pids
+        .iter()
+        .filter(|pid| !discovery.exists(**pid))
+        .collect();
+    let nothing_else =
+        command.is_none() && !selection.all && selection.ports.is_empty() && selection.exes.is_empty();
+    if !gone.is_empty() && nothing_else && gone.len() == selection.pids.len() {
+        bail!("process {gone:?} ended while the agent started: there is nothing left to trace");
+    }
+    gone.iter().for_each(|pid| {
+        log.say(&Event::Remark(format!(
+            "process {pid} ended while the agent started"
+        )))
+    });
+    Ok(())
+}

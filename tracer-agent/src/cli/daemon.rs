@@ -1,0 +1,97 @@
+//! `run`: traces what is selected until a signal asks for the end. The way from probes to exporters is the same for
+//! `trace`.
+
+use anyhow::Context as _;
+
+use super::{
+    CliError, Exit,
+    args::{Live as LiveSettings, Settings},
+    attach::{attach, in_words},
+    session::{Pace, Session},
+    signals::Listener,
+};
+use crate::{
+    capture::{
+        clock,
+        recording::{Content, Recording},
+    },
+    discovery::Discovery,
+    kernel::Probes,
+    live::{Feed, Live, Recorder, Stop, Tally, Watch},
+    observe::{Event, Summary},
+    pipeline::Pipeline,
+};
+
+/// Traces until SIGINT, SIGTERM, SIGHUP or SIGQUIT.
+///
+/// # Errors
+/// When nothing is selected, or it cannot be traced.
+pub fn run(settings: Settings<LiveSettings>) -> Result<Exit, CliError> {
+    let mut session = Session::open(settings)?;
+    session.options = session.options.with_selection()?;
+    let discovery = Discovery::new("/proc".into());
+    let stop = Stop::new().context("cannot start")?;
+    let (asked, log) = (stop.clone(), std::sync::Arc::clone(&session.log));
+    let ending = Listener::ending(move || {
+        log.say(&Event::Ending);
+        asked.ask();
+    });
+    let _ending = ending.context("cannot catch signals")?;
+    let options = &session.options;
+    let (probes, watch) = attach(&options.selection, options.hooks, None, &discovery, &session.log)?;
+    session.log.say(&Event::Ready {
+        what: in_words(&options.selection),
+    });
+    follow(&session, Pace::Live, &discovery, probes, watch, &stop, &|_| None)?;
+    Ok(Exit::Done)
+}
+
+/// Follows the probes until `stop`, then flushes and says what came of it; `remark` adds a line to that.
+pub fn follow(
+    session: &Session,
+    pace: Pace,
+    discovery: &Discovery,
+    probes: Probes,
+    watch: Option<Watch<'_>>,
+    stop: &Stop,
+    remark: &dyn Fn(&Tally) -> Option<String>,
+) -> anyhow::Result<()> {
+    let (options, log) = (&session.options, session.log.as_ref());
+    let host = discovery.host();
+    let recording = options.record.as_ref().map(|record| {
+        let content = if record.raw {
+            Content::Raw
+        } else {
+            Content::Redacted
+        };
+        Recording::create(&record.file, content)
+    });
+    let recording = recording
+        .transpose()?
+        .map(|recording| Box::new(recording) as Box<dyn Recorder>);
+    let exporters = session.exporters(pace, &host)?;
+    let mut pipeline = Pipeline::new(options.pipeline());
+    let deliver = |spans| exporters.send(spans);
+    let mut feed = Feed::new(
+        (&mut pipeline, discovery),
+        recording,
+        options.resource.clone(),
+        deliver,
+        log,
+    );
+    feed.host(host);
+    let clock = clock::boot_now;
+    let (tally, outcome) = Live {
+        probes,
+        feed,
+        watch,
+        log,
+        clock,
+    }
+    .run(stop);
+    let unrecorded = ("recording", "inputs_missing", tally.unrecorded);
+    let mut summary = Summary::new(tally.spans, pipeline.counters().into_iter().chain([unrecorded]));
+    summary.remarks.extend(remark(&tally));
+    session.close(exporters, summary);
+    outcome.context("the kernel side can no longer be read")
+}
