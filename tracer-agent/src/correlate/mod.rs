@@ -25,6 +25,8 @@ mod processes;
 mod sampler;
 mod settings;
 mod table;
+#[cfg(test)]
+mod tests;
 mod threads;
 
 use std::collections::BTreeSet;

@@ -1,0 +1,8 @@
+//! The rules of linking, each told as a scene: who reads and writes what, and the tree that must come of it.
+
+mod failures;
+mod pairing;
+mod properties;
+mod scene;
+mod threads;
+mod truth_table;

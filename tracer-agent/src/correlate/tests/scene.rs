@@ -1,0 +1,319 @@
+//! Scenes: exchanges of a few processes, written down briefly.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    capture::record::{Change, Comm, ProcessEvent},
+    correlate::{Correlator, Counters, Evidence, Linked, Observed, Settings, identity::Identity},
+    ids::{BootNanos, ConnectionId, Pid, SpanId, Task, TraceId},
+    protocols::{
+        Exchange, ExchangeEvent, ExchangeId,
+        exchange::{
+            ConnectFailure, ContextFormat, Ending, Failure, OtherEnd, RemoteParent, Request, Response,
+            Sampled, Side, WireContext,
+        },
+    },
+};
+
+const SEED: [u64; 2] = [11, 22];
+pub const MILLISECOND: u64 = 1_000_000;
+/// Where scenes begin.
+const DAWN: u64 = 1_000_000 * MILLISECOND;
+
+/// An exchange before it begins.
+#[derive(Clone)]
+pub struct Draft(pub Exchange);
+
+pub fn inbound(pid: u32, tid: u32) -> Draft {
+    draft(Side::Inbound, task(pid, tid))
+}
+
+pub fn outbound(pid: u32, tid: u32) -> Draft {
+    draft(Side::Outbound, task(pid, tid))
+}
+
+pub fn task(pid: u32, tid: u32) -> Task {
+    Task {
+        pid: Pid(pid),
+        tid,
+        context: 0,
+    }
+}
+
+pub fn trace(number: u128) -> TraceId {
+    TraceId::new(number.to_be_bytes()).unwrap()
+}
+
+pub fn span(number: u64) -> SpanId {
+    SpanId::new(number.to_be_bytes()).unwrap()
+}
+
+/// A sampled W3C context.
+pub fn context(trace_number: u128, span_number: u64) -> RemoteParent {
+    RemoteParent {
+        trace: trace(trace_number),
+        span: Some(span(span_number)),
+        sampled: Sampled::Yes,
+        format: ContextFormat::W3c,
+    }
+}
+
+fn draft(side: Side, task: Task) -> Draft {
+    let address = "10.0.0.1:1".parse().unwrap();
+    Draft(Exchange {
+        id: ExchangeId(0),
+        side,
+        connection: ConnectionId(0),
+        local: address,
+        peer: address,
+        netns: 1,
+        request_seq: 0,
+        start: BootNanos(0),
+        task,
+        head_end: BootNanos(0),
+        request: Request {
+            method: "GET".into(),
+            target: "/".into(),
+            minor_version: 1,
+            ..Request::default()
+        },
+        context: WireContext::default(),
+        other_end: OtherEnd::Untraced,
+        incomplete: false,
+    })
+}
+
+impl Draft {
+    /// The same number at both ends makes them ends of one exchange; each end expects the other.
+    pub fn wire(mut self, number: u16) -> Self {
+        let client = ([10, 0, 0, 1], 20_000 + number).into();
+        let server = ([10, 0, 0, 2], 80).into();
+        (self.0.local, self.0.peer) = match self.0.side {
+            Side::Inbound => (server, client),
+            Side::Outbound => (client, server),
+        };
+        self.0.request_seq = u32::from(number) * 1_000;
+        self.0.other_end = OtherEnd::Traced;
+        self
+    }
+
+    pub fn with(mut self, context: impl Into<Option<RemoteParent>>) -> Self {
+        self.0.context.parent = context.into();
+        self
+    }
+
+    pub fn malformed(mut self) -> Self {
+        self.0.context = WireContext {
+            malformed: true,
+            ..WireContext::default()
+        };
+        self
+    }
+
+    pub fn other_end(mut self, other_end: OtherEnd) -> Self {
+        self.0.other_end = other_end;
+        self
+    }
+
+    pub fn connection(mut self, number: u64) -> Self {
+        self.0.connection = ConnectionId(number);
+        self
+    }
+
+    pub fn posts_to(mut self, target: &str) -> Self {
+        self.0.request.method = "POST".into();
+        self.0.request.target = target.into();
+        self
+    }
+
+    /// When it began, in milliseconds of the scene, whenever it is told.
+    pub fn at(mut self, millisecond: u64) -> Self {
+        self.0.start = time(millisecond);
+        self.0.head_end = self.0.start;
+        self
+    }
+}
+
+fn time(millisecond: u64) -> BootNanos {
+    BootNanos(DAWN + millisecond * MILLISECOND)
+}
+
+/// How an exchange without fault ends.
+pub fn answer(end: BootNanos, task: Task) -> Ending {
+    Ending {
+        end,
+        response: Some(Response {
+            status: 200,
+            minor_version: 1,
+            captured_headers: Vec::new(),
+        }),
+        response_task: Some(task),
+        request_body: Some(0),
+        response_body: Some(0),
+        failure: None,
+        incomplete: false,
+    }
+}
+
+/// What must be true of an exchange in the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Not given out.
+    Absent,
+    /// The root of a trace of its own.
+    Root,
+    /// A child of another exchange.
+    Under(ExchangeId, Evidence),
+    /// A child of a span named on the wire.
+    UnderWire(SpanId),
+    /// In a trace named on the wire, without parent.
+    InTrace(TraceId),
+}
+
+/// Exchanges as they go on; every step takes a millisecond.
+pub struct Scene {
+    pub correlator: Correlator,
+    pub out: Vec<Linked>,
+    exchanges: BTreeMap<ExchangeId, Exchange>,
+    now: u64,
+}
+
+impl Scene {
+    pub fn new() -> Self {
+        Self::with(Settings::default())
+    }
+
+    pub fn with(settings: Settings) -> Self {
+        Self {
+            correlator: Correlator::new(settings, SEED),
+            out: Vec::new(),
+            exchanges: BTreeMap::new(),
+            now: 0,
+        }
+    }
+
+    pub fn begin(&mut self, draft: Draft) -> ExchangeId {
+        self.now += 1;
+        let mut exchange = draft.0;
+        exchange.id = ExchangeId(self.exchanges.len() as u64 + 1);
+        if exchange.start == BootNanos(0) {
+            exchange.start = time(self.now);
+            exchange.head_end = time(self.now);
+        }
+        if exchange.connection == ConnectionId(0) {
+            exchange.connection = ConnectionId(1_000 + exchange.id.0);
+        }
+        let id = exchange.id;
+        self.exchanges.insert(id, exchange.clone());
+        self.tell(ExchangeEvent::Begun(Box::new(exchange)));
+        id
+    }
+
+    pub fn end(&mut self, id: ExchangeId) {
+        self.end_by(id, self.exchanges[&id].task);
+    }
+
+    pub fn end_by(&mut self, id: ExchangeId, task: Task) {
+        self.now += 1;
+        self.tell(ExchangeEvent::Ended(id, answer(time(self.now), task)));
+    }
+
+    pub fn fail(&mut self, id: ExchangeId, failure: Failure) {
+        self.now += 1;
+        let ending = Ending {
+            response: None,
+            response_task: None,
+            failure: Some(failure),
+            ..answer(time(self.now), task(0, 0))
+        };
+        self.tell(ExchangeEvent::Ended(id, ending));
+    }
+
+    pub fn fail_connect(&mut self, task: Task) -> ExchangeId {
+        self.now += 1;
+        let id = ExchangeId(1_000_000 + self.now);
+        self.tell(ExchangeEvent::ConnectFailed(Box::new(ConnectFailure {
+            id,
+            connection: ConnectionId(id.0),
+            task,
+            peer: ([10, 0, 0, 9], 80).into(),
+            start: time(self.now),
+            end: time(self.now + 1),
+            errno: 111,
+        })));
+        id
+    }
+
+    pub fn process(&mut self, pid: u32, change: Change) {
+        self.now += 1;
+        let event = ProcessEvent {
+            at: time(self.now),
+            pid: Pid(pid),
+            change,
+            comm: Comm::default(),
+        };
+        self.correlator.on_process(&event);
+    }
+
+    pub fn wait(&mut self, milliseconds: u64) {
+        self.now += milliseconds;
+        self.correlator.tick(time(self.now), &mut self.out);
+    }
+
+    fn tell(&mut self, event: ExchangeEvent) {
+        self.correlator.on_event(event, &mut self.out);
+    }
+
+    /// Ends the input.
+    pub fn finish(mut self) -> Tree {
+        self.correlator.finish(time(self.now), &mut self.out);
+        Tree {
+            counters: *self.correlator.counters(),
+            spans: self.out,
+        }
+    }
+}
+
+/// What came of a scene.
+pub struct Tree {
+    pub spans: Vec<Linked>,
+    pub counters: Counters,
+}
+
+impl Tree {
+    pub fn linked(&self, id: ExchangeId) -> Option<&Linked> {
+        self.spans.iter().find(|linked| id_of(linked) == id)
+    }
+
+    pub fn place(&self, id: ExchangeId) -> Place {
+        let Some(linked) = self.linked(id) else {
+            return Place::Absent;
+        };
+        match (linked.parent, linked.evidence) {
+            (None, None) => Place::Root,
+            (None, Some(_)) => Place::InTrace(linked.trace),
+            (Some(parent), evidence) => {
+                let known = self.spans.iter().find(|other| other.span == parent.span);
+                match known {
+                    Some(other) => Place::Under(id_of(other), evidence.expect("a link has evidence")),
+                    None => Place::UnderWire(parent.span),
+                }
+            }
+        }
+    }
+
+    pub fn trace(&self, id: ExchangeId) -> TraceId {
+        self.linked(id).expect("it is given out").trace
+    }
+}
+
+pub fn id_of(linked: &Linked) -> ExchangeId {
+    match &linked.observed {
+        Observed::Exchange(exchange, _) => exchange.id,
+        Observed::ConnectFailed(failure) => failure.id,
+    }
+}
+
+pub fn span_of(id: ExchangeId) -> SpanId {
+    Identity::new(SEED).span(id)
+}

@@ -1,0 +1,171 @@
+//! The `task` rung for threads: what a thread sends while it holds a request, and when that is no evidence.
+
+use crate::{
+    capture::record::Change,
+    correlate::{Candidate, Evidence, Observed},
+    protocols::exchange::Failure,
+};
+
+use super::scene::{Place, Scene, inbound, outbound, span_of, task};
+
+#[test]
+fn nested_and_sequential_calls_are_children_of_the_request_that_the_thread_holds() {
+    let mut scene = Scene::new();
+    let s = scene.begin(inbound(1, 1));
+    let first = scene.begin(outbound(1, 1));
+    let overlapping = scene.begin(outbound(1, 1));
+    scene.end(overlapping);
+    scene.end(first);
+    let second = scene.begin(outbound(1, 1));
+    scene.end(second);
+    scene.end(s);
+    let tree = scene.finish();
+    for id in [first, overlapping, second] {
+        assert_eq!(tree.place(id), Place::Under(s, Evidence::Task));
+    }
+}
+
+#[test]
+fn a_thread_that_holds_nothing_begins_traces() {
+    let mut scene = Scene::new();
+    scene.begin(inbound(1, 1));
+    let other_thread = scene.begin(outbound(1, 2));
+    let other_process = scene.begin(outbound(2, 1));
+    let tree = scene.finish();
+    assert_eq!(
+        [tree.place(other_thread), tree.place(other_process)],
+        [Place::Root; 2]
+    );
+}
+
+#[test]
+fn a_call_after_the_response_begins_a_trace_with_a_span_link_to_the_request() {
+    let mut scene = Scene::new();
+    let s = scene.begin(inbound(1, 1));
+    scene.end(s);
+    let soon = scene.begin(outbound(1, 1));
+    scene.end(soon);
+    scene.wait(1_100);
+    let late = scene.begin(outbound(1, 1));
+    let tree = scene.finish();
+    assert_eq!([tree.place(soon), tree.place(late)], [Place::Root; 2]);
+    let candidate = Candidate {
+        trace: tree.trace(s),
+        span: span_of(s),
+        evidence: Evidence::Task,
+    };
+    assert_eq!(tree.linked(soon).unwrap().candidates, [candidate]);
+    assert!(tree.linked(late).unwrap().candidates.is_empty());
+    assert_ne!(tree.trace(soon), tree.trace(s));
+}
+
+#[test]
+fn a_call_begun_before_the_request_was_read_is_not_its_child() {
+    let mut scene = Scene::new();
+    scene.begin(inbound(1, 1).at(10));
+    let c = scene.begin(outbound(1, 1).at(9));
+    assert_eq!(scene.finish().place(c), Place::Root);
+}
+
+#[test]
+fn of_pipelined_requests_the_oldest_is_being_worked_on() {
+    let mut scene = Scene::new();
+    let first = scene.begin(inbound(1, 1).connection(5));
+    let second = scene.begin(inbound(1, 1).connection(5));
+    let for_first = scene.begin(outbound(1, 1));
+    scene.end(for_first);
+    scene.end(first);
+    let for_second = scene.begin(outbound(1, 1));
+    scene.end(for_second);
+    scene.end(second);
+    let tree = scene.finish();
+    assert_eq!(tree.place(for_first), Place::Under(first, Evidence::Task));
+    assert_eq!(tree.place(for_second), Place::Under(second, Evidence::Task));
+}
+
+#[test]
+fn a_thread_that_serves_several_requests_at_once_is_never_evidence_again() {
+    let mut scene = Scene::new();
+    let first = scene.begin(inbound(1, 1));
+    let second = scene.begin(inbound(1, 1));
+    let during_both = scene.begin(outbound(1, 1));
+    scene.end(second);
+    let during_overtaken = scene.begin(outbound(1, 1));
+    scene.end(first);
+    let third = scene.begin(inbound(1, 1));
+    let during_third = scene.begin(outbound(1, 1));
+    scene.end(third);
+    let tree = scene.finish();
+    for id in [during_both, during_overtaken, during_third] {
+        assert_eq!(tree.place(id), Place::Root);
+    }
+    assert_eq!(
+        (tree.counters.interleaving_threads, tree.counters.ambiguous_task),
+        (1, 2)
+    );
+}
+
+#[test]
+fn a_request_given_up_by_its_client_does_not_condemn_the_thread_that_had_read_it() {
+    let mut scene = Scene::new();
+    let abandoned = scene.begin(inbound(1, 1));
+    let s = scene.begin(inbound(1, 1));
+    scene.fail(abandoned, Failure::Closed);
+    let c = scene.begin(outbound(1, 1));
+    let tree = scene.finish();
+    assert_eq!(tree.place(c), Place::Under(s, Evidence::Task));
+}
+
+#[test]
+fn an_exec_forgives_the_threads_of_a_process() {
+    let mut scene = Scene::new();
+    let (first, second) = (scene.begin(inbound(1, 1)), scene.begin(inbound(1, 1)));
+    scene.end(second);
+    scene.end(first);
+    scene.process(1, Change::Executed);
+    let s = scene.begin(inbound(1, 1));
+    let c = scene.begin(outbound(1, 1));
+    assert_eq!(scene.finish().place(c), Place::Under(s, Evidence::Task));
+}
+
+#[test]
+fn a_thread_that_only_hands_requests_on_is_not_evidence_but_the_others_are() {
+    let mut scene = Scene::new();
+    let read_here = scene.begin(inbound(1, 1));
+    scene.end_by(read_here, task(1, 2));
+    let read_again = scene.begin(inbound(1, 1));
+    let sent_by_reader = scene.begin(outbound(1, 1));
+    scene.end_by(read_again, task(1, 2));
+    let s = scene.begin(inbound(1, 2));
+    let c = scene.begin(outbound(1, 2));
+    let tree = scene.finish();
+    assert_eq!(tree.place(sent_by_reader), Place::Root);
+    assert_eq!(tree.place(c), Place::Under(s, Evidence::Task));
+}
+
+#[test]
+fn when_work_moves_between_threads_no_thread_of_the_process_is_evidence() {
+    let mut scene = Scene::new();
+    let stayed = scene.begin(inbound(1, 1));
+    scene.end(stayed);
+    let moved = scene.begin(inbound(1, 1));
+    scene.end_by(moved, task(1, 2));
+    scene.begin(inbound(1, 3));
+    let c = scene.begin(outbound(1, 3));
+    let tree = scene.finish();
+    assert_eq!(tree.place(c), Place::Root);
+    assert_eq!(tree.counters.migrating_processes, 1);
+}
+
+#[test]
+fn a_connect_that_fails_is_a_child_of_the_request_that_the_thread_holds() {
+    let mut scene = Scene::new();
+    let s = scene.begin(inbound(1, 1));
+    let c = scene.fail_connect(task(1, 1));
+    let tree = scene.finish();
+    assert_eq!(tree.place(c), Place::Under(s, Evidence::Task));
+    assert!(matches!(
+        tree.linked(c).unwrap().observed,
+        Observed::ConnectFailed(_)
+    ));
+}
