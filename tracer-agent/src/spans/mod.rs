@@ -7,6 +7,8 @@ mod http;
 mod processes;
 mod settings;
 pub mod span;
+#[cfg(test)]
+mod tests;
 mod url;
 
 pub use builder::Builder;
