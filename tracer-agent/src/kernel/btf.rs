@@ -236,3 +236,111 @@ fn read_u32(bytes: &[u8], at: usize) -> Option<u32> {
         .first_chunk()
         .map(|chunk| u32::from_ne_bytes(*chunk))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// BTF written by hand: `types` are `(name, info, size or type, rest)`.
+    fn blob(types: &[(u32, u32, u32, &[u32])], strings: &[u8]) -> Vec<u8> {
+        let mut section = Vec::new();
+        for (name, info, size, rest) in types {
+            for word in [name, info, size].into_iter().chain(*rest) {
+                section.extend(word.to_ne_bytes());
+            }
+        }
+        let mut blob = Vec::new();
+        blob.extend(MAGIC.to_ne_bytes());
+        blob.extend([1, 0]);
+        let types = u32::try_from(section.len()).unwrap();
+        for word in [24, 0, types, types, u32::try_from(strings.len()).unwrap()] {
+            blob.extend(u32::to_ne_bytes(word));
+        }
+        blob.extend(section);
+        blob.extend(strings);
+        blob
+    }
+
+    const STRINGS: &[u8] = b"\0outer\0inner\0first\0second\0bits\0deep\0";
+    const STRUCT: u32 = kind::STRUCT << 24;
+    const UNION: u32 = kind::UNION << 24;
+    const FLAGGED: u32 = 1 << 31;
+
+    /// `struct inner { int deep; }` (2), an anonymous union of it (3), a typedef of `inner` (4) and `struct outer` (5)
+    /// with a plain member, a bit field, the anonymous union and the typedef.
+    fn example() -> Vec<u8> {
+        blob(
+            &[
+                (0, kind::INT << 24, 4, &[32]),
+                (7, STRUCT | 1, 4, &[31, 1, 0]),
+                (0, UNION | 1, 4, &[19, 1, 0]),
+                (7, kind::TYPEDEF << 24, 2, &[]),
+                (1, STRUCT | FLAGGED | 4, 16, &[13, 1, 0, 26, 1, 3 << 24 | 32, 0, 3, 64, 7, 4, 96]),
+            ],
+            STRINGS,
+        )
+    }
+
+    #[test]
+    fn a_member_is_found_through_anonymous_members_typedefs_and_paths() {
+        let bytes = example();
+        let btf = Btf::parse(&bytes).unwrap();
+        assert_eq!(btf.member_offset("outer", "first"), Some(0));
+        assert_eq!(btf.member_offset("outer", "second"), Some(8));
+        assert_eq!(btf.member_offset("outer", "inner.deep"), Some(12));
+        assert_eq!(btf.member_offset("inner", "deep"), Some(0));
+    }
+
+    #[test]
+    fn what_is_not_there_is_not_at_offset_zero() {
+        let bytes = example();
+        let btf = Btf::parse(&bytes).unwrap();
+        assert_eq!(btf.member_offset("outer", "bits"), None, "a bit field has no byte offset");
+        assert_eq!(btf.member_offset("outer", "none"), None);
+        assert_eq!(btf.member_offset("outer", "first.deep"), None);
+        assert_eq!(btf.member_offset("none", "first"), None);
+    }
+
+    #[test]
+    fn a_cut_anywhere_is_an_error_or_finds_less_and_never_a_panic() {
+        let bytes = example();
+        for len in 0..bytes.len() {
+            if let Ok(btf) = Btf::parse(&bytes[..len]) {
+                panic!("{len} bytes of {} were taken: {btf:?}", bytes.len());
+            }
+        }
+    }
+
+    #[test]
+    fn a_typedef_of_itself_ends() {
+        let bytes = blob(&[(7, kind::TYPEDEF << 24, 1, &[]), (1, STRUCT | 1, 4, &[0, 1, 0])], STRINGS);
+        assert_eq!(Btf::parse(&bytes).unwrap().member_offset("outer", "first"), None);
+    }
+
+    #[test]
+    fn the_running_kernel_has_what_is_needed() {
+        let Ok(resolved) = crate::kernel::layout::of_running_kernel() else {
+            // A kernel without BTF: `check` says so, and live tests are skipped there.
+            assert!(!std::path::Path::new(crate::kernel::layout::VMLINUX).exists());
+            return;
+        };
+        assert_eq!(resolved.missing, Vec::<String>::new());
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_bytes_never_panic(at in 0usize..200, bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let mut blob = example();
+            for (place, byte) in blob.iter_mut().skip(at).zip(bytes) {
+                *place = byte;
+            }
+            if let Ok(btf) = Btf::parse(&blob) {
+                for path in ["first", "second", "bits", "inner.deep"] {
+                    let _ = btf.member_offset("outer", path);
+                }
+            }
+        }
+    }
+}
