@@ -19,3 +19,5 @@ pub mod pipeline;
 pub mod protocols;
 pub mod shop;
 pub mod spans;
+#[cfg(any(test, fuzzing, feature = "testing"))]
+pub mod testing;

@@ -42,7 +42,7 @@ impl Connection {
             received: None,
             sent: None,
             closed: false,
-            recently_used: true,
+            recently_used: false,
         }
     }
 

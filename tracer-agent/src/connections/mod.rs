@@ -13,3 +13,6 @@ mod table;
 
 pub use connection::{Connection, FarEnd};
 pub use table::{Connections, Limits, Passed, Step};
+
+#[cfg(test)]
+mod tests;

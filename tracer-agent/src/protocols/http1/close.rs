@@ -3,8 +3,9 @@
 use super::{
     Conversation,
     ending::LastWord,
-    head,
+    head::{self, Coding},
     pairing::Outlook,
+    placing::SeenHead,
     stream::{At, UnfinishedHead},
 };
 use crate::{
@@ -82,8 +83,18 @@ impl Conversation {
     fn cut_head(&mut self, unfinished: UnfinishedHead, direction: Direction, cx: &mut Context<'_>) {
         let is_response = self.requests_in.is_some_and(|requests| requests != direction);
         if is_response && head::read(&unfinished.bytes, true, cx.settings).is_some() {
-            let (beginning, last) = (unfinished.beginning, unfinished.last);
-            self.message(direction, beginning, last, &unfinished.bytes, true, cx);
+            let message = SeenHead {
+                direction,
+                beginning: unfinished.beginning,
+                last: unfinished.last,
+                bytes: &unfinished.bytes,
+                cut: true,
+            };
+            let placed = self.place(&message, cx).is_some_and(|body| body.in_pairing);
+            if let Some(response) = self.pairing.last_response().filter(|_| placed) {
+                // Whatever its head would have said: it was not whole.
+                response.body_by_head = Coding::Transfer;
+            }
         }
     }
 

@@ -1,19 +1,15 @@
 //! The two directions of a connection end, and what is said in them.
 
 use super::{
-    head::{self, Coding, Head, RequestHead},
-    message::{Gap, Method, Request, Response},
+    message::Gap,
     pairing::{Outlook, Pairing},
+    placing::SeenHead,
     stream::{At, Beginning, Body, Ends, Stream, UnfinishedHead, is_cut},
 };
 use crate::{
     capture::record::{Close, Data, Direction},
-    connections::FarEnd,
     ids::BootNanos,
-    protocols::{
-        context::Context,
-        exchange::{Exchange, ExchangeEvent, ExchangeId, OtherEnd, Side},
-    },
+    protocols::context::Context,
 };
 
 /// HTTP/1 on one connection end.
@@ -29,7 +25,7 @@ pub(in crate::protocols) struct Conversation {
     /// It is not HTTP/1 any more.
     pub(super) opaque: bool,
     /// Bytes may have passed before the agent was there.
-    joined_late: bool,
+    pub(super) joined_late: bool,
     /// A timer will look at it.
     pub(in crate::protocols) has_timer: bool,
     /// Closed, and waiting for bytes that are reported late.
@@ -97,7 +93,7 @@ impl Conversation {
         match at {
             At::Between if joining => {}
             At::Between => {
-                self.set_lost(direction, gap(at_head));
+                self.set_lost(direction, gap(true));
                 if !at_head {
                     self.stream(direction).at = At::Lost;
                 }
@@ -111,7 +107,7 @@ impl Conversation {
                 Ends::At(end) if resumes >= end => {
                     self.break_off_body(direction, body, Some(end));
                     if resumes > end {
-                        self.set_lost(direction, gap(at_head));
+                        self.set_lost(direction, gap(true));
                         self.stream(direction).at = At::Lost;
                     }
                 }
@@ -128,7 +124,7 @@ impl Conversation {
         }
     }
 
-    fn set_lost(&mut self, direction: Direction, gap: Gap) {
+    pub(super) fn set_lost(&mut self, direction: Direction, gap: Gap) {
         let lost = &mut self.stream(direction).lost;
         *lost = Some(Gap {
             until: gap.until,
@@ -173,7 +169,14 @@ impl Conversation {
     /// Makes the most of a head whose rest is missing.
     fn break_off_head(&mut self, head: UnfinishedHead, direction: Direction, gap: Gap, cx: &mut Context<'_>) {
         *cx.unfinished = cx.unfinished.saturating_sub(head.bytes.len());
-        let body = self.message(direction, head.beginning, head.last, &head.bytes, true, cx);
+        let message = SeenHead {
+            direction,
+            beginning: head.beginning,
+            last: head.last,
+            bytes: &head.bytes,
+            cut: true,
+        };
+        let body = self.place(&message, cx);
         if let Some(body) = body {
             self.break_off_body(direction, body, None);
         }
@@ -235,7 +238,14 @@ impl Conversation {
         cx: &mut Context<'_>,
     ) {
         let direction = data.direction;
-        let Some(mut body) = self.message(direction, beginning, data.end, bytes, cut, cx) else {
+        let message = SeenHead {
+            direction,
+            beginning,
+            last: data.end,
+            bytes,
+            cut,
+        };
+        let Some(mut body) = self.place(&message, cx) else {
             return;
         };
         body.start = data.offset.0.saturating_add(data.len);
@@ -258,114 +268,6 @@ impl Conversation {
         } else {
             self.stream(direction).at = At::Body(body);
         }
-    }
-
-    /// Gives a message its place in the pairing. The body it has, counted from its own start; `None` for an
-    /// interim response, which has none.
-    pub(super) fn message(
-        &mut self,
-        direction: Direction,
-        beginning: Beginning,
-        last: BootNanos,
-        bytes: &[u8],
-        cut: bool,
-        cx: &mut Context<'_>,
-    ) -> Option<Body> {
-        let first = !std::mem::replace(&mut self.stream(direction).began, true);
-        let known = self.requests_in.map(|requests| requests != direction);
-        let is_response = known.unwrap_or_else(|| head::is_response(bytes));
-        let read = head::read(bytes, cut, cx.settings);
-        let no_body = Body {
-            start: 0,
-            ends: Ends::Unknown,
-            in_pairing: false,
-        };
-        let coding;
-        if is_response {
-            let head = match read {
-                Some(Head::Response(head)) => Some(head),
-                _ => None,
-            };
-            if head.is_some() {
-                self.requests_in = Some(opposite(direction));
-            } else {
-                cx.counters.responses_unparsable += 1;
-                if known.is_none() {
-                    return Some(no_body);
-                }
-            }
-            if head.as_ref().is_some_and(|head| is_interim(head.response.status)) {
-                cx.counters.informational_responses += 1;
-                return None;
-            }
-            let gap = self.stream(direction).lost.take();
-            if self.pairing.is_unpairable() {
-                cx.counters.responses_unpairable += 1;
-                return Some(no_body);
-            }
-            let mut response = Response::new(head, beginning.task, beginning.start);
-            response.last = last;
-            response.gap = gap;
-            response.damaged |= cut;
-            if cut {
-                response.body_by_head = Coding::Transfer;
-            }
-            coding = match response.body_by_head {
-                Coding::Unsaid if response.head.is_some() => Ends::AtClose,
-                other => ends(other),
-            };
-            self.pairing.push_response(response, cx);
-        } else {
-            let head = match read {
-                Some(Head::Request(head)) => Some(head),
-                _ => None,
-            };
-            if head.is_some() {
-                self.requests_in = Some(direction);
-            } else {
-                cx.counters.requests_unparsable += 1;
-                if known.is_none() {
-                    return Some(no_body);
-                }
-            }
-            let mut gap = self.stream(direction).lost.take();
-            if first && self.joined_late {
-                gap = gap.or(Some(Gap {
-                    until: BootNanos(0),
-                    holds_message: false,
-                }));
-            }
-            if !self.pairing.is_unpairable() && self.pairing.waiting() >= cx.settings.exchanges_per_connection
-            {
-                self.pairing.give_up(cx);
-            }
-            if self.pairing.is_unpairable() {
-                cx.counters.requests_unpairable += u64::from(head.is_some());
-                return Some(no_body);
-            }
-            let method = head
-                .as_ref()
-                .map_or(Method::Unknown, |head| Method::of(&head.request.method));
-            let body_by_head = head.as_ref().map_or(Coding::Unsaid, |head| head.body);
-            coding = ends(body_by_head);
-            let exchange = head.and_then(|head| begin(head, direction, beginning, last, cut, cx));
-            self.pairing.push_request(Request {
-                exchange,
-                timed_out: false,
-                method,
-                start: beginning.start,
-                last,
-                gap,
-                body: None,
-                body_by_head,
-                damaged: cut,
-            });
-        }
-        Some(Body {
-            start: 0,
-            ends: coding,
-            in_pairing: true,
-        })
     }
 
     /// Takes a run of body bytes.
@@ -399,69 +301,6 @@ impl Conversation {
             response.last = response.last.max(at);
         }
     }
-}
-
-/// Begins an exchange, if one is to be made of this request.
-fn begin(
-    head: RequestHead,
-    direction: Direction,
-    beginning: Beginning,
-    last: BootNanos,
-    cut: bool,
-    cx: &mut Context<'_>,
-) -> Option<ExchangeId> {
-    let Some((connection, open)) = cx.connection.and_then(|end| end.open().map(|open| (end, open))) else {
-        cx.counters.requests_of_unknown_connection += 1;
-        return None;
-    };
-    let other_end = match connection.far_end() {
-        FarEnd::Own => {
-            cx.counters.requests_of_agent += 1;
-            return None;
-        }
-        FarEnd::Traced => OtherEnd::Traced,
-        FarEnd::Maybe => OtherEnd::Maybe,
-        FarEnd::Untraced => OtherEnd::Untraced,
-    };
-    if *cx.running >= cx.settings.exchanges {
-        cx.counters.requests_over_bound += 1;
-        return None;
-    }
-    let id = cx.take_id();
-    *cx.running += 1;
-    cx.counters.exchanges += 1;
-    cx.out.push(ExchangeEvent::Begun(Box::new(Exchange {
-        id,
-        side: match direction {
-            Direction::Received => Side::Inbound,
-            Direction::Sent => Side::Outbound,
-        },
-        connection: connection.id(),
-        local: open.local,
-        peer: open.peer,
-        netns: open.netns,
-        request_seq: beginning.seq,
-        start: beginning.start,
-        task: beginning.task,
-        head_end: last,
-        request: head.request,
-        context: head.context,
-        other_end,
-        incomplete: cut,
-    })));
-    Some(id)
-}
-
-/// The body's end counted from its start; the caller knows where that is.
-fn ends(coding: Coding) -> Ends {
-    match coding {
-        Coding::Length(len) => Ends::At(len),
-        Coding::Transfer | Coding::Unsaid => Ends::Unknown,
-    }
-}
-
-fn is_interim(status: u16) -> bool {
-    (100..200).contains(&status) && status != 101
 }
 
 pub(super) fn opposite(direction: Direction) -> Direction {

@@ -4,7 +4,7 @@ use std::mem::MaybeUninit;
 
 use httparse::{Error, Header, ParserConfig, Status};
 
-use super::{lenient, method_is};
+use super::lenient;
 use crate::protocols::{
     Settings,
     exchange::{Request, Response, WireContext},
@@ -44,6 +44,8 @@ pub(super) enum Coding {
     Length(u64),
     /// A Transfer-Encoding.
     Transfer,
+    /// The part of the head that would say is missing.
+    Unseen,
 }
 
 /// Whether a head is that of a response, from its first bytes.
@@ -151,7 +153,7 @@ fn request_of(
         );
     }
     RequestHead {
-        body: if method_is(&request.method, "CONNECT") {
+        body: if request.method == "CONNECT" {
             Coding::Unsaid
         } else {
             body.coding()

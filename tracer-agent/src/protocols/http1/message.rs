@@ -3,7 +3,6 @@
 use super::{
     ending::LastWord,
     head::{Coding, ResponseHead},
-    method_is,
 };
 use crate::{
     ids::{BootNanos, Task},
@@ -15,7 +14,7 @@ use crate::{
 pub(super) struct Gap {
     /// They passed no later than this.
     pub until: BootNanos,
-    /// They begin and end between two messages: there is at least one message in them.
+    /// They begin between two messages: at least one message begins in them.
     pub holds_message: bool,
 }
 
@@ -50,12 +49,10 @@ pub(super) enum Method {
 impl Method {
     /// Methods are case-sensitive (RFC 9110 §9.1).
     pub(super) fn of(name: &str) -> Self {
-        if method_is(name, "HEAD") {
-            Self::Head
-        } else if method_is(name, "CONNECT") {
-            Self::Connect
-        } else {
-            Self::Other
+        match name {
+            "HEAD" => Self::Head,
+            "CONNECT" => Self::Connect,
+            _ => Self::Other,
         }
     }
 }
@@ -147,6 +144,7 @@ impl Response {
                     self.last = last;
                 }
             }
+            Coding::Unseen => self.damaged = true,
             _ => match word.failure {
                 Some(failure) if !word.responses_lost => self.failure = Some(failure),
                 _ => self.damaged = true,

@@ -17,11 +17,10 @@ mod head;
 mod lenient;
 mod message;
 mod pairing;
+mod placing;
 mod stream;
 
 pub(super) use conversation::Conversation;
 
-/// Names of methods are case-sensitive (RFC 9110 §9.1).
-fn method_is(name: &str, method: &str) -> bool {
-    name == method
-}
+#[cfg(test)]
+mod tests;

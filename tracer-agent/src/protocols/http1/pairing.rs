@@ -207,6 +207,7 @@ impl Pairing {
             _ => {
                 self.end_unanswered(last + 1, cx);
                 self.responses.pop_front();
+                self.stray_since_pair = true;
                 cx.counters.responses_unpairable += 1;
             }
         }

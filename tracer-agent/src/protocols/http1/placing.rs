@@ -1,0 +1,197 @@
+//! A head that was seen finds its place: an exchange begins, or a response waits to be paired.
+
+use super::{
+    conversation::{Conversation, opposite},
+    head::{self, Coding, Head, RequestHead, ResponseHead},
+    message::{Gap, Method, Request, Response},
+    stream::{Beginning, Body, Ends},
+};
+use crate::{
+    capture::record::Direction,
+    connections::FarEnd,
+    ids::BootNanos,
+    protocols::{
+        context::Context,
+        exchange::{Exchange, ExchangeEvent, ExchangeId, OtherEnd, Side},
+    },
+};
+
+/// A head, or what was seen of it.
+pub(super) struct SeenHead<'a> {
+    pub direction: Direction,
+    pub beginning: Beginning,
+    /// When the last of its bytes that was seen passed.
+    pub last: BootNanos,
+    pub bytes: &'a [u8],
+    /// Some of it is missing.
+    pub cut: bool,
+}
+
+impl Conversation {
+    /// Gives a message its place. The body it has, with an end counted from its own start; `None` for an
+    /// interim response, which has none.
+    pub(super) fn place(&mut self, seen: &SeenHead<'_>, cx: &mut Context<'_>) -> Option<Body> {
+        let first = !std::mem::replace(&mut self.stream(seen.direction).began, true);
+        let known = self.requests_in.map(|requests| requests != seen.direction);
+        let is_response = known.unwrap_or_else(|| head::is_response(seen.bytes));
+        let read = head::read(seen.bytes, seen.cut, cx.settings);
+        let ends = match read {
+            Some(Head::Response(head)) if is_response => {
+                self.requests_in = Some(opposite(seen.direction));
+                if is_interim(head.response.status) {
+                    cx.counters.informational_responses += 1;
+                    return None;
+                }
+                self.place_response(Some(head), seen, cx)
+            }
+            Some(Head::Request(head)) if !is_response => {
+                self.requests_in = Some(seen.direction);
+                self.place_request(Some(head), seen, first, cx)
+            }
+            _ => {
+                let counters = &mut *cx.counters;
+                counters.responses_unparsable += u64::from(is_response);
+                counters.requests_unparsable += u64::from(!is_response);
+                match known {
+                    Some(true) => self.place_response(None, seen, cx),
+                    Some(false) => self.place_request(None, seen, first, cx),
+                    None => {
+                        // A message that cannot be placed is as good as lost.
+                        let gap = Gap {
+                            until: seen.last,
+                            holds_message: true,
+                        };
+                        self.set_lost(seen.direction, gap);
+                        None
+                    }
+                }
+            }
+        };
+        Some(Body {
+            start: 0,
+            ends: ends.unwrap_or(Ends::Unknown),
+            in_pairing: ends.is_some(),
+        })
+    }
+
+    fn place_response(
+        &mut self,
+        head: Option<ResponseHead>,
+        seen: &SeenHead<'_>,
+        cx: &mut Context<'_>,
+    ) -> Option<Ends> {
+        let gap = self.stream(seen.direction).lost.take();
+        if self.pairing.is_unpairable() {
+            cx.counters.responses_unpairable += 1;
+            return None;
+        }
+        let mut response = Response::new(head, seen.beginning.task, seen.beginning.start);
+        response.last = seen.last;
+        response.gap = gap;
+        if seen.cut {
+            response.damaged = true;
+            response.body_by_head = Coding::Unseen;
+        }
+        let ends = match response.body_by_head {
+            Coding::Unsaid if response.head.is_some() => Ends::AtClose,
+            other => ends(other),
+        };
+        self.pairing.push_response(response, cx);
+        Some(ends)
+    }
+
+    fn place_request(
+        &mut self,
+        head: Option<RequestHead>,
+        seen: &SeenHead<'_>,
+        first: bool,
+        cx: &mut Context<'_>,
+    ) -> Option<Ends> {
+        let unseen_before = Gap {
+            until: BootNanos(0),
+            holds_message: false,
+        };
+        let joined = (first && self.joined_late).then_some(unseen_before);
+        let gap = self.stream(seen.direction).lost.take().or(joined);
+        if !self.pairing.is_unpairable() && self.pairing.waiting() >= cx.settings.exchanges_per_connection {
+            self.pairing.give_up(cx);
+        }
+        if self.pairing.is_unpairable() {
+            cx.counters.requests_unpairable += u64::from(head.is_some());
+            return None;
+        }
+        let method = head
+            .as_ref()
+            .map_or(Method::Unknown, |head| Method::of(&head.request.method));
+        let body_by_head = head.as_ref().map_or(Coding::Unsaid, |head| head.body);
+        let exchange = head.and_then(|head| begin(head, seen, cx));
+        self.pairing.push_request(Request {
+            exchange,
+            timed_out: false,
+            method,
+            start: seen.beginning.start,
+            last: seen.last,
+            gap,
+            body: None,
+            body_by_head,
+            damaged: seen.cut,
+        });
+        Some(ends(body_by_head))
+    }
+}
+
+/// Begins an exchange, if one is to be made of this request.
+fn begin(head: RequestHead, seen: &SeenHead<'_>, cx: &mut Context<'_>) -> Option<ExchangeId> {
+    let Some((connection, open)) = cx.connection.and_then(|end| end.open().map(|open| (end, open))) else {
+        cx.counters.requests_of_unknown_connection += 1;
+        return None;
+    };
+    let other_end = match connection.far_end() {
+        FarEnd::Own => {
+            cx.counters.requests_of_agent += 1;
+            return None;
+        }
+        FarEnd::Traced => OtherEnd::Traced,
+        FarEnd::Maybe => OtherEnd::Maybe,
+        FarEnd::Untraced => OtherEnd::Untraced,
+    };
+    if *cx.running >= cx.settings.exchanges {
+        cx.counters.requests_over_bound += 1;
+        return None;
+    }
+    let id = cx.take_id();
+    *cx.running += 1;
+    cx.counters.exchanges += 1;
+    cx.out.push(ExchangeEvent::Begun(Box::new(Exchange {
+        id,
+        side: match seen.direction {
+            Direction::Received => Side::Inbound,
+            Direction::Sent => Side::Outbound,
+        },
+        connection: connection.id(),
+        local: open.local,
+        peer: open.peer,
+        netns: open.netns,
+        request_seq: seen.beginning.seq,
+        start: seen.beginning.start,
+        task: seen.beginning.task,
+        head_end: seen.last,
+        request: head.request,
+        context: head.context,
+        other_end,
+        incomplete: seen.cut,
+    })));
+    Some(id)
+}
+
+/// The body's end counted from its start; the caller knows where that is.
+fn ends(coding: Coding) -> Ends {
+    match coding {
+        Coding::Length(len) => Ends::At(len),
+        Coding::Transfer | Coding::Unsaid | Coding::Unseen => Ends::Unknown,
+    }
+}
+
+fn is_interim(status: u16) -> bool {
+    (100..200).contains(&status) && status != 101
+}

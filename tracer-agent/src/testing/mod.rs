@@ -1,0 +1,5 @@
+//! For tests, recordings and fuzzing: records made from a script that reads like a conversation.
+
+mod script;
+
+pub use script::{End, STEP_NS, Way};
