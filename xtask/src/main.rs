@@ -1,5 +1,6 @@
 //! Every chore of the repository: `cargo xtask help` lists them. One file a chore.
 
+mod accuracy;
 mod build_ebpf;
 mod demo;
 mod fuzz;
@@ -35,6 +36,8 @@ enum Chore {
     Test(test::Options),
     /// Boot another kernel and run the live tests, or a command, in it
     Vm(vm::Options),
+    /// Judge the links between spans under concurrency, by a tree that the agent cannot see
+    Accuracy(accuracy::Options),
     /// Run every fuzz target
     Fuzz(fuzz::Options),
 }
@@ -56,6 +59,7 @@ fn run(chore: Chore) -> anyhow::Result<()> {
         Chore::Demo(options) => demo::run_demo(&options),
         Chore::Test(options) => test::run_tests(&options),
         Chore::Vm(options) => vm::run_chore(&options),
+        Chore::Accuracy(options) => accuracy::run_accuracy(&options),
         Chore::Fuzz(options) => fuzz::run_all(&options),
     }
 }

@@ -1,0 +1,126 @@
+//! Judges links: a chain of thread-per-request services under load, each cell compared with the true tree.
+
+use std::{fs, path::PathBuf, process::Command};
+
+use anyhow::{Context, Result, bail};
+use xtask::judge::{Truth, Verdict, judge};
+
+use crate::process::{self, run, say};
+
+#[derive(clap::Args)]
+pub struct Options {
+    /// Requests in flight, one row of the table each
+    #[arg(long, value_delimiter = ',', default_value = "1,8,32,128")]
+    in_flight: Vec<u32>,
+    /// Root requests of each cell
+    #[arg(long, default_value_t = 1000)]
+    total: u32,
+    /// Judge an agent that is already built
+    #[arg(long)]
+    agent: Option<PathBuf>,
+}
+
+/// A workload: its name, the options of chain.py, and whether rungs 1, 2 and 4 must find every link.
+const WORKLOADS: &[(&str, &[&str], bool)] = &[
+    ("keep-alive", &["--client", "thread"], true),
+    ("pooled keep-alive", &["--client", "pool", "--calls", "2"], true),
+    ("one-shot", &["--client", "oneshot"], true),
+    (
+        "nested calls",
+        &["--client", "pool", "--calls", "2", "--order", "nested"],
+        true,
+    ),
+    (
+        "think time",
+        &["--client", "pool", "--think-ms", "2", "--jitter-ms", "5"],
+        true,
+    ),
+    ("through nginx", &["--client", "thread", "--via-nginx"], false),
+];
+
+/// Runs every cell and prints the table; fails if a cell that must be perfect is not.
+pub fn run_accuracy(options: &Options) -> Result<()> {
+    let agent = match &options.agent {
+        Some(agent) => agent.clone(),
+        None => {
+            run(Command::new("cargo").current_dir(process::root()).args([
+                "build",
+                "--release",
+                "-p",
+                "tracer-agent",
+            ]))?;
+            process::target().join("release/tracer-agent")
+        }
+    };
+    let folder = process::target().join("accuracy");
+    fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
+    say(format!(
+        "Python {}",
+        process::output(Command::new("python3").arg("--version"))?
+    ));
+    println!(
+        "| workload | in flight | spans | recall % | precision % | wrong | orphans | duplicates | dangling |"
+    );
+    println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
+    let mut broken = Vec::new();
+    for (name, arguments, must_be_perfect) in WORKLOADS {
+        for in_flight in &options.in_flight {
+            let cell = format!("{}-{in_flight}", name.replace(' ', "-"));
+            let verdict = cell_verdict(&agent, &folder.join(&cell), arguments, *in_flight, options.total)
+                .with_context(|| cell.clone())?;
+            println!("{}", row(name, *in_flight, &verdict));
+            if (*must_be_perfect && !verdict.is_perfect())
+                || verdict.precision() < 1.0
+                || verdict.dangling > 0
+            {
+                broken.push(format!("{cell}: {verdict}"));
+            }
+        }
+    }
+    if broken.is_empty() {
+        return Ok(());
+    }
+    bail!("links that must be right are not:\n{}", broken.join("\n"))
+}
+
+fn cell_verdict(
+    agent: &PathBuf,
+    at: &PathBuf,
+    arguments: &[&str],
+    in_flight: u32,
+    total: u32,
+) -> Result<Verdict> {
+    let (truth, export) = (at.with_extension("truth"), at.with_extension("json"));
+    run(Command::new(agent)
+        .current_dir(process::root())
+        .args(["trace", "--quiet", "--export"])
+        .arg(format!("json={}", export.display()))
+        .args(["--", "python3", "tests/workloads/chain.py", "--truth"])
+        .arg(&truth)
+        .args([
+            "--total",
+            &total.to_string(),
+            "--in-flight",
+            &in_flight.to_string(),
+        ])
+        .args(arguments)
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::inherit()))?;
+    let truth = fs::read_to_string(&truth).with_context(|| format!("reading {}", truth.display()))?;
+    let lines = fs::read_to_string(&export).with_context(|| format!("reading {}", export.display()))?;
+    Ok(judge(&Truth::new(truth.lines(), true), lines.lines())?)
+}
+
+fn row(name: &str, in_flight: u32, verdict: &Verdict) -> String {
+    format!(
+        "| {name} | {in_flight} | {} of {} | {:.2} | {:.2} | {} | {} | {} | {} |",
+        verdict.found_spans,
+        verdict.expected_spans,
+        verdict.recall() * 100.0,
+        verdict.precision() * 100.0,
+        verdict.exported_links - verdict.right_links,
+        verdict.orphans,
+        verdict.duplicates,
+        verdict.dangling,
+    )
+}
