@@ -18,7 +18,7 @@ use super::scene::{Draft, Place, Scene, context, id_of, inbound, outbound, task}
 /// One event of a chain of client, gateway, orders and bank.
 #[derive(Clone)]
 enum Step {
-    Begin(&'static str, usize, Draft),
+    Begin(&'static str, usize, Box<Draft>),
     End(&'static str, usize),
 }
 
@@ -34,8 +34,8 @@ fn lanes(requests: usize, threads: usize) -> Vec<Vec<Step>> {
             let number = u16::try_from(request).unwrap() * 10 + hop;
             let (from, to) = (u32::from(hop), u32::from(hop) + 1);
             let start = base + u64::from(hop) * 10;
-            let sent = outbound(from, tid).wire(number).at(start + 1);
-            let read = inbound(to, tid).wire(number).at(start + 2);
+            let sent = outbound(from, tid).wire(number).at(start + 1).into();
+            let read = inbound(to, tid).wire(number).at(start + 2).into();
             lanes
                 .entry((from, tid))
                 .or_default()
@@ -85,7 +85,7 @@ proptest! {
             match lanes[lane].pop() {
                 None => drop(lanes.swap_remove(lane)),
                 Some(Step::Begin(who, request, draft)) => {
-                    ids.insert((who, request), scene.begin(draft));
+                    ids.insert((who, request), scene.begin(*draft));
                 }
                 Some(Step::End(who, request)) => scene.end(ids[&(who, request)]),
             }
