@@ -1,5 +1,6 @@
 //! One end of a connection, as far as it is known.
 
+use super::ends::Ends;
 use crate::{
     capture::record::{Data, Direction, Open},
     ids::{ConnectionId, StreamOffset},
@@ -11,6 +12,8 @@ pub struct Connection {
     id: ConnectionId,
     open: Option<Open>,
     far_end: FarEnd,
+    /// What [`super::ends::Ends::added`] was when the other end was last looked for.
+    looked_at: u64,
     received: Option<StreamOffset>,
     sent: Option<StreamOffset>,
     pub(super) closed: bool,
@@ -39,6 +42,7 @@ impl Connection {
             id,
             open,
             far_end: FarEnd::default(),
+            looked_at: 0,
             received: None,
             sent: None,
             closed: false,
@@ -70,8 +74,13 @@ impl Connection {
         self.open = Some(open);
     }
 
-    pub(super) fn set_far_end(&mut self, far_end: FarEnd) {
-        self.far_end = far_end;
+    /// Looks for its other end, if that can have become known since the last look.
+    pub(super) fn look_for_far_end(&mut self, ends: &Ends) {
+        let Some(open) = &self.open else { return };
+        if self.far_end != FarEnd::Traced && self.looked_at != ends.added() {
+            self.far_end = ends.opposite(open);
+            self.looked_at = ends.added();
+        }
     }
 
     /// Moves on past these bytes. Gives the number of bytes lost before them, or `None` when they were passed

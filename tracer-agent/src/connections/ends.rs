@@ -26,10 +26,18 @@ struct End {
 pub(super) struct Ends {
     by_addresses: HashMap<(SocketAddr, SocketAddr), Vec<End>>,
     local_addresses: HashSet<IpAddr>,
+    /// Number of ends that were ever added.
+    added: u64,
 }
 
 impl Ends {
+    /// Number of ends that were ever added: while it stays, no end becomes known.
+    pub(super) fn added(&self) -> u64 {
+        self.added
+    }
+
     pub(super) fn insert(&mut self, open: &Open) {
+        self.added += 1;
         if self.local_addresses.len() < LOCAL_ADDRESSES_MAX {
             self.local_addresses.insert(open.local.ip());
         }

@@ -2,11 +2,7 @@
 
 use std::collections::{HashMap, VecDeque, hash_map::Entry};
 
-use super::{
-    connection::{Connection, FarEnd},
-    counters::ConnectionCounters,
-    ends::Ends,
-};
+use super::{connection::Connection, counters::ConnectionCounters, ends::Ends};
 use crate::{
     capture::record::{Close, Data, Open, Record},
     ids::{BootNanos, ConnectionId},
@@ -155,13 +151,8 @@ impl Connections {
             return Passed::Nothing;
         };
         self.counters.lost_bytes += lost_before;
-        let at_head = data.marks.head_start() || data.marks.head_end();
-        if at_head
-            && connection.far_end() != FarEnd::Traced
-            && let Some(open) = connection.open()
-        {
-            let far_end = self.ends.opposite(open);
-            connection.set_far_end(far_end);
+        if data.marks.head_start() || data.marks.head_end() {
+            connection.look_for_far_end(&self.ends);
         }
         Passed::Bytes {
             connection,

@@ -277,7 +277,12 @@ mod tests {
                 (7, STRUCT | 1, 4, &[31, 1, 0]),
                 (0, UNION | 1, 4, &[19, 1, 0]),
                 (7, kind::TYPEDEF << 24, 2, &[]),
-                (1, STRUCT | FLAGGED | 4, 16, &[13, 1, 0, 26, 1, 3 << 24 | 32, 0, 3, 64, 7, 4, 96]),
+                (
+                    1,
+                    STRUCT | FLAGGED | 4,
+                    16,
+                    &[13, 1, 0, 26, 1, 3 << 24 | 32, 0, 3, 64, 7, 4, 96],
+                ),
             ],
             STRINGS,
         )
@@ -297,7 +302,11 @@ mod tests {
     fn what_is_not_there_is_not_at_offset_zero() {
         let bytes = example();
         let btf = Btf::parse(&bytes).unwrap();
-        assert_eq!(btf.member_offset("outer", "bits"), None, "a bit field has no byte offset");
+        assert_eq!(
+            btf.member_offset("outer", "bits"),
+            None,
+            "a bit field has no byte offset"
+        );
         assert_eq!(btf.member_offset("outer", "none"), None);
         assert_eq!(btf.member_offset("outer", "first.deep"), None);
         assert_eq!(btf.member_offset("none", "first"), None);
@@ -315,7 +324,10 @@ mod tests {
 
     #[test]
     fn a_typedef_of_itself_ends() {
-        let bytes = blob(&[(7, kind::TYPEDEF << 24, 1, &[]), (1, STRUCT | 1, 4, &[0, 1, 0])], STRINGS);
+        let bytes = blob(
+            &[(7, kind::TYPEDEF << 24, 1, &[]), (1, STRUCT | 1, 4, &[0, 1, 0])],
+            STRINGS,
+        );
         assert_eq!(Btf::parse(&bytes).unwrap().member_offset("outer", "first"), None);
     }
 
