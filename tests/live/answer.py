@@ -1,0 +1,46 @@
+"""Answers HTTP on a free port of loopback, runs a client against it and ends with the client's exit status.
+
+    answer.py [--protocol HTTP/1.0] -- CLIENT ARGS      where {url} in ARGS is the server
+
+/status/N is answered with status N, everything else with 200.
+"""
+
+import argparse
+import http.server
+import subprocess
+import sys
+import threading
+
+
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = b"hello\n"
+        parts = self.path.split("/")
+        self.send_response(int(parts[2]) if parts[1] == "status" else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_POST(self):
+        left = int(self.headers["Content-Length"])
+        while left > 0:
+            left -= len(self.rfile.read(min(left, 65536)))
+        self.do_GET()
+
+    def log_message(self, *_):
+        pass
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--protocol", default="HTTP/1.1")
+    parser.add_argument("client", nargs="+")
+    options = parser.parse_args()
+    Answer.protocol_version = options.protocol
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}"
+    sys.exit(subprocess.call([word.replace("{url}", url) for word in options.client]))
+
+
+main()

@@ -1,0 +1,151 @@
+//! HTTP/1 as clients that nobody here wrote speak it.
+
+use anyhow::{Result, ensure};
+
+use crate::Test;
+use crate::agent::{Agent, Traced};
+use crate::skip::needs;
+use crate::spans::{Kind, Span};
+
+pub const TESTS: &[Test] = &[
+    (
+        "requests_kept_alive_by_curl_are_a_pair_of_spans_each",
+        curl_keep_alive,
+    ),
+    ("http_1_0_is_one_pair_of_spans_a_connection", http_1_0),
+    ("a_post_that_expects_100_continue_is_one_exchange", post_expect),
+    ("an_error_status_is_exported_as_the_server_sent_it", error_status),
+    ("the_exit_status_is_that_of_the_command", exit_status),
+];
+
+/// Runs a client against `answer.py`, both traced.
+fn answered(agent: &Agent, options: &[&str], client: &[&str]) -> Result<Traced> {
+    needs(&["python3", "curl"])?;
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/live/answer.py");
+    let command: Vec<_> = ["python3", script]
+        .iter()
+        .chain(options)
+        .chain(&["--"])
+        .chain(client)
+        .copied()
+        .collect();
+    agent.trace(&[], &command)
+}
+
+/// The spans of one kind in the order of their start, checked to be as many as were made.
+fn of_kind(traced: &Traced, kind: Kind, count: usize) -> Result<Vec<&Span>> {
+    let mut spans: Vec<_> = traced.spans.iter().filter(|span| span.kind == kind).collect();
+    spans.sort_by_key(|span| span.start);
+    ensure!(
+        spans.len() == count,
+        "{} {kind:?} spans, {count} expected: {:?}; standard error was:\n{}",
+        spans.len(),
+        traced.spans,
+        traced.errors
+    );
+    Ok(spans)
+}
+
+/// Every server span is the child of the client span of the same exchange and lies within it.
+fn paired(traced: &Traced, count: usize) -> Result<()> {
+    let clients = of_kind(traced, Kind::Client, count)?;
+    let servers = of_kind(traced, Kind::Server, count)?;
+    for (client, server) in clients.iter().zip(&servers) {
+        ensure!(server.parent == client.id, "{server:?} is not under {client:?}");
+        ensure!(
+            server.trace == client.trace,
+            "{server:?} is not in the trace of {client:?}"
+        );
+        ensure!(
+            client.start <= server.start && server.start <= server.end && client.start <= client.end,
+            "the times of {client:?} and {server:?} are out of order"
+        );
+        ensure!(
+            client.summary() == server.summary(),
+            "{client:?} and {server:?} disagree"
+        );
+        ensure!(
+            server.attribute("tracer.link.evidence") == "connection",
+            "{server:?} has other evidence"
+        );
+    }
+    Ok(())
+}
+
+fn curl_keep_alive(agent: &Agent) -> Result<()> {
+    let traced = answered(
+        agent,
+        &[],
+        &["curl", "-sS", "{url}/a?secret=1", "{url}/b", "{url}/c"],
+    )?
+    .successful()?;
+    paired(&traced, 3)?;
+    let clients = of_kind(&traced, Kind::Client, 3)?;
+    ensure!(
+        clients.iter().all(|span| span.service == "curl"),
+        "not all are curl's: {clients:?}"
+    );
+    ensure!(
+        clients.iter().all(|span| span.summary() == "GET 200"),
+        "not all are answered: {clients:?}"
+    );
+    let ports: Vec<_> = of_kind(&traced, Kind::Server, 3)?
+        .iter()
+        .map(|span| span.attribute("client.port"))
+        .collect();
+    ensure!(
+        ports.windows(2).all(|pair| pair.first() == pair.last()),
+        "not one connection: {ports:?}"
+    );
+    ensure!(!traced.export.contains("secret=1"), "a query value was exported");
+    Ok(())
+}
+
+fn http_1_0(agent: &Agent) -> Result<()> {
+    let traced = answered(
+        agent,
+        &["--protocol", "HTTP/1.0"],
+        &["curl", "-sS", "--http1.0", "{url}/a", "{url}/b"],
+    )?
+    .successful()?;
+    paired(&traced, 2)
+}
+
+fn post_expect(agent: &Agent) -> Result<()> {
+    let body = "x".repeat(100_000);
+    let client = [
+        "curl",
+        "-sS",
+        "-H",
+        "Expect: 100-continue",
+        "--data",
+        &body,
+        "{url}/upload",
+    ];
+    let traced = answered(agent, &[], &client)?.successful()?;
+    paired(&traced, 1)?;
+    let server = of_kind(&traced, Kind::Server, 1)?;
+    ensure!(
+        server.iter().all(|span| span.summary() == "POST 200"),
+        "not POST 200: {server:?}"
+    );
+    Ok(())
+}
+
+fn error_status(agent: &Agent) -> Result<()> {
+    let traced = answered(agent, &[], &["curl", "-sS", "{url}/status/503"])?.successful()?;
+    paired(&traced, 1)?;
+    let server = of_kind(&traced, Kind::Server, 1)?;
+    ensure!(
+        server.iter().all(|span| span.attribute("error.type") == "503"),
+        "no error.type: {server:?}"
+    );
+    Ok(())
+}
+
+fn exit_status(agent: &Agent) -> Result<()> {
+    let traced = answered(agent, &[], &["sh", "-c", "exit 7"])?;
+    ensure!(traced.status.code() == Some(7), "ended with {}", traced.status);
+    ensure!(traced.spans.is_empty(), "spans of nothing: {:?}", traced.spans);
+    Ok(())
+}
