@@ -31,7 +31,7 @@ pub const HEAD_MAX: u32 = 8192;
 /// Most bytes of one head that are searched for its end.
 pub const HEAD_SEARCH_MAX: u32 = 65536;
 /// Bytes read from a buffer at a time.
-pub const LOAD: u32 = 512;
+pub const LOAD: u32 = 256;
 /// A run of body bytes that is older than this is reported before it ends, so that progress is seen.
 pub const RUN_REPORT_NS: u64 = 1_000_000_000;
 
@@ -135,6 +135,8 @@ pub struct Work {
     /// The window: `payload[window..window + window_len]` are the next bytes from `addr` on.
     window: u32,
     window_len: u32,
+    found: u32,
+    reserved: u32,
     /// 1 if the process wrote the bytes.
     pub sent: u32,
     /// 1 until the first byte of the call is passed.
@@ -189,6 +191,8 @@ impl Work {
             out_len: 0,
             window: 0,
             window_len: 0,
+            found: 0,
+            reserved: 0,
             sent: 0,
             at_call_start: 0,
             turned_opaque: 0,
@@ -454,6 +458,7 @@ fn between_messages<P: Port>(work: &mut Work, port: &mut P) {
 #[inline(always)]
 fn line<P: Port>(work: &mut Work, port: &mut P) {
     let found = find_newline(work);
+    let found = forget(&mut work.found, found);
     let ended = found < work.window_len;
     let len = if ended { found + 1 } else { work.window_len };
     keep_beginning(work);
@@ -485,6 +490,21 @@ fn line<P: Port>(work: &mut Work, port: &mut P) {
     }
     if work.lane.state == State::HEAD {
         head_bounds(work, port);
+    }
+}
+
+/// Passes a value through memory, so that the verifier forgets how it came about: without it everything after a
+/// loop is verified once for each turn the loop can end in.
+#[inline(always)]
+fn forget(place: &mut u32, value: u32) -> u32 {
+    // SAFETY: a reference is valid for both.
+    #[expect(
+        unsafe_code,
+        reason = "volatile, or the compiler keeps the value in its register"
+    )]
+    unsafe {
+        core::ptr::write_volatile(place, value);
+        core::ptr::read_volatile(place)
     }
 }
 
@@ -684,6 +704,7 @@ fn header(work: &mut Work) {
         content_length(work);
     } else if name == word(b"transfer") && rest == word(b"-encodin") && work.carry_byte(17) == b':' {
         let end = trimmed_end(work);
+        let end = forget(&mut work.found, end);
         // A coding list longer than the carry has no known end.
         let last = work.carry_word((end.wrapping_sub(7) & (CARRY as u32 - 1)) as usize) | LOWER;
         if end >= 25 && (last ^ word(b"chunked")) & low(7) == 0 {
@@ -717,20 +738,22 @@ fn trimmed_end(work: &Work) -> u32 {
 #[inline(always)]
 fn content_length(work: &mut Work) {
     let mut at = 15;
+    while at < 23 && matches!(work.carry_byte(at), b' ' | b'\t') {
+        at += 1;
+    }
+    let at = forget(&mut work.found, at);
     let mut value: u64 = 0;
     let mut digits = 0;
-    while at < CARRY as u32 {
-        let byte = work.carry_byte(at);
-        at += 1;
-        if byte.is_ascii_digit() {
-            if value > (u64::MAX >> 5) {
-                return;
-            }
-            value = value * 10 + (byte - b'0') as u64;
-            digits += 1;
-        } else if digits > 0 || (byte != b' ' && byte != b'\t') {
+    while digits < 20 {
+        let byte = work.carry_byte(at.wrapping_add(digits));
+        if !byte.is_ascii_digit() {
             break;
         }
+        if value > (u64::MAX >> 5) {
+            return;
+        }
+        value = value * 10 + (byte - b'0') as u64;
+        digits += 1;
     }
     if digits > 0 {
         work.lane.length = value;

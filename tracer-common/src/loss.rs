@@ -42,6 +42,9 @@ losses! {
     Unseen = 9, "unseen";
     /// A connection was joined in the middle of a message; what was left of it is not reported.
     MidStream = 10, "mid_stream";
+    /// The head of a request did not fit into the ring buffer: an exchange of which nothing will be known. Each is
+    /// counted under [`Loss::RingFull`] as a record too.
+    RequestLost = 11, "request_lost";
 }
 
 #[cfg(test)]

@@ -1,6 +1,10 @@
 //! Judges links: a chain of thread-per-request services under load, each cell compared with the true tree.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context, Result, bail};
 use xtask::judge::{Truth, Verdict, judge};
@@ -83,13 +87,7 @@ pub fn run_accuracy(options: &Options) -> Result<()> {
     bail!("links that must be right are not:\n{}", broken.join("\n"))
 }
 
-fn cell_verdict(
-    agent: &PathBuf,
-    at: &PathBuf,
-    arguments: &[&str],
-    in_flight: u32,
-    total: u32,
-) -> Result<Verdict> {
+fn cell_verdict(agent: &Path, at: &Path, arguments: &[&str], in_flight: u32, total: u32) -> Result<Verdict> {
     let (truth, export) = (at.with_extension("truth"), at.with_extension("json"));
     run(Command::new(agent)
         .current_dir(process::root())

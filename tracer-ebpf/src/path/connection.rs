@@ -167,6 +167,7 @@ pub fn used(sock: Sock, current: Current) -> Option<*mut Connection> {
     if let Some(known) = get(sock) {
         let connection = unsafe { &mut *known };
         if connection.flags & own_flags::NUMBERED != 0 && connection.ports == sock.ports() {
+            report_open(sock, connection);
             return Some(known);
         }
         // Its end was missed, or it never came to be: what follows is another connection at the same address.
@@ -279,7 +280,6 @@ fn report_open(sock: Sock, connection: &mut Connection) {
     if connection.flags & own_flags::REPORTED != 0 {
         return;
     }
-    connection.flags |= own_flags::REPORTED;
     let layout = layout();
     let net: u64 = member(sock.0, layout.sock_net).unwrap_or(0);
     let mut record = OpenRecord {
@@ -311,7 +311,10 @@ fn report_open(sock: Sock, connection: &mut Connection) {
         record.local_addr = member(sock.0, layout.sock_v6_rcv_saddr).unwrap_or([0; 16]);
         record.peer_addr = member(sock.0, layout.sock_v6_daddr).unwrap_or([0; 16]);
     }
-    emit::fixed(&record);
+    // If it does not fit, the next call on the connection tries again.
+    if emit::fixed(&record) {
+        connection.flags |= own_flags::REPORTED;
+    }
 }
 
 #[inline(always)]

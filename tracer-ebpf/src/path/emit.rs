@@ -23,16 +23,18 @@ pub fn lost(cause: Loss) {
     }
 }
 
-/// Delivers a record, or counts it as lost.
+/// Delivers a record, or counts it as lost; whether it was delivered.
 #[inline(always)]
-pub fn record(bytes: &[u8]) {
-    if RECORDS.output::<[u8]>(bytes, 0).is_err() {
+pub fn record(bytes: &[u8]) -> bool {
+    let delivered = RECORDS.output::<[u8]>(bytes, 0).is_ok();
+    if !delivered {
         lost(Loss::RingFull);
     }
+    delivered
 }
 
 /// Delivers a record of constant size.
 #[inline(always)]
-pub fn fixed<T>(record_: &T) {
-    record(unsafe { core::slice::from_raw_parts(core::ptr::from_ref(record_).cast(), size_of::<T>()) });
+pub fn fixed<T>(record_: &T) -> bool {
+    record(unsafe { core::slice::from_raw_parts(core::ptr::from_ref(record_).cast(), size_of::<T>()) })
 }

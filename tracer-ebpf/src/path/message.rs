@@ -10,8 +10,8 @@ use aya_ebpf::{
 use tracer_common::{
     Loss,
     framer::{self, HEAD_MAX, Port, Step, Work},
-    lane::State,
-    record::DataRecord,
+    lane::{State, fact},
+    record::{DataRecord, data_flags},
 };
 
 use super::{
@@ -99,7 +99,12 @@ impl Port for Kernel {
         }
         let size = size_of::<DataRecord>() + captured as usize;
         // The captured bytes stand right behind the record.
-        emit::record(unsafe { core::slice::from_raw_parts((&raw const work.record).cast(), size) });
+        let delivered =
+            emit::record(unsafe { core::slice::from_raw_parts((&raw const work.record).cast(), size) });
+        let request = work.record.flags & data_flags::HEAD_START != 0 && !work.lane.is(fact::RESPONSE);
+        if !delivered && request {
+            emit::lost(Loss::RequestLost);
+        }
     }
 
     #[inline(always)]
@@ -159,7 +164,7 @@ pub fn moved(call: &Call, result: u64, current: Current) {
     } else {
         connection.received = work.lane;
     }
-    if work.lane.is(tracer_common::lane::fact::RESPONSE) {
+    if work.lane.is(fact::RESPONSE) {
         connection.waiting.popped = work.waiting.popped;
     } else {
         connection.waiting.methods = work.waiting.methods;
