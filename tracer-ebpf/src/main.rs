@@ -5,6 +5,11 @@
     expect(
         unsafe_code,
         reason = "a BPF program is pointers to kernel memory; the verifier checks every one of them"
+    ),
+    expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "both halves of a packed word are taken by casts, and sizes of records are far below 2^32"
     )
 )]
 

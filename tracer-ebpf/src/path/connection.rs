@@ -259,7 +259,12 @@ fn make(sock: Sock, current: Current, flags: u32) -> Option<*mut Connection> {
     blank.tgid = current.tgid;
     blank.tid = current.tid;
     blank.flags = flags;
-    if CONNECTIONS.insert(sock.0, &*blank, 0).is_err() {
+    #[expect(
+        clippy::needless_borrows_for_generic_args,
+        reason = "by value it would be copied to the stack, where there is no room for it"
+    )]
+    let inserted = CONNECTIONS.insert(sock.0, &*blank, 0);
+    if inserted.is_err() {
         emit::lost(Loss::ConnectionsFull);
         return None;
     }
