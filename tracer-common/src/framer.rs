@@ -431,7 +431,8 @@ fn between_messages<P: Port>(work: &mut Work, port: &mut P) {
         work.consume(1);
         return;
     }
-    if work.lane.state == State::SEEK && !starts_message(work) {
+    let starts = work.lane.state != State::SEEK || starts_message(work);
+    if forget(&mut work.found, starts as u32) == 0 {
         hold(work);
         let left = work.left;
         work.consume(left);
@@ -474,10 +475,12 @@ fn line<P: Port>(work: &mut Work, port: &mut P) {
         hold(work);
     }
     work.consume(len as u64);
+    let doubtful = work.lane.state == State::HEAD && work.lane.is(fact::START_LINE) && !plausible(work);
+    let doubtful = forget(&mut work.found, doubtful as u32) != 0;
     if ended {
         let blank = work.lane.line_len == 1 || (work.lane.line_len == 2 && work.carry_byte(0) == b'\r');
         if work.lane.state == State::HEAD {
-            head_line(work, port, blank, at, len);
+            head_line(work, port, blank, doubtful, at, len);
         } else if work.lane.state == State::CHUNK_SIZE {
             chunk_size(work, port);
         } else if blank {
@@ -485,7 +488,7 @@ fn line<P: Port>(work: &mut Work, port: &mut P) {
             work.lane.state = State::IDLE;
         }
         work.lane.line_len = 0;
-    } else if work.lane.is(fact::START_LINE) && work.lane.state == State::HEAD && !plausible(work) {
+    } else if doubtful {
         not_http(work, port);
     }
     if work.lane.state == State::HEAD {
@@ -561,9 +564,9 @@ fn head_bounds<P: Port>(work: &mut Work, port: &mut P) {
 }
 
 #[inline(always)]
-fn head_line<P: Port>(work: &mut Work, port: &mut P, blank: bool, at: u32, len: u32) {
+fn head_line<P: Port>(work: &mut Work, port: &mut P, blank: bool, doubtful: bool, at: u32, len: u32) {
     if work.lane.is(fact::START_LINE) {
-        if !start_line(work, at, len) {
+        if doubtful || !start_line(work, at, len) {
             not_http(work, port);
             return;
         }
@@ -676,7 +679,7 @@ fn start_line(work: &mut Work, at: u32, len: u32) -> bool {
         return true;
     }
     // The shortest is "X / HTTP/1.1" and a line feed.
-    if work.lane.line_len < 13 || !plausible(work) {
+    if work.lane.line_len < 13 {
         return false;
     }
     if len >= 12 {

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Memory for records on their way out of the kernel.
-const RING_BYTES: u32 = 8 << 20;
+const RING_BYTES: u32 = 4 << 20;
 
 /// Attaches the probes. `command` is CMD's process, which waits at the gate.
 ///

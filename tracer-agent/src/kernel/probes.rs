@@ -104,6 +104,7 @@ impl Probes {
         for (program, hook) in PROGRAMS.iter().copied() {
             attach(&mut loaded, program, hook)?;
         }
+        give_back_memory();
         Ok(Self {
             ring,
             processes,
@@ -198,6 +199,16 @@ fn port_words(ports: &[u16]) -> impl Iterator<Item = (u32, u64)> {
         *words.entry(u32::from(port >> 6)).or_default() |= 1 << (port & 63);
     }
     words.into_iter()
+}
+
+/// Loading takes some 15 MiB for a moment, which the allocator would keep for the life of the agent.
+#[expect(unsafe_code, reason = "std offers no malloc_trim")]
+fn give_back_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes no pointers; it may be called at any time.
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }
 
 /// The bytes of a struct that has no padding.
