@@ -37,7 +37,7 @@ impl Default for Settings {
             instrumented: Instrumented::Skip,
             wait_traced_ns: 2 * SECOND,
             wait_maybe_ns: 500 * MILLISECOND,
-            linger_ns: 3 * SECOND,
+            linger_ns: 10 * SECOND,
             after_response_ns: SECOND,
             max_in_flight: 65_536,
             max_over: 16_384,
