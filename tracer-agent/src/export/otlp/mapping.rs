@@ -1,4 +1,5 @@
-//! Spans to the messages of OTLP: grouped by process, which is the resource, under one scope.
+//! Spans to the messages of OTLP: grouped by process, which is the resource, under one scope. JSON is made from
+//! them; [`super::encode`] writes the same in protobuf without them.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -58,7 +59,8 @@ pub fn request(spans: Vec<Span>, host: &HostInfo) -> ExportTraceServiceRequest {
     }
 }
 
-fn scope() -> InstrumentationScope {
+/// Who has made the spans.
+pub(super) fn scope() -> InstrumentationScope {
     InstrumentationScope {
         name: NAME.into(),
         version: VERSION.into(),
@@ -70,7 +72,7 @@ fn scope() -> InstrumentationScope {
 ///
 /// There is no `telemetry.sdk.*`: it names the SDK inside the process, and there is none. The agent is
 /// named by `telemetry.distro.*` and the scope.
-fn resource(process: &ProcessInfo, host: &HostInfo) -> Resource {
+pub(super) fn resource(process: &ProcessInfo, host: &HostInfo) -> Resource {
     let mut attributes = Vec::with_capacity(process.resource.len() + 8);
     if !process.service_name.is_empty() {
         attributes.push(attribute("service.name", text(&process.service_name)));
@@ -99,7 +101,14 @@ fn resource(process: &ProcessInfo, host: &HostInfo) -> Resource {
     }
 }
 
+/// The flags of the trace, and whether the parent is remote.
+pub(super) fn flags(span: &Span) -> u32 {
+    let remote = if span.parent_is_remote { IS_REMOTE } else { 0 };
+    u32::from(span.trace_flags) | HAS_IS_REMOTE | remote
+}
+
 fn otlp_span(span: Span) -> OtlpSpan {
+    let flags = flags(&span);
     let mut attributes = Vec::with_capacity(span.attributes.len() + span.header_attributes.len());
     attributes.extend(
         span.attributes
@@ -111,8 +120,8 @@ fn otlp_span(span: Span) -> OtlpSpan {
         value: Some(any_value(value)),
         ..Default::default()
     }));
-    let remote = if span.parent_is_remote { IS_REMOTE } else { 0 };
     OtlpSpan {
+        flags,
         trace_id: span.trace.bytes().to_vec(),
         span_id: span.id.bytes().to_vec(),
         trace_state: span.tracestate,
@@ -120,7 +129,6 @@ fn otlp_span(span: Span) -> OtlpSpan {
             .parent
             .map(SpanId::bytes)
             .map_or_else(Vec::new, |id| id.to_vec()),
-        flags: u32::from(span.trace_flags) | HAS_IS_REMOTE | remote,
         name: span.name,
         kind: match span.kind {
             SpanKind::Server => span::SpanKind::Server,

@@ -8,7 +8,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use prost::Message as _;
 use tokio::time::Instant;
 
 use self::{grpc::GrpcClient, http::HttpClient, retry::Verdict};
@@ -20,6 +19,7 @@ use super::{
 use crate::{capture::input::HostInfo, spans::Span};
 
 pub mod answer;
+pub mod encode;
 pub mod grpc;
 pub mod http;
 pub mod mapping;
@@ -102,10 +102,9 @@ impl OtlpExporter {
     }
 
     fn encode(&self, spans: Vec<Span>) -> Bytes {
-        let request = mapping::request(spans, &self.host);
         let body = match self.protocol {
-            Protocol::HttpJson => json::encode(&request),
-            Protocol::Grpc | Protocol::HttpProtobuf => request.encode_to_vec(),
+            Protocol::HttpJson => json::encode(&mapping::request(spans, &self.host)),
+            Protocol::Grpc | Protocol::HttpProtobuf => encode::request(&spans, &self.host),
         };
         match &self.client {
             Client::Grpc(_) => body.into(),
