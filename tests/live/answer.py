@@ -1,6 +1,6 @@
-"""Answers HTTP on a free port of loopback, runs a client against it and ends with the client's exit status.
+"""Answers HTTP on a port of loopback, runs a client against it and ends with the client's exit status.
 
-    answer.py [--protocol HTTP/1.0] -- CLIENT ARGS      where {url} in ARGS is the server
+    answer.py [--protocol HTTP/1.0] [--port N] -- CLIENT ARGS      where {url} in ARGS is the server
 
 /status/N is answered with status N, everything else with 200.
 """
@@ -34,10 +34,11 @@ class Answer(http.server.BaseHTTPRequestHandler):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--protocol", default="HTTP/1.1")
+    parser.add_argument("--port", type=int, default=0, help="0: a free one")
     parser.add_argument("client", nargs="+")
     options = parser.parse_args()
     Answer.protocol_version = options.protocol
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", options.port), Answer)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_port}"
     sys.exit(subprocess.call([word.replace("{url}", url) for word in options.client]))

@@ -21,19 +21,17 @@ pub const TESTS: &[Test] = &[
 /// Runs a client against `answer.py`, both traced.
 fn answered(agent: &Agent, options: &[&str], client: &[&str]) -> Result<Traced> {
     needs(&["python3", "curl"])?;
+    agent.trace(&[], &answer(options, client))
+}
+
+/// The command that answers one client.
+pub fn answer<'word>(options: &[&'word str], client: &[&'word str]) -> Vec<&'word str> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/live/answer.py");
-    let command: Vec<_> = ["python3", script]
-        .iter()
-        .chain(options)
-        .chain(&["--"])
-        .chain(client)
-        .copied()
-        .collect();
-    agent.trace(&[], &command)
+    [&["python3", script], options, &["--"], client].concat()
 }
 
 /// The spans of one kind in the order of their start, checked to be as many as were made.
-fn of_kind(traced: &Traced, kind: Kind, count: usize) -> Result<Vec<&Span>> {
+pub fn of_kind(traced: &Traced, kind: Kind, count: usize) -> Result<Vec<&Span>> {
     let mut spans: Vec<_> = traced.spans.iter().filter(|span| span.kind == kind).collect();
     spans.sort_by_key(|span| span.start);
     ensure!(
@@ -47,7 +45,7 @@ fn of_kind(traced: &Traced, kind: Kind, count: usize) -> Result<Vec<&Span>> {
 }
 
 /// Every server span is the child of the client span of the same exchange and lies within it.
-fn paired(traced: &Traced, count: usize) -> Result<()> {
+pub fn paired(traced: &Traced, count: usize) -> Result<()> {
     let clients = of_kind(traced, Kind::Client, count)?;
     let servers = of_kind(traced, Kind::Server, count)?;
     for (client, server) in clients.iter().zip(&servers) {

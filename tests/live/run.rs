@@ -1,0 +1,82 @@
+//! `run`: what is selected is traced, from the moment it does something.
+
+use std::env;
+use std::io::Write;
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::Test;
+use crate::agent::Agent;
+use crate::http1::{answer, of_kind, paired};
+use crate::skip::{Skip, needs};
+use crate::spans::Kind;
+
+pub const TESTS: &[Test] = &[
+    ("run_by_pid_traces_what_the_process_starts_later", by_pid),
+    ("run_by_port_traces_a_server_that_starts_later", by_port),
+    ("run_all_traces_every_process_of_the_host", all),
+];
+
+const CLIENT: [&str; 4] = ["curl", "-sS", "{url}/a", "{url}/b"];
+
+fn by_pid(agent: &Agent) -> Result<()> {
+    needs(&["python3", "curl"])?;
+    // A shell that waits for a line, so that the agent is there before its children are.
+    let mut shell = Command::new("sh")
+        .args(["-c", "read line; \"$@\"", "sh"])
+        .args(answer(&[], &CLIENT))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()?;
+    let running = agent.run(&["--pid", &shell.id().to_string()]);
+    // Closing its input ends the shell, also where the agent did not start.
+    let mut input = shell.stdin.take().context("the shell has no input")?;
+    if running.is_ok() {
+        input.write_all(b"go\n")?;
+    }
+    drop(input);
+    let status = shell.wait()?;
+    let traced = running?.stop()?;
+    ensure!(status.success(), "the traced command ended with {status}");
+    paired(&traced, 2)
+}
+
+fn by_port(agent: &Agent) -> Result<()> {
+    needs(&["python3", "curl"])?;
+    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port().to_string();
+    let running = agent.run(&["--port", &port])?;
+    answer_untraced(&["--port", &port])?;
+    let traced = running.stop()?;
+    let servers = of_kind(&traced, Kind::Server, 2)?;
+    ensure!(
+        servers.iter().all(|span| span.attribute("server.port") == port),
+        "other ports: {servers:?}"
+    );
+    Ok(())
+}
+
+fn all(agent: &Agent) -> Result<()> {
+    if env::var_os("TRACER_VM").is_none() {
+        bail!(Skip(
+            "other programs run on this machine: tried in a virtual machine only".to_owned()
+        ));
+    }
+    needs(&["python3", "curl"])?;
+    let running = agent.run(&["--all"])?;
+    answer_untraced(&[])?;
+    paired(&running.stop()?, 2)
+}
+
+/// Runs a server and its client, started by this program and not by the agent.
+fn answer_untraced(options: &[&str]) -> Result<()> {
+    let words = answer(options, &CLIENT);
+    let (program, arguments) = words.split_first().context("no command")?;
+    let status = Command::new(program)
+        .args(arguments)
+        .stdout(Stdio::null())
+        .status()?;
+    ensure!(status.success(), "the traced command ended with {status}");
+    Ok(())
+}
