@@ -75,12 +75,14 @@ pub fn run_all(options: &Options) -> Result<()> {
                 .current_dir(&folder)
                 .arg(format!("corpus/{target}"))
                 .arg(format!("-artifact_prefix=artifacts/{target}/"))
+                .arg("-dict=http.dict")
                 .arg(format!("-max_total_time={}", options.seconds))
                 .args([
                     "-rss_limit_mb=1024",
                     "-timeout=10",
                     "-max_len=65536",
                     "-print_final_stats=1",
+                    "-verbosity=0",
                 ]),
         )
         .with_context(|| format!("{target} has a finding, kept under tests/fuzz/artifacts/{target}"))?;

@@ -1,0 +1,135 @@
+//! What the targets share: an input read as calls on a connection, and the framer run over them.
+
+use tracer_common::Loss;
+use tracer_common::framer::{self, Port, Step, Waiting, Work};
+use tracer_common::lane::{Lane, State};
+use tracer_common::record::{DataRecord, OpenRecord, open_flags};
+
+/// The connection that every target talks about, and its process.
+pub const CONNECTION: u64 = 1;
+pub const PID: u32 = 7;
+
+/// One call: a byte that says which way and how many bytes the program moved, then those bytes.
+pub struct Calls<'a>(pub &'a [u8]);
+
+impl<'a> Iterator for Calls<'a> {
+    type Item = (bool, &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (&[head, low], rest) = self.0.split_first_chunk::<2>()?;
+        let len = usize::from(u16::from_le_bytes([low, head & 0x0f])).min(rest.len());
+        let (bytes, rest) = rest.split_at(len);
+        self.0 = rest;
+        Some((head & 0x80 != 0, bytes))
+    }
+}
+
+/// Both directions of one end of a connection, framed as in the kernel.
+pub struct Connection {
+    work: Box<Work>,
+    lanes: [Lane; 2],
+    waiting: Waiting,
+    now: u64,
+}
+
+struct Memory<'a, 'out> {
+    bytes: &'a [u8],
+    out: &'out mut dyn FnMut(&DataRecord, &[u8]),
+}
+
+impl Port for Memory<'_, '_> {
+    unsafe fn read(&mut self, to: *mut u8, len: u32, from: u64) -> bool {
+        let Some(bytes) = usize::try_from(from)
+            .ok()
+            .and_then(|from| self.bytes.get(from..)?.get(..len as usize))
+        else {
+            return false;
+        };
+        // SAFETY: the framer gives room for `len` bytes.
+        unsafe { to.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        true
+    }
+
+    fn emit(&mut self, work: &mut Work) {
+        let captured = &work.payload[..work.record.captured as usize];
+        (self.out)(&work.record, captured);
+    }
+
+    fn lost(&mut self, _: Loss) {}
+}
+
+impl Connection {
+    #[expect(
+        clippy::new_without_default,
+        reason = "a connection is made, not defaulted to"
+    )]
+    pub fn new() -> Self {
+        Self {
+            work: Box::default(),
+            lanes: [Lane::NEW; 2],
+            waiting: Waiting::default(),
+            now: 1000,
+        }
+    }
+
+    /// One call; each record that comes of it is given to `out`.
+    pub fn call(&mut self, sent: bool, bytes: &[u8], out: &mut dyn FnMut(&DataRecord, &[u8])) {
+        self.now += 1000;
+        let work = &mut *self.work;
+        work.lane = self.lanes[usize::from(sent)];
+        (work.waiting, work.sent) = (self.waiting, u32::from(sent));
+        (work.start_ns, work.end_ns) = (self.now, self.now);
+        (work.record.connection, work.record.tgid, work.record.tid) = (CONNECTION, PID, PID);
+        work.begin();
+        work.buffer(0, bytes.len() as u64);
+        let mut memory = Memory { bytes, out };
+        while work.left > 0 && work.lane.state != State::OPAQUE {
+            if framer::step(work, &mut memory) == Step::Done {
+                break;
+            }
+        }
+        framer::finish(work, &mut memory);
+        self.lanes[usize::from(sent)] = work.lane;
+        self.waiting = work.waiting;
+    }
+}
+
+/// The record of the connection's begin, accepted or made by this end.
+pub fn open(accepted: bool) -> Vec<u8> {
+    let mut addr = [0; 16];
+    addr[15] = 1;
+    let flags = if accepted {
+        open_flags::ACCEPTED
+    } else {
+        open_flags::CONNECTED
+    };
+    let record = OpenRecord {
+        kind: tracer_common::record::kind::OPEN,
+        size: size_of::<OpenRecord>() as u32,
+        connection: CONNECTION,
+        start_ns: 500,
+        established_ns: 600,
+        tgid: PID,
+        tid: PID,
+        netns: 1,
+        flags,
+        local_addr: addr,
+        peer_addr: addr,
+        local_port: 80,
+        peer_port: 40000,
+        reserved: 0,
+        comm: *b"fuzz\0\0\0\0\0\0\0\0\0\0\0\0",
+    };
+    as_bytes(&record).to_vec()
+}
+
+/// A data record as it lies in the ring.
+pub fn data(record: &DataRecord, captured: &[u8]) -> Vec<u8> {
+    [as_bytes(record), captured].concat()
+}
+
+/// The bytes of a record.
+fn as_bytes<Record: Copy>(record: &Record) -> &[u8] {
+    // SAFETY: records are repr(C) of integers without padding, which their size assertions prove.
+    unsafe { std::slice::from_raw_parts(std::ptr::from_ref(record).cast(), size_of::<Record>()) }
+}
