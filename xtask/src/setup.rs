@@ -10,7 +10,7 @@ use std::fs::File;
 use anyhow::{Context, Result};
 use clap::Args;
 
-use crate::process::say;
+use crate::process::{find, say};
 pub use toolchain::Toolchain;
 
 #[derive(Args)]
@@ -20,15 +20,24 @@ pub struct Options {
     build_only: bool,
 }
 
+/// A package of Debian, and the program of it that is looked for on other systems.
+type Package = (&'static str, &'static str);
+
 /// Programs that the live tests run as they are.
-const FOR_TESTS: &[&str] = &["nginx-light", "wrk", "curl", "python3", "python3-venv"];
+const FOR_TESTS: &[Package] = &[
+    ("curl", "curl"),
+    ("nginx-light", "nginx"),
+    ("python3", "python3"),
+    ("wrk", "wrk"),
+];
 /// What boots another kernel: the emulator, and what its first file system is made with.
-const FOR_VM: &[&str] = &[
-    "qemu-system-x86",
-    "busybox-static",
-    "cpio",
-    "xz-utils",
-    "debian-archive-keyring",
+const FOR_VM: &[Package] = &[
+    ("qemu-system-x86", "qemu-system-x86_64"),
+    ("busybox-static", "busybox"),
+    ("cpio", "cpio"),
+    ("xz-utils", "xz"),
+    // Its archive keys and apt, which fetches the kernels.
+    ("debian-archive-keyring", "apt-get"),
 ];
 
 pub fn run_setup(options: &Options) -> Result<()> {
@@ -58,12 +67,27 @@ pub fn for_build() -> Result<Toolchain> {
 
 /// Everything that the live tests run.
 pub fn for_tests() -> Result<()> {
-    debian::install(FOR_TESTS, "the live tests trace these programs as they are")
+    need(FOR_TESTS, "the live tests trace these programs as they are")
 }
 
 /// Everything that `cargo xtask vm` needs.
 pub fn for_vm() -> Result<()> {
-    debian::install(FOR_VM, "other kernels are booted with these")
+    need(FOR_VM, "other kernels are booted with these")
+}
+
+/// Debian is asked for the package, since a program of that name can be another one: busybox that is not static.
+fn need(packages: &[Package], why: &str) -> Result<()> {
+    let is_debian = debian::is_here();
+    let missing: Vec<_> = packages
+        .iter()
+        .filter(|(_, program)| is_debian || find(program).is_none())
+        .map(|(name, _)| name)
+        .collect();
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        debian::install(&missing, why)
+    }
 }
 
 /// Two set-ups at once wait for each other, also from two clones: what they install is the user's, not the clone's.

@@ -9,7 +9,7 @@ use crate::process::{find, is_root, output, run, say};
 /// Installs those of the packages that are missing.
 pub fn install<Name: AsRef<str>>(packages: &[Name], why: &str) -> Result<()> {
     let names = || packages.iter().map(AsRef::as_ref);
-    if find("dpkg-query").is_none() || find("apt-get").is_none() {
+    if !is_here() {
         let list: Vec<_> = names().collect();
         bail!(
             "this is not a Debian system: install by hand what these packages of Debian hold: {} ({why})",
@@ -38,6 +38,11 @@ pub fn install<Name: AsRef<str>>(packages: &[Name], why: &str) -> Result<()> {
     run(apt(rights)
         .args(["install", "--yes", "--no-install-recommends"])
         .args(&missing))
+}
+
+/// Whether this system is Debian's, or made like it.
+pub fn is_here() -> bool {
+    find("dpkg-query").is_some() && find("apt-get").is_some()
 }
 
 /// Those of the packages that are installed. dpkg-query fails where one is not known, and still lists the rest.

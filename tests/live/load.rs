@@ -1,0 +1,91 @@
+//! Full load: what is not a span is a counted loss.
+
+use std::env;
+use std::fs;
+use std::net::TcpListener;
+
+use anyhow::{Result, ensure};
+use tempfile::TempDir;
+
+use crate::Test;
+use crate::agent::Agent;
+use crate::skip::needs;
+
+pub const TESTS: &[Test] = &[(
+    "every_request_of_a_saturated_nginx_is_a_span_or_a_counted_loss",
+    saturated,
+)];
+
+/// One process that answers from memory and writes a line for each request.
+const NGINX: &str = r#"
+daemon off;
+master_process off;
+pid nginx.pid;
+error_log stderr error;
+events { worker_connections 256; }
+http {
+    log_format line "$request_uri";
+    access_log access.log line;
+    client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi;
+    uwsgi_temp_path uwsgi; scgi_temp_path scgi;
+    keepalive_requests 1000000;
+    server { listen 127.0.0.1:@PORT@; location / { return 200 "hello"; } }
+}
+"#;
+
+const CONNECTIONS: usize = 8;
+
+/// Starts the server, drives it, ends it in order, and ends as the load ended.
+const SCRIPT: &str = r#"
+nginx -p "$1" -c nginx.conf -e stderr &
+until [ -s "$1/nginx.pid" ]; do sleep 0.05; done
+wrk -t1 -c"$4" -d"$3" "http://127.0.0.1:$2/"
+status=$?
+kill -QUIT $!
+wait
+exit $status
+"#;
+
+fn saturated(agent: &Agent) -> Result<()> {
+    needs(&["nginx", "wrk"])?;
+    let folder = TempDir::new()?;
+    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port().to_string();
+    fs::write(folder.path().join("nginx.conf"), NGINX.replace("@PORT@", &port))?;
+    let place = folder.path().display().to_string();
+    // An emulated machine needs longer to reach its speed, and reaches less.
+    let time = if env::var_os("TRACER_VM").is_some() {
+        "6s"
+    } else {
+        "3s"
+    };
+    let connections = CONNECTIONS.to_string();
+    let traced = agent
+        .trace(
+            &[],
+            &["sh", "-c", SCRIPT, "sh", &place, &port, time, &connections],
+        )?
+        .successful()?;
+    let served = fs::read_to_string(folder.path().join("access.log"))?
+        .lines()
+        .count();
+    let spans = traced.spans.len();
+    let lost = requests_lost(&traced.errors);
+    let told = format!(
+        "{served} requests served: {spans} spans at both ends and {lost} counted losses; standard error was:\n{}",
+        traced.errors
+    );
+    ensure!(served > 100, "no load: {told}");
+    // At the end each connection may have one request that was sent and never read.
+    let ends = 2 * served..=2 * served + CONNECTIONS;
+    ensure!(ends.contains(&(spans + lost)), "the sums do not agree: {told}");
+    Ok(())
+}
+
+/// Requests that the kernel side could not deliver, from the agent's last words.
+fn requests_lost(errors: &str) -> usize {
+    errors
+        .lines()
+        .filter_map(|line| line.split_once("kernel: request_lost ")?.1.parse().ok())
+        .next_back()
+        .unwrap_or(0)
+}
