@@ -11,8 +11,10 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 
 fn agent(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tracer-agent"));
+    // A shell that runs the tests in the background has them ignore SIGINT, which would be handed down.
+    let mut command = Command::new("env");
     command
+        .args(["--default-signal", env!("CARGO_BIN_EXE_tracer-agent")])
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
