@@ -1,8 +1,10 @@
 //! What each part of the shop does. A checkout goes
 //!
-//!     shopper -> gateway -> auth
-//!                        -> orders -> inventory (once an item, and once more to give them back)
-//!                                  -> payment -> bank, which is slow
+//! ```text
+//! shopper -> gateway -> auth
+//!                    -> orders -> inventory (once an item, and once more to give them back)
+//!                              -> payment -> bank, which is slow
+//! ```
 //!
 //! Gateway and payment pass the headers they get on; orders drops every one.
 
