@@ -20,7 +20,7 @@ $b mount -t proc proc /proc
 $b mount -t sysfs sys /sys
 $b mount -t devtmpfs dev /dev
 for round in 1 2 3 4 5; do
-    for module in /modules/*; do $b insmod $module 2>/dev/null; done
+    for module in /modules/*; do $b insmod $module 2>/dev/null && $b rm $module; done
 done
 $b mount -t 9p -o ro,trans=virtio,version=9p2000.L,msize=512000,cache=loose host /lower || echo "guest: no root"
 $b mount -t tmpfs -o size=80% memory /upper
