@@ -69,7 +69,7 @@ fn saturated(agent: &Agent) -> Result<()> {
         .lines()
         .count();
     let spans = traced.spans.len();
-    let lost = requests_lost(&traced.errors);
+    let lost = counted(&traced.errors, "kernel: request_lost") + counted(&traced.errors, "queue_full");
     let told = format!(
         "{served} requests served: {spans} spans at both ends and {lost} counted losses; standard error was:\n{}",
         traced.errors
@@ -81,11 +81,16 @@ fn saturated(agent: &Agent) -> Result<()> {
     Ok(())
 }
 
-/// Requests that the kernel side could not deliver, from the agent's last words.
-fn requests_lost(errors: &str) -> usize {
-    errors
-        .lines()
-        .filter_map(|line| line.split_once("kernel: request_lost ")?.1.parse().ok())
-        .next_back()
-        .unwrap_or(0)
+/// The count of a loss in the agent's last words, which name it before its count: requests that the kernel side
+/// could not deliver, spans that the exporter could not.
+fn counted(errors: &str, loss: &str) -> usize {
+    let mut counts = errors.lines().filter_map(|line| {
+        let (_, after) = line.split_once(loss)?;
+        after
+            .split([' ', ','])
+            .find(|word| !word.is_empty())?
+            .parse()
+            .ok()
+    });
+    counts.next_back().unwrap_or(0)
 }
