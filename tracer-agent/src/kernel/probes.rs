@@ -1,11 +1,14 @@
 //! Loads the kernel side, attaches it, and is the way to its maps. Everything vanishes with this value.
 
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::{
+    os::fd::{AsFd as _, BorrowedFd},
+    thread,
+};
 
 use aya::{
     Ebpf, EbpfLoader, include_bytes_aligned,
     maps::{Array, HashMap, MapData, PerCpuArray, RingBuf},
-    programs::RawTracePoint,
+    programs::{Program, ProgramError, RawTracePoint},
 };
 use tracer_common::{
     Loss,
@@ -74,12 +77,17 @@ impl Probes {
                 missing: missing.join(", "),
             });
         }
-        let resolved = layout::of_running_kernel()?;
+        let (resolved, mut loader) = thread::scope(|scope| {
+            // aya reads the kernel's BTF here, wanted or not, which takes longer than our own reading of it.
+            let loader = scope.spawn(EbpfLoader::new);
+            (layout::of_running_kernel(), finished(loader))
+        });
+        let resolved = resolved?;
         let settings = Settings {
             agent_tgid: plan.agent_pid,
             select_all: u32::from(plan.selection.all),
         };
-        let mut loaded = EbpfLoader::new()
+        let mut loaded = loader
             .btf(None)
             .override_global("LAYOUT", bytes_of(&resolved.layout), true)
             .override_global("SETTINGS", bytes_of(&settings), true)
@@ -101,8 +109,13 @@ impl Probes {
         }
         let ring = take(&mut loaded, "RECORDS")?;
         let losses = take(&mut loaded, "LOSSES")?;
+        load_all(&mut loaded)?;
         for (program, hook) in PROGRAMS.iter().copied() {
-            attach(&mut loaded, program, hook)?;
+            let refused = |source| KernelError::Refused { program, source };
+            raw_tracepoint(loaded.program_mut(program))
+                .map_err(refused)?
+                .attach(hook)
+                .map_err(refused)?;
         }
         give_back_memory();
         Ok(Self {
@@ -173,16 +186,36 @@ where
     M::try_from(map).map_err(|source| KernelError::Map { name, source })
 }
 
-fn attach(loaded: &mut Ebpf, program: &'static str, hook: &str) -> Result<(), KernelError> {
-    let refused = |source| KernelError::Refused { program, source };
-    let raw: &mut RawTracePoint = loaded
-        .program_mut(program)
-        .ok_or(aya::programs::ProgramError::NotLoaded)
-        .and_then(TryInto::try_into)
-        .map_err(refused)?;
-    raw.load().map_err(refused)?;
-    raw.attach(hook).map_err(refused)?;
-    Ok(())
+/// Has the kernel verify every program, each in a thread: the longest verification takes most of the time that the
+/// agent needs to start, and the others fit beside it.
+fn load_all(loaded: &mut Ebpf) -> Result<(), KernelError> {
+    thread::scope(|scope| {
+        let mut loading = Vec::new();
+        for (name, program) in loaded.programs_mut() {
+            let Some((known, _)) = PROGRAMS.iter().find(|(known, _)| *known == name) else {
+                continue;
+            };
+            loading.push((
+                *known,
+                scope.spawn(|| raw_tracepoint(Some(program)).and_then(RawTracePoint::load)),
+            ));
+        }
+        for (program, load) in loading {
+            finished(load).map_err(|source| KernelError::Refused { program, source })?;
+        }
+        Ok(())
+    })
+}
+
+/// What a thread returned; its panic goes on in this one.
+fn finished<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
+    thread
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+fn raw_tracepoint(program: Option<&mut Program>) -> Result<&mut RawTracePoint, ProgramError> {
+    program.ok_or(ProgramError::NotLoaded).and_then(TryInto::try_into)
 }
 
 fn mark(processes: &mut HashMap<MapData, u32, u8>, pid: u32, mark: u8) -> Result<(), KernelError> {
