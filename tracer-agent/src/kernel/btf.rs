@@ -7,6 +7,9 @@ use std::collections::HashMap;
 
 /// Anonymous structs and unions, typedefs and qualifiers nest a few levels; a cycle ends here.
 const DEPTH_MAX: u32 = 16;
+/// Members that are looked at to find one: structs that hold each other have paths without number. The largest
+/// struct of a kernel, `task_struct`, has some 300.
+const LOOKS_MAX: u32 = 65_536;
 const MAGIC: u16 = 0xeb9f;
 
 /// Kinds of types, `enum BTF_KIND_*`.
@@ -110,8 +113,9 @@ impl<'a> Btf<'a> {
     pub fn member_offset(&self, structure: &str, path: &str) -> Option<u32> {
         let mut within = *self.structs.get(structure.as_bytes())?;
         let mut offset = 0u32;
+        let mut looks = LOOKS_MAX;
         for name in path.split('.') {
-            let (bits, member_type) = self.member(self.resolve(within)?, name.as_bytes(), 0)?;
+            let (bits, member_type) = self.member(self.resolve(within)?, name.as_bytes(), 0, &mut looks)?;
             if bits % 8 != 0 {
                 return None;
             }
@@ -186,11 +190,12 @@ impl<'a> Btf<'a> {
     }
 
     /// Bit offset and type of a member, anonymous members included.
-    fn member(&self, within: Type, wanted: &[u8], depth: u32) -> Option<(u32, u32)> {
+    fn member(&self, within: Type, wanted: &[u8], depth: u32, looks: &mut u32) -> Option<(u32, u32)> {
         if depth > DEPTH_MAX || !matches!(within.kind, kind::STRUCT | kind::UNION) {
             return None;
         }
         for number in 0..within.count as usize {
+            *looks = looks.checked_sub(1)?;
             let at = within.rest + number * 12;
             let name = self.string(read_u32(self.types, at)?);
             let member_type = read_u32(self.types, at + 4)?;
@@ -206,7 +211,7 @@ impl<'a> Btf<'a> {
             if name.is_empty()
                 && let Some((inner, found)) = self
                     .resolve(member_type)
-                    .and_then(|inside| self.member(inside, wanted, depth + 1))
+                    .and_then(|inside| self.member(inside, wanted, depth + 1, looks))
             {
                 return Some((bits.checked_add(inner)?, found));
             }
@@ -328,6 +333,13 @@ mod tests {
             &[(7, kind::TYPEDEF << 24, 1, &[]), (1, STRUCT | 1, 4, &[0, 1, 0])],
             STRINGS,
         );
+        assert_eq!(Btf::parse(&bytes).unwrap().member_offset("outer", "first"), None);
+    }
+
+    #[test]
+    fn a_struct_of_nothing_but_itself_ends() {
+        let members = [0, 1, 0].repeat(200);
+        let bytes = blob(&[(1, STRUCT | 200, 4, &members)], STRINGS);
         assert_eq!(Btf::parse(&bytes).unwrap().member_offset("outer", "first"), None);
     }
 
