@@ -1,5 +1,7 @@
 //! Everything the core is ever told: what the live agent pushes and what a recording holds are the same.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{BootNanos, Pid};
@@ -73,8 +75,8 @@ pub enum AttributeValue {
     Int(i64),
     /// A real number.
     Double(f64),
-    /// Text.
-    Text(String),
+    /// Text; most of what spans say is one of a few texts, and those are not copied.
+    Text(Cow<'static, str>),
     /// A list of texts.
     List(Vec<String>),
 }

@@ -61,14 +61,15 @@ impl Correlator {
 
     /// Gives a context to an exchange and to all that waited for it.
     fn resolve(&mut self, id: ExchangeId, context: Context, out: &mut Vec<Linked>) {
-        let mut resolved = vec![id];
-        while let Some(id) = resolved.pop() {
-            let Some(live) = self.known.live.get_mut(&id) else {
-                continue;
-            };
-            live.context = Some(context.clone());
-            resolved.append(&mut live.waiters);
-            self.give_out(id, out);
+        let mut next = Some(id);
+        let mut waiters = Vec::new();
+        while let Some(id) = next {
+            if let Some(live) = self.known.live.get_mut(&id) {
+                live.context = Some(context.clone());
+                waiters.append(&mut live.waiters);
+                self.give_out(id, out);
+            }
+            next = waiters.pop();
         }
     }
 

@@ -14,7 +14,8 @@ pub struct Settings {
     pub instrumented: Instrumented,
     /// How long an inbound exchange waits for its client end when that end is traced.
     pub wait_traced_ns: u64,
-    /// How long it waits when the client end may be traced.
+    /// How long it waits when the client end may be traced. It was not seen to open the connection, so its first write
+    /// has to come, which is late by no more than the time until a preempted thread returns from its call.
     pub wait_maybe_ns: u64,
     /// How long an exchange that is over can still become a parent.
     pub linger_ns: u64,
@@ -36,7 +37,7 @@ impl Default for Settings {
             sampler: Sampler::default(),
             instrumented: Instrumented::Skip,
             wait_traced_ns: 2 * SECOND,
-            wait_maybe_ns: 500 * MILLISECOND,
+            wait_maybe_ns: 100 * MILLISECOND,
             linger_ns: 10 * SECOND,
             after_response_ns: SECOND,
             max_in_flight: 65_536,

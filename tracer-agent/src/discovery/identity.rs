@@ -101,7 +101,7 @@ pub(super) fn look_up(discovery: &Discovery, pid: u32, comm_hint: &str) -> Proce
     for (key, value) in environment.attributes {
         // What was seen stands, whatever a variable handed down from another process says.
         if !key.starts_with("telemetry.") && resource.iter().all(|(known, _)| *known != key) {
-            resource.push((key, AttributeValue::Text(value)));
+            resource.push((key, AttributeValue::Text(value.into())));
         }
     }
     ProcessInfo {

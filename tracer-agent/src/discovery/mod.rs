@@ -87,7 +87,7 @@ impl Discovery {
 }
 
 fn text_attribute(key: &str, value: impl Into<String>) -> (String, AttributeValue) {
-    (key.to_owned(), AttributeValue::Text(value.into()))
+    (key.to_owned(), AttributeValue::Text(value.into().into()))
 }
 
 #[cfg(test)]

@@ -57,7 +57,7 @@ impl Tree {
 
 fn attribute<'a>(process: &'a ProcessInfo, key: &str) -> Option<&'a str> {
     process.resource.iter().find_map(|(known, value)| match value {
-        AttributeValue::Text(text) if known == key => Some(text.as_str()),
+        AttributeValue::Text(text) if known == key => Some(&**text),
         _ => None,
     })
 }
@@ -137,7 +137,7 @@ fn the_resource_tells_what_is_known_and_never_an_argument() {
     assert_eq!(found.comm, "comm-7");
     assert_eq!(found.exe.as_deref(), Some("/usr/bin/python3.11"));
     assert!(!format!("{found:?}").contains("hunter2"));
-    let text = |key: &str, value: &str| (key.to_owned(), AttributeValue::Text(value.to_owned()));
+    let text = |key: &str, value: &str| (key.to_owned(), AttributeValue::Text(value.to_owned().into()));
     let expected = [
         ("process.pid".to_owned(), AttributeValue::Int(7)),
         text("process.executable.name", "python3.11"),

@@ -78,9 +78,10 @@ impl Probes {
             });
         }
         let (resolved, mut loader) = thread::scope(|scope| {
+            let resolved = scope.spawn(layout::of_running_kernel);
             // aya reads the kernel's BTF here, wanted or not, which takes longer than our own reading of it.
-            let loader = scope.spawn(EbpfLoader::new);
-            (layout::of_running_kernel(), finished(loader))
+            let loader = EbpfLoader::new();
+            (finished(resolved), loader)
         });
         let resolved = resolved?;
         let settings = Settings {
@@ -117,7 +118,6 @@ impl Probes {
                 .attach(hook)
                 .map_err(refused)?;
         }
-        give_back_memory();
         Ok(Self {
             ring,
             processes,
@@ -232,16 +232,6 @@ fn port_words(ports: &[u16]) -> impl Iterator<Item = (u32, u64)> {
         *words.entry(u32::from(port >> 6)).or_default() |= 1 << (port & 63);
     }
     words.into_iter()
-}
-
-/// Loading takes some 15 MiB for a moment, which the allocator would keep for the life of the agent.
-#[expect(unsafe_code, reason = "std offers no malloc_trim")]
-fn give_back_memory() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: takes no pointers; it may be called at any time.
-    unsafe {
-        libc::malloc_trim(0);
-    }
 }
 
 /// The bytes of a struct that has no padding.

@@ -238,7 +238,7 @@ impl<'a, C: Core, D: Processes> Feed<'a, C, D> {
         for (key, value) in &self.resource {
             if !info.resource.iter().any(|(known, _)| known == key) {
                 info.resource
-                    .push((key.clone(), AttributeValue::Text(value.clone())));
+                    .push((key.clone(), AttributeValue::Text(value.clone().into())));
             }
         }
         self.push(&Input::Process(Box::new(info)));

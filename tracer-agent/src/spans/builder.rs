@@ -65,15 +65,16 @@ impl Builder {
             ),
             Observed::ConnectFailed(failure) => (failure.start, failure.end, false, failed_connect(failure)),
         };
-        let mut tracer = Attributes::default();
-        tracer.some_text(
+        let attributes = &mut description.attributes;
+        attributes.some_text(
             "tracer.link.evidence",
             linked.evidence.map(|evidence| evidence.name()),
         );
         if is_incomplete {
-            tracer.0.push(("tracer.incomplete", AttributeValue::Bool(true)));
+            attributes
+                .0
+                .push(("tracer.incomplete", AttributeValue::Bool(true)));
         }
-        description.attributes.append(&mut tracer.0);
         Span {
             trace: linked.trace,
             id: linked.span,
@@ -93,7 +94,7 @@ impl Builder {
             } else {
                 SpanStatus::Unset
             },
-            attributes: description.attributes,
+            attributes: description.attributes.0,
             header_attributes: description.header_attributes,
             links: linked.candidates.iter().map(link).collect(),
             process: self.processes.at(linked.observed.pid(), start),
@@ -106,7 +107,7 @@ impl Builder {
 }
 
 fn link(candidate: &Candidate) -> SpanLink {
-    let evidence = AttributeValue::Text(candidate.evidence.name().to_owned());
+    let evidence = AttributeValue::Text(candidate.evidence.name().into());
     SpanLink {
         trace: candidate.trace,
         span: candidate.span,
@@ -118,14 +119,14 @@ fn link(candidate: &Candidate) -> SpanLink {
 fn failed_connect(failure: &ConnectFailure) -> Description {
     let mut attributes = Attributes::default();
     let (address, port) = url::socket(failure.peer);
-    attributes.text("server.address", &address);
+    attributes.text("server.address", address);
     attributes.some_number("server.port", Some(u64::from(port)));
     http::peer(&mut attributes, failure.peer);
     let error = error_type::of(Side::Outbound, None, Some(Failure::Errno(failure.errno)));
-    attributes.some_text("error.type", error.as_deref());
+    attributes.some_text("error.type", error);
     Description {
-        name: "connect".to_owned(),
-        attributes: attributes.0,
+        name: "connect".into(),
+        attributes,
         header_attributes: Vec::new(),
         is_error: true,
     }

@@ -1,15 +1,17 @@
 //! `error.type`: a closed list of words of low cardinality.
 
+use std::borrow::Cow;
+
 use crate::protocols::exchange::{Failure, Side};
 
 /// The value of `error.type` for an exchange; `None` if it did not fail. The list: `connection_reset`,
 /// `connection_closed`, `timeout_waiting`, the name of an `errno` ([`errno_name`]), or the status code.
-pub fn of(side: Side, status: Option<u16>, failure: Option<Failure>) -> Option<String> {
+pub fn of(side: Side, status: Option<u16>, failure: Option<Failure>) -> Option<Cow<'static, str>> {
     match failure {
-        Some(Failure::Reset) => return Some("connection_reset".to_owned()),
-        Some(Failure::Closed) => return Some("connection_closed".to_owned()),
-        Some(Failure::Unanswered) => return Some("timeout_waiting".to_owned()),
-        Some(Failure::Errno(errno)) => return Some(errno_name(errno).to_owned()),
+        Some(Failure::Reset) => return Some("connection_reset".into()),
+        Some(Failure::Closed) => return Some("connection_closed".into()),
+        Some(Failure::Unanswered) => return Some("timeout_waiting".into()),
+        Some(Failure::Errno(errno)) => return Some(errno_name(errno).into()),
         None => {}
     }
     let lowest = match side {
@@ -18,7 +20,7 @@ pub fn of(side: Side, status: Option<u16>, failure: Option<Failure>) -> Option<S
     };
     status
         .filter(|status| *status >= lowest)
-        .map(|status| status.to_string())
+        .map(|status| status.to_string().into())
 }
 
 macro_rules! errno_names {

@@ -1,7 +1,7 @@
 //! The attributes of HTTP spans, to the letter of the stable conventions
 //! (<https://opentelemetry.io/docs/specs/semconv/http/http-spans/>).
 
-use std::net::SocketAddr;
+use std::{borrow::Cow, net::SocketAddr};
 
 use crate::{
     capture::input::AttributeValue,
@@ -13,13 +13,15 @@ use super::{
     url::{self, Authority, Target},
 };
 
+/// Attributes that a span usually has at most.
+const USUAL_ATTRIBUTES: usize = 16;
 /// Plaintext is all that is read.
 const SCHEME: &str = "http";
 
 /// The part of a span that its exchange decides.
 pub struct Description {
-    pub name: String,
-    pub attributes: Vec<(&'static str, AttributeValue)>,
+    pub name: Cow<'static, str>,
+    pub attributes: Attributes,
     pub header_attributes: Vec<(String, AttributeValue)>,
     pub is_error: bool,
 }
@@ -28,12 +30,11 @@ pub struct Description {
 pub fn describe(exchange: &Exchange, ending: &Ending, settings: &Settings) -> Description {
     let request = &exchange.request;
     let target = Target::parse(&request.method, &request.target);
-    let is_known = settings.known_methods.contains(&request.method);
-    let method = if is_known {
-        request.method.as_str()
-    } else {
-        "_OTHER"
-    };
+    let known = settings
+        .known_methods
+        .iter()
+        .find(|known| **known == request.method);
+    let method = known.cloned().unwrap_or(Cow::Borrowed("_OTHER"));
     // A template names what the path alone decides; the asterisk and CONNECT forms have none.
     let route = settings.routes.iter().find(|route| route.matches(target.path));
     let route = route.map(|route| route.template());
@@ -42,18 +43,18 @@ pub fn describe(exchange: &Exchange, ending: &Ending, settings: &Settings) -> De
     let server = Server::of(exchange, &target);
 
     let mut attributes = Attributes::default();
-    attributes.text("http.request.method", method);
-    if !is_known {
-        attributes.text("http.request.method_original", &request.method);
+    attributes.text("http.request.method", method.clone());
+    if known.is_none() {
+        attributes.text("http.request.method_original", request.method.clone());
     }
     match exchange.side {
         Side::Inbound => {
-            attributes.text("url.path", path(request, &target));
+            attributes.text("url.path", path(request, &target).to_owned());
             if let Some(query) = target.query {
-                attributes.text("url.query", &url::query(query, settings.redact_query));
+                attributes.text("url.query", url::query(query, settings.redact_query).into_owned());
             }
-            attributes.text("url.scheme", server.scheme);
-            attributes.some_text("http.route", route);
+            attributes.text("url.scheme", scheme(server.scheme));
+            attributes.some_text("http.route", route.map(str::to_owned));
         }
         Side::Outbound => {
             let port = server.written_port;
@@ -64,15 +65,15 @@ pub fn describe(exchange: &Exchange, ending: &Ending, settings: &Settings) -> De
                 port,
                 settings.redact_query,
             );
-            attributes.text("url.full", &url);
-            attributes.some_text("url.template", route);
+            attributes.text("url.full", url);
+            attributes.some_text("url.template", route.map(str::to_owned));
         }
     }
-    attributes.text("server.address", &server.address);
+    attributes.text("server.address", server.address);
     attributes.some_number("server.port", server.port.map(u64::from));
     if exchange.side == Side::Inbound {
-        attributes.text("client.address", &url::socket(exchange.peer).0);
-        attributes.some_text("user_agent.original", request.user_agent.as_deref());
+        attributes.text("client.address", url::socket(exchange.peer).0);
+        attributes.some_text("user_agent.original", request.user_agent.clone());
     }
     peer(&mut attributes, exchange.peer);
     attributes.text("network.protocol.version", version(request.minor_version));
@@ -81,7 +82,8 @@ pub fn describe(exchange: &Exchange, ending: &Ending, settings: &Settings) -> De
         attributes.some_number("http.request.body.size", ending.request_body);
         attributes.some_number("http.response.body.size", ending.response_body);
     }
-    attributes.some_text("error.type", error.as_deref());
+    let is_error = error.is_some();
+    attributes.some_text("error.type", error);
 
     let response_headers = ending
         .response
@@ -92,32 +94,40 @@ pub fn describe(exchange: &Exchange, ending: &Ending, settings: &Settings) -> De
         "http.response.header.",
         response_headers.unwrap_or_default(),
     ));
-    let name = if is_known { method } else { "HTTP" };
+    let name = known.map_or(Cow::Borrowed("HTTP"), |_| method);
     Description {
-        name: route.map_or_else(|| name.to_owned(), |route| format!("{name} {route}")),
-        attributes: attributes.0,
+        name: match route {
+            Some(route) => format!("{name} {route}").into(),
+            None => name,
+        },
+        attributes,
         header_attributes,
-        is_error: error.is_some(),
+        is_error,
     }
 }
 
 /// The peer of a connection.
 pub fn peer(attributes: &mut Attributes, peer: SocketAddr) {
     let (address, port) = url::socket(peer);
-    attributes.text("network.peer.address", &address);
+    attributes.text("network.peer.address", address);
     attributes.some_number("network.peer.port", Some(u64::from(port)));
 }
 
 /// Attributes in the order in which they are exported.
-#[derive(Default)]
 pub struct Attributes(pub Vec<(&'static str, AttributeValue)>);
 
+impl Default for Attributes {
+    fn default() -> Self {
+        Self(Vec::with_capacity(USUAL_ATTRIBUTES))
+    }
+}
+
 impl Attributes {
-    pub fn text(&mut self, key: &'static str, value: &str) {
-        self.0.push((key, AttributeValue::Text(value.to_owned())));
+    pub fn text(&mut self, key: &'static str, value: impl Into<Cow<'static, str>>) {
+        self.0.push((key, AttributeValue::Text(value.into())));
     }
 
-    pub fn some_text(&mut self, key: &'static str, value: Option<&str>) {
+    pub fn some_text(&mut self, key: &'static str, value: Option<impl Into<Cow<'static, str>>>) {
         if let Some(value) = value {
             self.text(key, value);
         }
@@ -172,6 +182,14 @@ fn path<'a>(request: &'a Request, target: &Target<'a>) -> &'a str {
         ("*", _) => "*",
         (_, "") if target.scheme.is_some() => "/",
         (_, path) => path,
+    }
+}
+
+/// The schemes that nearly all requests have are not copied.
+fn scheme(scheme: &str) -> Cow<'static, str> {
+    match scheme {
+        SCHEME => Cow::Borrowed(SCHEME),
+        other => Cow::Owned(other.to_owned()),
     }
 }
 

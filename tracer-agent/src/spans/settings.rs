@@ -1,5 +1,7 @@
 //! What can be chosen about spans.
 
+use std::borrow::Cow;
+
 /// The methods that RFC 9110 and RFC 5789 define.
 const KNOWN_METHODS: [&str; 9] = [
     "CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE",
@@ -10,7 +12,7 @@ const KNOWN_METHODS: [&str; 9] = [
 pub struct Settings {
     /// Methods that are named as they are; all others are `_OTHER`. Case-sensitive.
     /// `OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS` replaces the list.
-    pub known_methods: Vec<String>,
+    pub known_methods: Vec<Cow<'static, str>>,
     /// Routes such as `/users/{id}`, the first that matches names the span.
     pub routes: Vec<Route>,
     /// Query values are replaced by `REDACTED`, their keys kept.
@@ -23,7 +25,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            known_methods: KNOWN_METHODS.map(str::to_owned).to_vec(),
+            known_methods: KNOWN_METHODS.map(Cow::Borrowed).to_vec(),
             routes: Vec::new(),
             redact_query: true,
             body_sizes: true,
@@ -33,9 +35,9 @@ impl Default for Settings {
 
 impl Settings {
     /// The list of `OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS`: comma-separated, a full replacement.
-    pub fn known_methods_of(list: &str) -> Vec<String> {
+    pub fn known_methods_of(list: &str) -> Vec<Cow<'static, str>> {
         let methods = list.split(',').map(str::trim).filter(|method| !method.is_empty());
-        methods.map(str::to_owned).collect()
+        methods.map(|method| Cow::Owned(method.to_owned())).collect()
     }
 }
 

@@ -1,6 +1,6 @@
 //! A finished span, ready for any exporter.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use crate::{
     capture::input::{AttributeValue, ProcessInfo},
@@ -23,7 +23,7 @@ pub struct Span {
     /// `tracestate` of the context it continues, empty if none.
     pub tracestate: String,
     /// Name, of low cardinality.
-    pub name: String,
+    pub name: Cow<'static, str>,
     /// Server or client.
     pub kind: SpanKind,
     /// Unix time of its start.

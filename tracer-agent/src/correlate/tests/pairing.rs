@@ -33,7 +33,7 @@ fn a_server_end_that_is_told_first_waits_for_its_client_end_with_all_that_follow
 
 #[test]
 fn the_wait_is_bounded_by_what_is_known_of_the_other_end() {
-    for (other_end, wait, missed) in [(OtherEnd::Traced, 2_000, 1), (OtherEnd::Maybe, 500, 0)] {
+    for (other_end, wait, missed) in [(OtherEnd::Traced, 2_000, 1), (OtherEnd::Maybe, 100, 0)] {
         let mut scene = Scene::new();
         let s = scene.begin(inbound(2, 1).wire(1).other_end(other_end));
         scene.end(s);

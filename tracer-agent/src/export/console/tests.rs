@@ -86,7 +86,7 @@ fn a_checkout_at_160_columns() {
 fn no_line_is_wider_than_the_terminal() {
     let mut spans = checkout();
     spans[0].attributes[2].1 = text(&"/日本語".repeat(50));
-    spans[9].name = "x".repeat(300);
+    spans[9].name = "x".repeat(300).into();
     for width in (MIN_WIDTH..200).step_by(7) {
         for verbose in [false, true] {
             let page = drawn(

@@ -129,7 +129,7 @@ fn otlp_span(span: Span) -> OtlpSpan {
             .parent
             .map(SpanId::bytes)
             .map_or_else(Vec::new, |id| id.to_vec()),
-        name: span.name,
+        name: span.name.into_owned(),
         kind: match span.kind {
             SpanKind::Server => span::SpanKind::Server,
             SpanKind::Client => span::SpanKind::Client,
@@ -183,7 +183,7 @@ fn any_value(value: AttributeValue) -> AnyValue {
         AttributeValue::Bool(value) => Value::BoolValue(value),
         AttributeValue::Int(value) => Value::IntValue(value),
         AttributeValue::Double(value) => Value::DoubleValue(value),
-        AttributeValue::Text(value) => Value::StringValue(value),
+        AttributeValue::Text(value) => Value::StringValue(value.into_owned()),
         AttributeValue::List(values) => Value::ArrayValue(ArrayValue {
             values: values.iter().map(|value| text(value)).collect(),
         }),

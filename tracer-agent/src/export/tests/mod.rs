@@ -51,7 +51,7 @@ pub fn process(pid: u32, service: &str) -> Arc<ProcessInfo> {
 }
 
 pub fn text(text: &str) -> AttributeValue {
-    AttributeValue::Text(text.into())
+    AttributeValue::Text(text.to_owned().into())
 }
 
 pub fn trace_id(number: u8) -> TraceId {

@@ -40,6 +40,14 @@ pub(super) struct Pairing {
     unpairable: bool,
 }
 
+/// Adds to a queue that nearly always holds one: its first room is for one, since there is a queue a connection.
+fn push<T>(queue: &mut VecDeque<T>, item: T) {
+    if queue.capacity() == 0 {
+        queue.reserve_exact(1);
+    }
+    queue.push_back(item);
+}
+
 /// What else may come.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outlook {
@@ -84,7 +92,7 @@ impl Pairing {
             // Both were passed by one call.
             self.pipelines |= request.start <= before.last;
         }
-        self.requests.push_back(request);
+        push(&mut self.requests, request);
     }
 
     pub(super) fn push_response(&mut self, response: Response, cx: &mut Context<'_>) {
@@ -93,7 +101,7 @@ impl Pairing {
             self.stray_since_pair = true;
             cx.counters.responses_without_request += 1;
         }
-        self.responses.push_back(response);
+        push(&mut self.responses, response);
     }
 
     /// The request seen last, unless it is done with.
