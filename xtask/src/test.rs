@@ -9,7 +9,7 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 
 use crate::process::{is_root, now, run, say, watch};
-use crate::setup::{self, Toolchain};
+use crate::setup::{self, Toolchain, receivers};
 use crate::vm;
 
 #[derive(Args)]
@@ -32,6 +32,8 @@ enum Part {
     Vm,
 }
 
+/// Tests with needs of their own: [`exports`] runs them. And one that measures, and tells nothing in a debug build.
+const APART: [&str; 2] = ["export::tests::independent", "export::tests::cost"];
 const LIVE_LIMIT: Duration = Duration::from_secs(900);
 
 pub fn run_tests(options: &Options) -> Result<()> {
@@ -44,6 +46,7 @@ pub fn run_tests(options: &Options) -> Result<()> {
     }
     if wanted(Part::Unit) {
         unit(&toolchain, &mut count)?;
+        exports(&toolchain, &mut count)?;
     }
     if wanted(Part::Live) || wanted(Part::Vm) {
         setup::for_tests()?;
@@ -112,13 +115,42 @@ fn unit(toolchain: &Toolchain, count: &mut Count) -> Result<()> {
     say("unit, property and recording tests");
     let mut seen = Count::default();
     let succeeded = watch(
-        toolchain.cargo().args(["test", "--quiet", "--no-fail-fast"]),
+        toolchain
+            .cargo()
+            .args(["test", "--quiet", "--no-fail-fast", "--"])
+            .args(APART.iter().flat_map(|name| ["--skip", name])),
         |line| seen.read_libtest(line),
     )?;
     if !succeeded && seen.failed == 0 {
         seen.add("cargo test", false);
     }
     count.merge(seen, "");
+    Ok(())
+}
+
+/// What receivers that others wrote get.
+fn exports(toolchain: &Toolchain, count: &mut Count) -> Result<()> {
+    for receiver in receivers::ALL {
+        let name = format!("export to the {}", receiver.name);
+        if let Err(reason) = receiver.install() {
+            count.skip(&name, &format!("{reason:#}"));
+            continue;
+        }
+        say(&name);
+        let mut seen = Count::default();
+        watch(
+            toolchain
+                .cargo()
+                .args(["test", "--quiet", "--package", "tracer-agent", "--lib", "--"])
+                .args(["--ignored", "--exact", receiver.test]),
+            |line| seen.read_libtest(line),
+        )?;
+        // A test of another name is no test.
+        if seen.passed + seen.failed != 1 {
+            seen.add(&name, false);
+        }
+        count.merge(seen, "");
+    }
     Ok(())
 }
 
