@@ -1,5 +1,6 @@
 //! Running the agent around a command and reading what it exported.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -17,6 +18,8 @@ use crate::spans::{Span, read};
 const LIMIT: Duration = Duration::from_secs(240);
 /// How often it is looked at.
 const STEP: Duration = Duration::from_millis(20);
+/// Far above what the agent takes, also unoptimised, and far below what a test makes programs send.
+pub const MEMORY_MAX_KIB: u64 = 128 * 1024;
 const EXPORT: &str = "spans.json";
 const ERRORS: &str = "errors";
 
@@ -29,6 +32,7 @@ pub struct Agent {
 pub struct Running {
     agent: Child,
     folder: TempDir,
+    peak_memory_kib: u64,
 }
 
 /// What came of one run.
@@ -41,6 +45,8 @@ pub struct Traced {
     pub errors: String,
     /// How the agent ended, which is how the command ended.
     pub status: ExitStatus,
+    /// The most memory that the agent was seen to hold.
+    pub peak_memory_kib: u64,
 }
 
 impl Agent {
@@ -56,16 +62,19 @@ impl Agent {
 
     /// `tracer-agent trace OPTIONS -- COMMAND`, to its end.
     pub fn trace<Word: AsRef<str>>(&self, options: &[&str], command: &[Word]) -> Result<Traced> {
-        let mut words = vec!["trace"];
-        words.extend(options);
-        words.push("--");
-        words.extend(command.iter().map(AsRef::as_ref));
-        self.start(&words)?.end()
+        let command: Vec<_> = command.iter().map(AsRef::as_ref).collect();
+        self.under(&[], &[&["trace"], options].concat(), &command)
+    }
+
+    /// The same, with the agent started by another program: its words come before those of the agent.
+    pub fn under(&self, starter: &[&str], words: &[&str], command: &[&str]) -> Result<Traced> {
+        let words = [words, &["--"], command].concat();
+        self.start(starter, &words)?.end()
     }
 
     /// `tracer-agent run OPTIONS`, once it traces.
     pub fn run(&self, options: &[&str]) -> Result<Running> {
-        let mut running = self.start(&[&["run"], options].concat())?;
+        let mut running = self.start(&[], &[&["run"], options].concat())?;
         let begun = now();
         while !running.errors()?.contains(": tracing ") {
             if let Some(status) = running.agent.try_wait()? {
@@ -84,10 +93,12 @@ impl Agent {
         Ok(running)
     }
 
-    fn start(&self, words: &[&str]) -> Result<Running> {
+    fn start(&self, starter: &[&str], words: &[&str]) -> Result<Running> {
         let folder = TempDir::new()?;
         let mut words = words.iter();
-        let agent = Command::new(&self.program)
+        let mut started = starter.iter().map(OsStr::new).chain([self.program.as_os_str()]);
+        let agent = Command::new(started.next().unwrap_or_default())
+            .args(started)
             .args(words.next())
             .arg(format!("--export=json={}", folder.path().join(EXPORT).display()))
             .args(words)
@@ -97,7 +108,11 @@ impl Agent {
             .process_group(0)
             .spawn()
             .context("the agent does not start")?;
-        Ok(Running { agent, folder })
+        Ok(Running {
+            agent,
+            folder,
+            peak_memory_kib: 0,
+        })
     }
 }
 
@@ -115,17 +130,37 @@ impl Running {
     }
 
     fn end(mut self) -> Result<Traced> {
-        let ended = wait(&mut self.agent);
+        let ended = self.wait();
         let errors = self.errors()?;
         let status = ended.with_context(|| format!("standard error was:\n{errors}"))?;
-        let export = fs::read_to_string(self.folder.path().join(EXPORT))
-            .with_context(|| format!("nothing was exported; standard error was:\n{errors}"))?;
+        let export = match fs::read_to_string(self.folder.path().join(EXPORT)) {
+            Err(_) if !status.success() => String::new(),
+            read => read.with_context(|| format!("nothing was exported; standard error was:\n{errors}"))?,
+        };
         Ok(Traced {
             spans: read(&export)?,
             export,
             errors,
             status,
+            peak_memory_kib: self.peak_memory_kib,
         })
+    }
+
+    /// Waits for the end; ends the agent and everything it started where there is none.
+    fn wait(&mut self) -> Result<ExitStatus> {
+        let begun = now();
+        while begun.elapsed() < LIMIT {
+            if let Some(status) = self.agent.try_wait()? {
+                return Ok(status);
+            }
+            let peak = peak_memory_kib(self.agent.id()).unwrap_or(0);
+            self.peak_memory_kib = self.peak_memory_kib.max(peak);
+            thread::sleep(STEP);
+        }
+        let group = format!("-{}", self.agent.id());
+        Command::new("kill").args(["-KILL", "--", &group]).status()?;
+        self.agent.wait()?;
+        bail!("did not end within {} s", LIMIT.as_secs())
     }
 }
 
@@ -150,17 +185,9 @@ impl Traced {
     }
 }
 
-/// Waits for the end; ends the agent and everything it started where there is none.
-fn wait(agent: &mut Child) -> Result<ExitStatus> {
-    let begun = now();
-    while begun.elapsed() < LIMIT {
-        if let Some(status) = agent.try_wait()? {
-            return Ok(status);
-        }
-        thread::sleep(STEP);
-    }
-    let group = format!("-{}", agent.id());
-    Command::new("kill").args(["-KILL", "--", &group]).status()?;
-    agent.wait()?;
-    bail!("did not end within {} s", LIMIT.as_secs())
+/// The most memory that a process has held so far, by the kernel's own book.
+fn peak_memory_kib(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.split_whitespace().next()?.parse().ok()
 }

@@ -2,13 +2,17 @@
 
     answer.py [--protocol HTTP/1.0] [--port N] -- CLIENT ARGS      where {url} in ARGS is the server
 
-/status/N is answered with status N, everything else with 200.
+/status/N is answered with status N, /bytes/N with N bytes by sendfile, /die by the end of this process, everything
+else with 200.
 """
 
 import argparse
 import http.server
+import os
+import signal
 import subprocess
 import sys
+import tempfile
 import threading
 
 
@@ -16,16 +20,30 @@ class Answer(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         body = b"hello\n"
         parts = self.path.split("/")
+        if parts[1] == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if parts[1] == "bytes":
+            return self.send_file(int(parts[2]))
         self.send_response(int(parts[2]) if parts[1] == "status" else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
+    def send_file(self, size):
+        self.send_response(200)
+        self.send_header("Content-Length", str(size))
+        self.end_headers()
+        with tempfile.TemporaryFile() as file:
+            file.truncate(size)
+            self.connection.sendfile(file)
+
     def do_POST(self):
         left = int(self.headers["Content-Length"])
-        while left > 0:
-            left -= len(self.rfile.read(min(left, 65536)))
+        while left > 0 and (piece := self.rfile.read(min(left, 65536))):
+            left -= len(piece)
         self.do_GET()
+
+    do_PUT = do_POST
 
     def log_message(self, *_):
         pass

@@ -21,8 +21,17 @@ pub const TESTS: &[Test] = &[
     ("chain_of_three_hops_32_in_flight_kept_alive", |agent| {
         chain(agent, 32, "pool")
     }),
+    ("chain_of_three_hops_128_in_flight_kept_alive", |agent| {
+        chain(agent, 128, "pool")
+    }),
+    ("chain_of_three_hops_1_in_flight_one_shot", |agent| {
+        chain(agent, 1, "oneshot")
+    }),
     ("chain_of_three_hops_32_in_flight_one_shot", |agent| {
         chain(agent, 32, "oneshot")
+    }),
+    ("chain_of_three_hops_128_in_flight_one_shot", |agent| {
+        chain(agent, 128, "oneshot")
     }),
 ];
 

@@ -1,9 +1,13 @@
 //! HTTP/1 as clients that nobody here wrote speak it.
 
+use std::env;
+use std::fs::File;
+
 use anyhow::{Result, ensure};
+use tempfile::TempDir;
 
 use crate::Test;
-use crate::agent::{Agent, Traced};
+use crate::agent::{Agent, MEMORY_MAX_KIB, Traced};
 use crate::skip::needs;
 use crate::spans::{Kind, Span};
 
@@ -15,6 +19,10 @@ pub const TESTS: &[Test] = &[
     ("http_1_0_is_one_pair_of_spans_a_connection", http_1_0),
     ("a_post_that_expects_100_continue_is_one_exchange", post_expect),
     ("an_error_status_is_exported_as_the_server_sent_it", error_status),
+    (
+        "the_sizes_of_a_gibibyte_each_way_are_right_and_take_no_memory",
+        gibibyte,
+    ),
     ("the_exit_status_is_that_of_the_command", exit_status),
 ];
 
@@ -137,6 +145,43 @@ fn error_status(agent: &Agent) -> Result<()> {
     ensure!(
         server.iter().all(|span| span.attribute("error.type") == "503"),
         "no error.type: {server:?}"
+    );
+    Ok(())
+}
+
+/// Down by sendfile, up by a length and by chunks. `curl` counts what it sends and receives.
+fn gibibyte(agent: &Agent) -> Result<()> {
+    // An emulated machine takes a minute for it.
+    let size: u64 = if env::var_os("TRACER_VM").is_some() {
+        1 << 26
+    } else {
+        1 << 30
+    };
+    let folder = TempDir::new()?;
+    let file = folder.path().join("upload");
+    File::create(&file)?.set_len(size)?;
+    let upload = file.display().to_string();
+    let script = format!(
+        r#"curl -sS -o /dev/null "$1/bytes/{size}" &&
+        curl -sS -o /dev/null -H Expect: -T "$2" "$1/up" &&
+        curl -sS -o /dev/null -H "Expect: 100-continue" -T "$2" "$1/up""#
+    );
+    let traced = answered(agent, &[], &["sh", "-c", &script, "sh", "{url}", &upload])?.successful()?;
+    paired(&traced, 3)?;
+    let size = size.to_string();
+    for kind in [Kind::Server, Kind::Client] {
+        let sizes: Vec<_> = of_kind(&traced, kind, 3)?
+            .iter()
+            .map(|span| ["request", "response"].map(|half| span.attribute(&format!("http.{half}.body.size"))))
+            .collect();
+        let small = "6";
+        let expected = [["0", &size], [&size, small], [&size, small]];
+        ensure!(sizes == expected, "{kind:?}: {sizes:?}, not {expected:?}");
+    }
+    ensure!(
+        (1..MEMORY_MAX_KIB).contains(&traced.peak_memory_kib),
+        "the agent took {} KiB",
+        traced.peak_memory_kib
     );
     Ok(())
 }

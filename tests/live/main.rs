@@ -9,6 +9,7 @@ mod agent;
 mod chain;
 mod http1;
 mod load;
+mod mishap;
 mod run;
 mod skip;
 mod spans;
@@ -35,7 +36,7 @@ fn main() -> ExitCode {
         }
     };
     let [mut passed, mut failed, mut skipped] = [0, 0, 0];
-    let tests = [http1::TESTS, run::TESTS, chain::TESTS, load::TESTS].concat();
+    let tests = [http1::TESTS, run::TESTS, mishap::TESTS, chain::TESTS, load::TESTS].concat();
     for (name, test) in tests.into_iter().filter(|(name, _)| name.contains(&part)) {
         let begun = now();
         let outcome = panic::catch_unwind(AssertUnwindSafe(|| test(&agent)))

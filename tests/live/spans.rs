@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 /// One exported span. Attributes are texts whatever their type is: a test compares them with what it knows.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Span {
     pub trace: String,
     pub id: String,

@@ -121,6 +121,7 @@ impl Pipeline {
         all.extend(of("connections", &mut self.connections.counters().by_cause()));
         all.extend(of("protocols", &mut self.protocols.counters().by_cause()));
         all.extend(of("correlate", &mut self.correlator.counters().named()));
+        all.push(("spans", "evicted_processes", self.builder.evicted_processes()));
         all
     }
 

@@ -43,7 +43,7 @@ pub fn attach<'a>(
              start its container with --pid=host"
         );
     }
-    if let Some(pid) = selection.pids.iter().find(|pid| !discovery.exists(**pid)) {
+    if let Some(pid) = selection.pids.iter().find(|pid| !discovery.runs(**pid)) {
         bail!("there is no process {pid}: it has ended, or its id is that of another pid namespace");
     }
     let excluded = excluded(selection, discovery);
@@ -138,12 +138,15 @@ fn still_there(
     let gone: Vec<_> = selection
         .pids
         .iter()
-        .filter(|pid| !discovery.exists(**pid))
+        .filter(|pid| !discovery.runs(**pid))
         .collect();
     let nothing_else =
         command.is_none() && !selection.all && selection.ports.is_empty() && selection.exes.is_empty();
-    if !gone.is_empty() && nothing_else && gone.len() == selection.pids.len() {
-        bail!("process {gone:?} ended while the agent started: there is nothing left to trace");
+    if let Some(pid) = gone.first()
+        && nothing_else
+        && gone.len() == selection.pids.len()
+    {
+        bail!("process {pid} ended while the agent started: there is nothing left to trace");
     }
     gone.iter().for_each(|pid| {
         log.say(&Event::Remark(format!(
@@ -151,4 +154,33 @@ fn still_there(
         )))
     });
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::values::Level;
+
+    #[test]
+    fn a_process_that_ends_while_the_agent_starts_is_told_and_alone_an_error() {
+        let mut dead = std::process::Command::new("true").spawn().unwrap();
+        let dead_pid = dead.id();
+        dead.wait().unwrap();
+        let of = |pids: &[u32]| Selection {
+            pids: pids.to_vec(),
+            ..Selection::default()
+        };
+        let discovery = Discovery::new("/proc".into());
+        let log = Log::new(Level::Error, std::io::sink());
+        let check = |selection, command| still_there(&selection, command, &discovery, &log);
+        let own = std::process::id();
+        assert!(check(of(&[own]), None).is_ok());
+        assert!(check(of(&[dead_pid, own]), None).is_ok());
+        assert!(check(of(&[dead_pid]), Some(own)).is_ok());
+        let error = check(of(&[dead_pid]), None).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            format!("process {dead_pid} ended while the agent started: there is nothing left to trace")
+        );
+    }
 }

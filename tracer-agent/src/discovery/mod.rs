@@ -80,9 +80,9 @@ impl Discovery {
         selection::descendants_of(&self.proc, pid)
     }
 
-    /// Whether there is such a process.
-    pub fn exists(&self, pid: u32) -> bool {
-        self.proc.exists(pid)
+    /// Whether there is such a process, and it has not ended.
+    pub fn runs(&self, pid: u32) -> bool {
+        self.proc.runs(pid)
     }
 }
 

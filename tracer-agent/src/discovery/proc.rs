@@ -99,17 +99,32 @@ impl Proc {
         pids
     }
 
-    pub(super) fn exists(&self, pid: u32) -> bool {
-        self.path(pid, "").is_dir()
+    /// Whether this process runs. One that has ended keeps its number until its parent asks how; one whose first
+    /// thread has ended runs as long as others do.
+    pub(super) fn runs(&self, pid: u32) -> bool {
+        match self.stat(pid, 0).as_deref() {
+            None => false,
+            Some("Z" | "X") => {
+                let threads = fs::read_dir(self.path(pid, "task"));
+                threads.is_ok_and(|threads| threads.count() > 1)
+            }
+            Some(_) => true,
+        }
     }
 
     /// The parent of this process; `None` for the first one.
     pub(super) fn parent(&self, pid: u32) -> Option<u32> {
-        let stat = self.read(pid, "stat", Self::SMALL_MAX)?;
-        // `pid (comm) state ppid …`: comm may hold anything, a closing bracket too.
-        let after_comm = stat.rsplit(|byte| *byte == b')').next()?;
-        let parent = str::from_utf8(after_comm).ok()?.split_ascii_whitespace().nth(1)?;
+        let parent = self.stat(pid, 1)?;
         parent.parse().ok().filter(|parent| *parent != 0)
+    }
+
+    /// A field of `pid (comm) state ppid …`, counted from the state.
+    fn stat(&self, pid: u32, field: usize) -> Option<String> {
+        let stat = self.read(pid, "stat", Self::SMALL_MAX)?;
+        // comm may hold anything, a closing bracket too.
+        let after_comm = stat.rsplit(|byte| *byte == b')').next()?;
+        let fields = str::from_utf8(after_comm).ok()?;
+        fields.split_ascii_whitespace().nth(field).map(str::to_owned)
     }
 
     /// Path of the executable, without the mark of a file that was deleted or replaced since.

@@ -352,8 +352,8 @@ fn the_real_proc_knows_this_process() {
         attribute(&found, "process.executable.name"),
         exe.file_name().unwrap().to_str()
     );
-    assert!(discovery.exists(pid));
-    assert!(!discovery.exists(u32::MAX));
+    assert!(discovery.runs(pid));
+    assert!(!discovery.runs(u32::MAX));
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     assert_eq!(discovery.pids_listening_on(&[port]), [pid]);
