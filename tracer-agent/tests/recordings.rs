@@ -1,0 +1,78 @@
+//! Recordings of real programs, made by the live agent together with its json export: a replay gives the same spans.
+//! `tests/recordings/README.md` says how they were made, and when they may change.
+
+#![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde_json::Value;
+
+fn recordings() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/recordings");
+    let mut recordings: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rec"))
+        .collect();
+    recordings.sort();
+    recordings
+}
+
+fn replay(recording: &Path) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_tracer-agent"))
+        .args(["replay", "--quiet", "--export", "json=-"])
+        .arg(recording)
+        .env_clear()
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {errors}", recording.display());
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Every span of an export with the resource it is of, in a fixed order: how live spans fall into batches depends on
+/// the time.
+fn spans(export: &str) -> Vec<String> {
+    let requests = export.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let list = |value: &Value, key: &str| value.get(key).unwrap().as_array().unwrap().clone();
+    let mut spans: Vec<_> = requests
+        .flat_map(|request| list(&request, "resourceSpans"))
+        .flat_map(|group| {
+            let resource = group.get("resource").unwrap().to_string();
+            let scopes = list(&group, "scopeSpans").into_iter();
+            let spans = scopes.flat_map(|scope| list(&scope, "spans"));
+            spans.map(|span| format!("{span} {resource}")).collect::<Vec<_>>()
+        })
+        .collect();
+    spans.sort();
+    spans
+}
+
+#[test]
+fn a_replay_gives_the_spans_of_the_live_agent_and_the_same_bytes_each_time() {
+    let recordings = recordings();
+    assert!(recordings.len() >= 7, "{recordings:?}");
+    for recording in recordings {
+        let live = fs::read_to_string(recording.with_extension("json")).unwrap();
+        assert!(live.contains("\"spanId\""), "{}", recording.display());
+        let [once, twice] = [replay(&recording), replay(&recording)];
+        assert_eq!(once, twice, "{} twice", recording.display());
+        assert_eq!(spans(&once), spans(&live), "{}", recording.display());
+    }
+}
+
+#[test]
+fn a_recording_and_its_export_hold_no_query_value_and_no_credential() {
+    for recording in recordings() {
+        for file in [recording.with_extension("json"), recording] {
+            let bytes = fs::read(&file).unwrap();
+            let holds = |secret: &[u8]| bytes.windows(secret.len()).any(|window| window == secret);
+            assert!(!holds(b"secret=1"), "{}", file.display());
+            assert!(!holds(b"open-sesame"), "{}", file.display());
+        }
+    }
+}
