@@ -37,7 +37,9 @@ fn replay(recording: &Path) -> String {
 /// Every span of an export with the resource it is of, in a fixed order: how live spans fall into batches depends on
 /// the time.
 fn spans(export: &str) -> Vec<String> {
-    let requests = export.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let requests = export
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
     let list = |value: &Value, key: &str| value.get(key).unwrap().as_array().unwrap().clone();
     let mut spans: Vec<_> = requests
         .flat_map(|request| list(&request, "resourceSpans"))
