@@ -147,7 +147,7 @@ impl Pipeline {
             return;
         };
         match self.lost.iter_mut().find(|(known, _)| *known == cause) {
-            Some((_, sum)) => *sum += count,
+            Some((_, sum)) => *sum = sum.saturating_add(count),
             None => self.lost.push((cause, count)),
         }
     }

@@ -33,6 +33,16 @@ fn bytes_that_were_lost_are_told_before_those_that_follow() {
 }
 
 #[test]
+fn more_lost_bytes_than_can_be_counted_are_as_many_as_can_be_counted() {
+    let mut connections = Connections::new(Limits::default());
+    for id in [2, 4, 6] {
+        let end = End::accepted(id).body(Received, 1 << 63).lost().body(Received, 1);
+        feed(&mut connections, &end);
+    }
+    assert_eq!(connections.counters().lost_bytes, u64::MAX);
+}
+
+#[test]
 fn bytes_told_twice_are_taken_once() {
     let mut connections = Connections::new(Limits::default());
     let end = End::accepted(2).body(Received, 10);
