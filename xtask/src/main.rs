@@ -1,6 +1,7 @@
 //! Every chore of the repository: `cargo xtask help` lists them. One file a chore.
 
 mod accuracy;
+mod bench;
 mod build_ebpf;
 mod demo;
 mod fuzz;
@@ -38,6 +39,8 @@ enum Chore {
     Vm(vm::Options),
     /// Judge the links between spans under concurrency, by a tree that the agent cannot see
     Accuracy(accuracy::Options),
+    /// Measure what the agent costs, against its budgets
+    Bench(bench::Options),
     /// Run every fuzz target
     Fuzz(fuzz::Options),
 }
@@ -60,6 +63,7 @@ fn run(chore: Chore) -> anyhow::Result<()> {
         Chore::Test(options) => test::run_tests(&options),
         Chore::Vm(options) => vm::run_chore(&options),
         Chore::Accuracy(options) => accuracy::run_accuracy(&options),
+        Chore::Bench(options) => bench::run_bench(&options),
         Chore::Fuzz(options) => fuzz::run_all(&options),
     }
 }

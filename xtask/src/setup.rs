@@ -31,6 +31,8 @@ const FOR_TESTS: &[Package] = &[
     ("python3", "python3"),
     ("wrk", "wrk"),
 ];
+/// What `cargo xtask bench` loads and looks with.
+const FOR_BENCH: &[Package] = &[("bpftool", "bpftool"), ("nginx-light", "nginx"), ("wrk", "wrk")];
 /// What boots another kernel: the emulator, and what its first file system is made with.
 const FOR_VM: &[Package] = &[
     ("qemu-system-x86", "qemu-system-x86_64"),
@@ -69,6 +71,11 @@ pub fn for_build() -> Result<Toolchain> {
 /// Everything that the live tests run.
 pub fn for_tests() -> Result<()> {
     need(FOR_TESTS, "the live tests trace these programs as they are")
+}
+
+/// Everything that `cargo xtask bench` needs.
+pub fn for_bench() -> Result<()> {
+    need(FOR_BENCH, "the agent's cost is measured with these")
 }
 
 /// Everything that `cargo xtask vm` needs.

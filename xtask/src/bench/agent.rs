@@ -1,0 +1,259 @@
+//! The agent as it is measured: started, and looked at through `/proc`.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
+
+use super::load::Words;
+use crate::process::{now, output, target};
+
+const LIMIT: Duration = Duration::from_secs(20);
+/// `USER_HZ`: the unit of times in `/proc/PID/stat`, 100 on every architecture that there is an agent for.
+const TICKS_PER_SECOND: f64 = 100.0;
+const STATISTICS: &str = "/proc/sys/kernel/bpf_stats_enabled";
+
+/// The agent's program.
+pub struct Agent {
+    program: PathBuf,
+}
+
+/// An agent that traces.
+pub struct Running {
+    child: Child,
+    errors: PathBuf,
+}
+
+/// What an agent said at its end.
+pub struct Said(String);
+
+impl Agent {
+    pub fn new(program: PathBuf) -> Self {
+        Self { program }
+    }
+
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// `run`, once it traces.
+    pub fn run(&self, options: &[&str]) -> Result<Running> {
+        let command = &mut Command::new(&self.program);
+        let mut running = started(
+            command
+                .arg("run")
+                .args(["--export", "json=/dev/null"])
+                .args(options),
+        )?;
+        running.wait_until_it_traces()?;
+        Ok(running)
+    }
+
+    /// `trace`: the command begins once it traces.
+    pub fn trace(&self, options: &[&str], traced: &Words) -> Result<Running> {
+        let command = &mut Command::new(&self.program);
+        started(command.arg("trace").args(options).arg("--").args(traced.iter()))
+    }
+
+    /// Replays a recording: seconds of user CPU, and spans.
+    pub fn replay(&self, recording: &str, export: &str) -> Result<(f64, f64)> {
+        let script = "\"$0\" replay \"$1\" --export \"$2\" 2>&1 && times";
+        let said = output(
+            Command::new("sh")
+                .args(["-c", script])
+                .arg(&self.program)
+                .args([recording, export])
+                .env("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+        )?;
+        let read = || {
+            let (before, _) = said.split_once(" spans made")?;
+            let spans = before.split_whitespace().next_back()?.parse().ok()?;
+            // The second line of `times` is of the children: `0m0.350000s 0m0.040000s`.
+            let user = said.lines().next_back()?.split_whitespace().next()?;
+            let (minutes, seconds) = user.trim_end_matches('s').split_once('m')?;
+            Some((
+                minutes.parse::<f64>().ok()? * 60.0 + seconds.parse::<f64>().ok()?,
+                spans,
+            ))
+        };
+        read().with_context(|| format!("replay said:\n{said}"))
+    }
+}
+
+/// The spans leave by OTLP over HTTP, which the sink takes.
+fn started(command: &mut Command) -> Result<Running> {
+    let errors = target().join("bench/errors");
+    let child = command
+        .env("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(File::create(&errors)?)
+        .spawn()
+        .with_context(|| format!("{command:?} does not start"))?;
+    Ok(Running { child, errors })
+}
+
+impl Running {
+    fn wait_until_it_traces(&mut self) -> Result<()> {
+        let begun = now();
+        loop {
+            let said = self.said()?;
+            if said.contains(": tracing ") {
+                return Ok(());
+            }
+            if let Some(status) = self.child.try_wait()? {
+                bail!("the agent ended with {status}: {said}");
+            }
+            ensure!(begun.elapsed() < LIMIT, "the agent does not trace: {said}");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    pub fn rss(&self) -> Result<f64> {
+        self.status("VmRSS:")
+    }
+
+    pub fn peak_rss(&self) -> Result<f64> {
+        self.status("VmHWM:")
+    }
+
+    /// Bytes.
+    fn status(&self, name: &str) -> Result<f64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let number = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
+        Ok(number.with_context(|| format!("no {name}"))? * 1024.0)
+    }
+
+    /// User and system time so far.
+    pub fn cpu_seconds(&self) -> Result<f64> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        let (_, fields) = stat.rsplit_once(')').context("no stat")?;
+        let ticks = fields.split_whitespace().skip(11).take(2);
+        let ticks: f64 = ticks.filter_map(|ticks| ticks.parse::<f64>().ok()).sum();
+        Ok(ticks / TICKS_PER_SECOND)
+    }
+
+    /// Bytes that the kernel holds for the maps.
+    pub fn map_memory(&self) -> Result<f64> {
+        Ok(self
+            .objects("bpf-map")?
+            .iter()
+            .map(|map| field(map, "memlock:"))
+            .sum())
+    }
+
+    /// Nanoseconds that the programs have run, while [`Statistics`] are on.
+    pub fn program_time_ns(&self) -> Result<f64> {
+        let programs = self.objects("bpf-prog")?;
+        Ok(programs
+            .iter()
+            .map(|program| field(program, "run_time_ns:"))
+            .sum())
+    }
+
+    /// Instructions of all programs as the kernel keeps them, eight bytes each.
+    pub fn instructions(&self) -> Result<f64> {
+        let mut bytes = 0.0;
+        for program in self.objects("bpf-prog")? {
+            let id = field(&program, "prog_id:").to_string();
+            let shown = output(Command::new("bpftool").args(["--json", "prog", "show", "id", &id]))?;
+            let shown: Value = serde_json::from_str(&shown)?;
+            bytes += shown
+                .get("bytes_xlated")
+                .and_then(Value::as_f64)
+                .context("no bytes_xlated")?;
+        }
+        Ok(bytes / 8.0)
+    }
+
+    /// What the kernel says of each BPF object that the agent has open.
+    fn objects(&self, kind: &str) -> Result<Vec<String>> {
+        let mut objects = Vec::new();
+        for entry in fs::read_dir(format!("/proc/{}/fd", self.child.id()))? {
+            let path = entry?.path();
+            let leads_to = fs::read_link(&path).unwrap_or_default();
+            if leads_to.to_string_lossy() == format!("anon_inode:{kind}") {
+                let name = path
+                    .file_name()
+                    .unwrap_or_default()
+                    .to_string_lossy()
+                    .into_owned();
+                objects.push(fs::read_to_string(format!(
+                    "/proc/{}/fdinfo/{name}",
+                    self.child.id()
+                ))?);
+            }
+        }
+        ensure!(!objects.is_empty(), "the agent has no {kind}");
+        Ok(objects)
+    }
+
+    /// Asks it to end.
+    pub fn stop(self) -> Result<Said> {
+        output(Command::new("kill").args(["-INT", &self.child.id().to_string()]))?;
+        self.end()
+    }
+
+    /// Waits for the end.
+    pub fn end(mut self) -> Result<Said> {
+        let status = self.child.wait()?;
+        let said = self.said()?;
+        ensure!(status.success(), "the agent ended with {status}: {said}");
+        Ok(Said(said))
+    }
+
+    fn said(&self) -> Result<String> {
+        Ok(fs::read_to_string(&self.errors)?)
+    }
+}
+
+impl Drop for Running {
+    /// A run that fails leaves no agent behind. Does nothing to one that has ended.
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Said {
+    /// Records that the kernel side could not deliver: the sum of its counters of losses.
+    pub fn lost(&self) -> f64 {
+        let counts = self.0.lines().filter_map(|line| {
+            let (_, counter) = line.split_once(": kernel: ")?;
+            counter.split_whitespace().next_back()?.parse::<f64>().ok()
+        });
+        counts.fold(0.0, |sum, count| sum + count)
+    }
+}
+
+/// `name: value`, 0 where it is absent.
+fn field(text: &str, name: &str) -> f64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    line.and_then(|value| value.trim().parse().ok()).unwrap_or(0.0)
+}
+
+/// The kernel measures programs while this lives; it costs every program of the host some nanoseconds a run.
+pub struct Statistics {
+    before: String,
+}
+
+impl Statistics {
+    pub fn on() -> Result<Self> {
+        let before = fs::read_to_string(STATISTICS)?;
+        fs::write(STATISTICS, "1")?;
+        Ok(Self { before })
+    }
+}
+
+impl Drop for Statistics {
+    fn drop(&mut self) {
+        let _ = fs::write(STATISTICS, &self.before);
+    }
+}

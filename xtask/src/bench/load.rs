@@ -1,0 +1,152 @@
+//! nginx, and wrk that drives it.
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::process::{now, output, target};
+
+const CONFIGURATION: &str = r#"
+daemon off;
+master_process off;
+pid nginx.pid;
+error_log stderr error;
+events { worker_connections @CONNECTIONS@; }
+http {
+    access_log off;
+    client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi;
+    uwsgi_temp_path uwsgi; scgi_temp_path scgi;
+    keepalive_requests 100000000;
+    server { listen 127.0.0.1:@PORT@ backlog=4096; location / { return 200 "hello"; } }
+}
+"#;
+const LIMIT: Duration = Duration::from_secs(20);
+/// Open files of one process that many connections take: enough for both ends.
+const FILES: usize = 16_384;
+
+/// One process that answers from memory.
+pub struct Nginx {
+    folder: PathBuf,
+    port: u16,
+}
+
+/// A command line.
+pub struct Words(Vec<String>);
+
+impl Words {
+    pub fn iter(&self) -> impl Iterator<Item = &String> {
+        self.0.iter()
+    }
+
+    pub fn start(&self) -> Result<Child> {
+        let (program, arguments) = self.0.split_first().context("no command")?;
+        Ok(Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .spawn()?)
+    }
+}
+
+impl Nginx {
+    pub fn prepare(connections: usize) -> Result<Self> {
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let folder = target().join("bench/nginx");
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder)?;
+        let configuration = CONFIGURATION
+            .replace("@PORT@", &port.to_string())
+            .replace("@CONNECTIONS@", &(connections + 64).to_string());
+        fs::write(folder.join("nginx.conf"), configuration)?;
+        Ok(Self { folder, port })
+    }
+
+    pub fn command(&self) -> Words {
+        let script = format!(
+            "ulimit -n {FILES} && exec nginx -p {} -c nginx.conf -e stderr",
+            self.folder.display()
+        );
+        Words(["sh", "-c", &script].map(str::to_owned).to_vec())
+    }
+
+    pub fn wait_until_it_listens(&self) -> Result<()> {
+        let begun = now();
+        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+            ensure!(begun.elapsed() < LIMIT, "nginx does not listen");
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// One request, up to the last byte of its response.
+    pub fn ask(&self) -> Result<()> {
+        let mut connection = TcpStream::connect(("127.0.0.1", self.port))?;
+        connection.write_all(b"GET / HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")?;
+        let mut answer = Vec::new();
+        connection.read_to_end(&mut answer)?;
+        ensure!(answer.ends_with(b"hello"), "no answer of nginx");
+        Ok(())
+    }
+
+    /// Lets it end when its connections are over.
+    pub fn end(&self) -> Result<()> {
+        let pid = fs::read_to_string(self.folder.join("nginx.pid"))?;
+        output(Command::new("kill").args(["-QUIT", pid.trim()]))?;
+        Ok(())
+    }
+}
+
+/// What wrk says it did.
+pub struct Load {
+    pub requests: f64,
+    pub per_second: f64,
+}
+
+impl Load {
+    pub fn run(nginx: &Nginx, connections: usize, seconds: u64) -> Result<Self> {
+        let script = format!(
+            "ulimit -n {FILES} && exec wrk -t1 -c{connections} -d{seconds}s http://127.0.0.1:{}/",
+            nginx.port
+        );
+        Self::read(&output(Command::new("sh").args(["-c", &script]))?)
+    }
+
+    fn read(report: &str) -> Result<Self> {
+        let word_before = |what: &str| -> Option<f64> {
+            let (before, _) = report.split_once(what)?;
+            before.split_whitespace().next_back()?.parse().ok()
+        };
+        let word_after = |what: &str| -> Option<f64> {
+            let (_, after) = report.split_once(what)?;
+            after.split_whitespace().next()?.parse().ok()
+        };
+        let read = || {
+            Some(Self {
+                requests: word_before(" requests in ")?,
+                per_second: word_after("Requests/sec:")?,
+            })
+        };
+        read().with_context(|| format!("wrk says something else:\n{report}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_of_wrk_is_read() {
+        let report =
+            "  551991 requests in 15.03s, 552.21MB read\nRequests/sec:  36722.42\nTransfer/sec: 36.74MB";
+        let load = Load::read(report).unwrap();
+        assert_eq!((load.requests, load.per_second), (551_991.0, 36_722.42));
+        assert!(Load::read("connection refused").is_err());
+    }
+}

@@ -1,0 +1,265 @@
+//! `cargo xtask bench`: what the agent costs, against what it may cost. One table, and the same as JSON beside it; a
+//! budget that is missed is a failure. What is measured needs a quiet machine and root.
+
+mod agent;
+mod load;
+mod sink;
+
+use std::{fs, path::PathBuf, process::Command, thread, time::Duration};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::Args;
+use serde::Serialize;
+
+use crate::process::{is_root, now, output, run, say, target};
+use crate::setup;
+use agent::Agent;
+use load::{Load, Nginx};
+use sink::Sink;
+
+#[derive(Args)]
+pub struct Options {
+    /// How long each run under load takes
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
+    /// Measure an agent that is already built
+    #[arg(long)]
+    agent: Option<PathBuf>,
+}
+
+const KIB: f64 = 1024.0;
+const MIB: f64 = KIB * KIB;
+/// Runs of what takes a moment; the middle one counts.
+const RUNS: usize = 7;
+/// Connections of the usual load, and of the many.
+const CONNECTIONS: usize = 64;
+const MANY_CONNECTIONS: usize = 10_000;
+
+/// One line of the table.
+#[derive(Serialize)]
+struct Row {
+    what: &'static str,
+    measured: f64,
+    unit: &'static str,
+    /// The most it may be; none where it is told only.
+    budget: Option<f64>,
+}
+
+impl Row {
+    fn is_missed(&self) -> bool {
+        self.budget.is_some_and(|budget| self.measured > budget)
+    }
+
+    fn line(&self) -> String {
+        let Self {
+            what,
+            measured,
+            unit,
+            budget,
+        } = self;
+        let (budget, verdict) = match budget {
+            Some(budget) => (
+                format!("{budget} {unit}"),
+                if self.is_missed() { "MISSED" } else { "met" },
+            ),
+            None => (String::new(), ""),
+        };
+        format!("| {what} | {measured:.2} {unit} | {budget} | {verdict} |")
+    }
+}
+
+pub fn run_bench(options: &Options) -> Result<()> {
+    ensure!(is_root(), "probing the kernel needs root");
+    setup::for_bench()?;
+    let agent = Agent::new(match &options.agent {
+        Some(agent) => agent.clone(),
+        None => {
+            let toolchain = setup::for_build()?;
+            run(toolchain
+                .cargo()
+                .args(["build", "--quiet", "--release", "--package", "tracer-agent"]))?;
+            target().join("release/tracer-agent")
+        }
+    });
+    let folder = target().join("bench");
+    fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
+    let mut rows = Vec::new();
+    let mut row = |what, measured, unit, budget| {
+        let row = Row {
+            what,
+            measured,
+            unit,
+            budget,
+        };
+        println!("{}", row.line());
+        rows.push(row);
+    };
+    say(format!("Linux {}", output(Command::new("uname").arg("-r"))?));
+    println!("| what | measured | budget | |\n| --- | --- | --- | --- |");
+    at_rest(&agent, &mut row)?;
+    replayed(&agent, options, &folder.join("load.rec"), &mut row)?;
+    under_load(&agent, options, &mut row)?;
+    with_many_connections(&agent, options, &mut row)?;
+    let file = folder.join("bench.json");
+    fs::write(&file, serde_json::to_string_pretty(&rows)?)?;
+    say(format!("also in {}", file.display()));
+    let missed = rows.iter().filter(|row| row.is_missed()).count();
+    if missed > 0 {
+        bail!("{missed} budgets are missed");
+    }
+    Ok(())
+}
+
+type Tell<'a> = dyn FnMut(&'static str, f64, &'static str, Option<f64>) + 'a;
+
+/// Starting, and waiting for something to happen.
+fn at_rest(agent: &Agent, row: &mut Tell<'_>) -> Result<()> {
+    let mut starts = Vec::new();
+    for _ in 0..RUNS {
+        let begun = now();
+        let running = agent.run(&["--port", "1"])?;
+        starts.push(begun.elapsed().as_secs_f64() * 1e3);
+        running.stop()?;
+    }
+    row("start to attached", middle(starts), "ms", Some(300.0));
+    let running = agent.run(&["--port", "1"])?;
+    thread::sleep(Duration::from_secs(3));
+    row("RSS idle", running.rss()? / MIB, "MiB", Some(20.0));
+    row(
+        "kernel memory of all maps",
+        running.map_memory()? / MIB,
+        "MiB",
+        Some(24.0),
+    );
+    row("BPF instructions", running.instructions()?, "", Some(25_000.0));
+    running.stop()?;
+    let size = fs::metadata(agent.program())?.len();
+    row(
+        "binary, linked with the C library",
+        size as f64 / MIB,
+        "MiB",
+        Some(15.0),
+    );
+    let sink = Sink::start()?;
+    let nginx = Nginx::prepare(CONNECTIONS)?;
+    let running = agent.trace(&["--export", &sink.export()], &nginx.command())?;
+    nginx.wait_until_it_listens()?;
+    let mut delays = Vec::new();
+    for _ in 0..RUNS {
+        let before = sink.requests();
+        nginx.ask()?;
+        let answered = now();
+        sink.wait_for_more_than(before)?;
+        delays.push(answered.elapsed().as_secs_f64());
+    }
+    nginx.end()?;
+    running.end()?;
+    row(
+        "last response byte to span on the wire",
+        middle(delays),
+        "s",
+        Some(1.0),
+    );
+    Ok(())
+}
+
+/// The user side alone, on a recording of real load: from the file to bytes that a backend took.
+fn replayed(agent: &Agent, options: &Options, recording: &std::path::Path, row: &mut Tell<'_>) -> Result<()> {
+    let nginx = Nginx::prepare(CONNECTIONS)?;
+    let file = recording.display().to_string();
+    let _ = fs::remove_file(recording);
+    let running = agent.trace(
+        &["--export", "json=/dev/null", "--record", &file],
+        &nginx.command(),
+    )?;
+    nginx.wait_until_it_listens()?;
+    Load::run(&nginx, CONNECTIONS, options.seconds)?;
+    nginx.end()?;
+    running.end()?;
+    let sink = Sink::start()?;
+    let mut costs = Vec::new();
+    for _ in 0..RUNS {
+        let (user_seconds, spans) = agent.replay(&file, &sink.export())?;
+        costs.push(user_seconds * 1e6 / spans);
+    }
+    row(
+        "user CPU per exchange, record to OTLP bytes",
+        middle(costs),
+        "µs",
+        Some(3.0),
+    );
+    Ok(())
+}
+
+/// A server that saturates its core, traced and not, in turns.
+fn under_load(agent: &Agent, options: &Options, row: &mut Tell<'_>) -> Result<()> {
+    let sink = Sink::start()?;
+    let _counting = agent::Statistics::on()?;
+    let [mut ratios, mut kernel, mut user, mut lost] = [const { Vec::new() }; 4];
+    for _ in 0..3 {
+        let nginx = Nginx::prepare(CONNECTIONS)?;
+        let mut alone = nginx.command().start()?;
+        nginx.wait_until_it_listens()?;
+        let plain = Load::run(&nginx, CONNECTIONS, options.seconds)?;
+        nginx.end()?;
+        alone.wait()?;
+        let nginx = Nginx::prepare(CONNECTIONS)?;
+        let running = agent.trace(&["--export", &sink.export()], &nginx.command())?;
+        nginx.wait_until_it_listens()?;
+        let (time, cpu) = (running.program_time_ns()?, running.cpu_seconds()?);
+        let traced = Load::run(&nginx, CONNECTIONS, options.seconds)?;
+        kernel.push((running.program_time_ns()? - time) / traced.requests / 1e3);
+        user.push((running.cpu_seconds()? - cpu) / traced.requests * 1e6);
+        nginx.end()?;
+        lost.push(running.end()?.lost());
+        ratios.push(traced.per_second / plain.per_second);
+    }
+    row(
+        "throughput of nginx traced, of untraced",
+        middle(ratios),
+        "",
+        None,
+    );
+    row(
+        "kernel CPU per exchange, the client's untraced calls included",
+        middle(kernel),
+        "µs",
+        Some(3.0),
+    );
+    row(
+        "agent user and system CPU per exchange, live",
+        middle(user),
+        "µs",
+        None,
+    );
+    row(
+        "records lost while the server saturates its core",
+        lost.iter().fold(0.0, |sum, count| sum + count),
+        "",
+        Some(0.0),
+    );
+    Ok(())
+}
+
+fn with_many_connections(agent: &Agent, options: &Options, row: &mut Tell<'_>) -> Result<()> {
+    let sink = Sink::start()?;
+    let nginx = Nginx::prepare(MANY_CONNECTIONS)?;
+    let running = agent.trace(&["--export", &sink.export()], &nginx.command())?;
+    nginx.wait_until_it_listens()?;
+    Load::run(&nginx, MANY_CONNECTIONS, options.seconds)?;
+    let peak = running.peak_rss()?;
+    nginx.end()?;
+    running.end()?;
+    row(
+        "RSS with 10,000 connections under load",
+        peak / MIB,
+        "MiB",
+        Some(40.0),
+    );
+    Ok(())
+}
+
+fn middle(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
