@@ -191,12 +191,15 @@ impl ConsoleExporter {
 
 /// The last line: how much there was, how much of it is not above, and what is missing.
 fn summary(collection: &Collection, hidden: usize, losses: &[(&str, u64)]) -> String {
-    let mut line = format!(
-        "{} in {}, {}",
-        text::count(collection.spans, "span"),
-        text::count(collection.traces(), "trace"),
-        text::count(collection.services(), "service"),
-    );
+    let mut line = match collection.spans {
+        0 => "no spans: no HTTP/1 request over plain TCP was seen".to_owned(),
+        spans => format!(
+            "{} in {}, {}",
+            text::count(spans, "span"),
+            text::count(collection.traces(), "trace"),
+            text::count(collection.services(), "service"),
+        ),
+    };
     if hidden > 0 {
         line.push_str(&format!(
             "; {} not shown, they were faster",
