@@ -1,7 +1,7 @@
 //! The exchanges that are known: those in flight, and what remains of those that were over a moment ago.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{HashMap, VecDeque},
     sync::Arc,
 };
 
@@ -82,11 +82,16 @@ pub enum Fate {
     Unsampled,
 }
 
+/// By ids that the agent makes. Never iterated where the order would be seen in what is given out.
+type ById<T> = HashMap<ExchangeId, T, foldhash::fast::RandomState>;
+
 /// The exchanges that are known.
 #[derive(Debug, Default)]
 pub struct Known {
-    pub live: BTreeMap<ExchangeId, Live>,
-    over: BTreeMap<ExchangeId, Over>,
+    pub live: ById<Live>,
+    // In the order in which they began; holds some that are over too.
+    begun: VecDeque<ExchangeId>,
+    over: ById<Over>,
     // In the order in which they were over; each known one is in it exactly once.
     order: VecDeque<(BootNanos, ExchangeId)>,
 }
@@ -126,6 +131,27 @@ impl Live {
 }
 
 impl Known {
+    pub fn begin(&mut self, id: ExchangeId, live: Live) {
+        self.live.insert(id, live);
+        self.begun.push_back(id);
+        // One that lasts long keeps those behind it in the queue: they are taken out now and then.
+        if self.begun.len() > 2 * self.live.len() + 64 {
+            let live = &self.live;
+            self.begun.retain(|id| live.contains_key(id));
+        }
+    }
+
+    /// The exchange in flight that began first.
+    pub fn oldest(&mut self) -> Option<ExchangeId> {
+        while let Some(id) = self.begun.front() {
+            if self.live.contains_key(id) {
+                return Some(*id);
+            }
+            self.begun.pop_front();
+        }
+        None
+    }
+
     pub fn over(&self, id: ExchangeId) -> Option<&Over> {
         self.over.get(&id)
     }

@@ -140,7 +140,7 @@ impl Correlator {
     /// Gives out everything: no more events will come. What has no end is given out as incomplete.
     pub fn finish(&mut self, now: BootNanos, out: &mut Vec<Linked>) {
         self.now = self.now.max(now);
-        while let Some(oldest) = self.known.live.keys().next().copied() {
+        while let Some(oldest) = self.known.oldest() {
             let unended = self.give_up(oldest, out);
             self.counters.unended += u64::from(unended);
         }
@@ -157,7 +157,7 @@ impl Correlator {
             return false;
         }
         while self.known.live.len() >= self.settings.max_in_flight.max(1) {
-            let Some(oldest) = self.known.live.keys().next().copied() else {
+            let Some(oldest) = self.known.oldest() else {
                 break;
             };
             self.counters.evicted_in_flight += 1;

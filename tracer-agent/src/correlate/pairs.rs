@@ -1,16 +1,19 @@
 //! The two ends of one exchange: the `connection` rung.
 
-use std::{collections::HashMap, net::SocketAddr};
+use std::{collections::HashMap, net::IpAddr};
 
 use crate::protocols::{Exchange, ExchangeId, exchange::Side};
 
 /// What both ends of one exchange agree on, whatever network namespace each is in. The sequence number keeps
 /// apart the requests of one connection, and connections of different hosts that share private addresses.
+///
+/// Packed, since four keys of an exchange are hashed: an IPv4 address as the IPv6 address it is mapped to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Wire {
-    client: SocketAddr,
-    server: SocketAddr,
-    request_seq: u32,
+    client: u128,
+    server: u128,
+    /// Both ports and the sequence number.
+    rest: u64,
 }
 
 impl Wire {
@@ -19,12 +22,19 @@ impl Wire {
             Side::Inbound => (exchange.peer, exchange.local),
             Side::Outbound => (exchange.local, exchange.peer),
         };
-        let canonical = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
+        let [client_port, server_port] = [client, server].map(|address| u64::from(address.port()));
         Self {
-            client: canonical(client),
-            server: canonical(server),
-            request_seq: exchange.request_seq,
+            client: mapped(client.ip()),
+            server: mapped(server.ip()),
+            rest: client_port << 48 | server_port << 32 | u64::from(exchange.request_seq),
         }
+    }
+}
+
+fn mapped(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(address) => address.to_bits(),
     }
 }
 

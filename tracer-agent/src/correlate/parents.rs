@@ -50,7 +50,7 @@ impl Correlator {
             self.deadlines.insert((deadline, id));
             self.pairs.wait(wire, id);
         }
-        self.known.live.insert(id, live);
+        self.known.begin(id, live);
         if let Some(edge) = edge {
             self.decide(id, edge, out);
         }
@@ -61,7 +61,7 @@ impl Correlator {
         let (edge, candidate) = self.cause(&outbound);
         let mut live = Live::new(Begun::Exchange(outbound, None));
         live.candidate = candidate;
-        self.known.live.insert(id, live);
+        self.known.begin(id, live);
         self.pairs.sent(wire, id);
         self.decide(id, edge, out);
         let Some(server_end) = self.pairs.waiting(wire) else {
@@ -78,7 +78,7 @@ impl Correlator {
         let (edge, candidate) = self.by_task(failure.task, failure.start);
         let mut live = Live::new(Begun::ConnectFailed(failure));
         live.candidate = candidate;
-        self.known.live.insert(id, live);
+        self.known.begin(id, live);
         self.decide(id, edge, out);
     }
 

@@ -92,7 +92,8 @@ pub struct Queue {
 
 #[derive(Default)]
 struct State {
-    spans: VecDeque<Span>,
+    /// Each with its size.
+    spans: VecDeque<(Span, usize)>,
     bytes: usize,
     /// No more spans come; they must be out by then.
     closing: Option<Instant>,
@@ -212,14 +213,14 @@ impl Queue {
         let mut state = self.lock();
         let mut bytes = 0;
         let mut count = 0;
-        for span in state.spans.iter().take(self.settings.max_batch) {
-            bytes += estimated_size(span);
+        for (_, size) in state.spans.iter().take(self.settings.max_batch) {
+            bytes += size;
             count += 1;
             if bytes >= MAX_BATCH_BYTES {
                 break;
             }
         }
-        let batch: Vec<_> = state.spans.drain(..count).collect();
+        let batch: Vec<_> = state.spans.drain(..count).map(|(span, _)| span).collect();
         state.bytes = state.bytes.saturating_sub(bytes);
         drop(state);
         self.room.notify_all();
@@ -229,8 +230,9 @@ impl Queue {
 
 impl State {
     fn push(&mut self, span: Span) {
-        self.bytes += estimated_size(&span);
-        self.spans.push_back(span);
+        let size = estimated_size(&span);
+        self.bytes += size;
+        self.spans.push_back((span, size));
     }
 }
 
