@@ -119,9 +119,9 @@ fn link(candidate: &Candidate) -> SpanLink {
 fn failed_connect(failure: &ConnectFailure) -> Description {
     let mut attributes = Attributes::default();
     let (address, port) = url::socket(failure.peer);
-    attributes.text("server.address", address);
+    attributes.text("server.address", address.clone());
     attributes.some_number("server.port", Some(u64::from(port)));
-    http::peer(&mut attributes, failure.peer);
+    http::peer(&mut attributes, address, port);
     let error = error_type::of(Side::Outbound, None, Some(Failure::Errno(failure.errno)));
     attributes.some_text("error.type", error);
     Description {

@@ -1,7 +1,7 @@
 //! The attributes of HTTP spans, to the letter of the stable conventions
 //! (<https://opentelemetry.io/docs/specs/semconv/http/http-spans/>).
 
-use std::{borrow::Cow, net::SocketAddr};
+use std::borrow::Cow;
 
 use crate::{
     capture::input::AttributeValue,
@@ -41,6 +41,7 @@ pub fn describe(exchange: &Exchange, ending: &Ending, settings: &Settings) -> De
     let status = ending.response.as_ref().map(|response| response.status);
     let error = error_type::of(exchange.side, status, ending.failure);
     let server = Server::of(exchange, &target);
+    let (peer_address, peer_port) = url::socket(exchange.peer);
 
     let mut attributes = Attributes::default();
     attributes.text("http.request.method", method.clone());
@@ -72,10 +73,10 @@ pub fn describe(exchange: &Exchange, ending: &Ending, settings: &Settings) -> De
     attributes.text("server.address", server.address);
     attributes.some_number("server.port", server.port.map(u64::from));
     if exchange.side == Side::Inbound {
-        attributes.text("client.address", url::socket(exchange.peer).0);
+        attributes.text("client.address", peer_address.clone());
         attributes.some_text("user_agent.original", request.user_agent.clone());
     }
-    peer(&mut attributes, exchange.peer);
+    peer(&mut attributes, peer_address, peer_port);
     attributes.text("network.protocol.version", version(request.minor_version));
     attributes.some_number("http.response.status_code", status.map(u64::from));
     if settings.body_sizes {
@@ -107,8 +108,7 @@ pub fn describe(exchange: &Exchange, ending: &Ending, settings: &Settings) -> De
 }
 
 /// The peer of a connection.
-pub fn peer(attributes: &mut Attributes, peer: SocketAddr) {
-    let (address, port) = url::socket(peer);
+pub fn peer(attributes: &mut Attributes, address: String, port: u16) {
     attributes.text("network.peer.address", address);
     attributes.some_number("network.peer.port", Some(u64::from(port)));
 }
