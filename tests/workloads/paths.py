@@ -1,8 +1,8 @@
 """Work that can be told apart by its path, and the clients that send it.
 
-The path of a request is `/work/ID`. The id of a root is any word, those of the requests made for `ID` are
+The path of a request is `/job/ID`. The id of a root is any word, those of the requests made for `ID` are
 `ID.0`, `ID.1` and so on: the true tree stands in the paths. A request that goes through a proxy is called
-with one more segment in front (`/via/work/ID`), which the proxy takes off.
+with one more segment in front (`/via/job/ID`), which the proxy takes off.
 
 An answer names every path that was called for it, one a line. So whoever called the root has the truth about
 the requests that were made, not about those that should have been.
@@ -18,7 +18,7 @@ TIMEOUT_SECONDS = 60
 
 
 def root_path(root):
-    return f"/work/{root}"
+    return f"/job/{root}"
 
 
 def child_path(path, number):

@@ -6,14 +6,14 @@ use super::{Kind, Truth, Verdict, judge};
 
 /// Paths of two roots through three hops, the second of which calls twice.
 const CHAIN: [&str; 8] = [
-    "/work/r1",
-    "/work/r1.0",
-    "/work/r1.0.0",
-    "/work/r1.0.1",
-    "/work/r2",
-    "/work/r2.0",
-    "/work/r2.0.0",
-    "/work/r2.0.1",
+    "/job/r1",
+    "/job/r1.0",
+    "/job/r1.0.0",
+    "/job/r1.0.1",
+    "/job/r2",
+    "/job/r2.0",
+    "/job/r2.0.0",
+    "/job/r2.0.1",
 ];
 
 #[derive(Clone, Debug)]
@@ -106,31 +106,25 @@ fn a_right_tree_is_perfect() {
 fn the_true_tree_is_that_of_the_paths() {
     let truth = Truth::new(CHAIN, false);
     for (end, parent) in [
-        (("/work/r1", Kind::Server), None),
-        (("/work/r1.0", Kind::Client), Some(("/work/r1", Kind::Server))),
-        (("/work/r1.0", Kind::Server), Some(("/work/r1.0", Kind::Client))),
-        (("/work/r1.0.1", Kind::Client), Some(("/work/r1.0", Kind::Server))),
+        (("/job/r1", Kind::Server), None),
+        (("/job/r1.0", Kind::Client), Some(("/job/r1", Kind::Server))),
+        (("/job/r1.0", Kind::Server), Some(("/job/r1.0", Kind::Client))),
+        (("/job/r1.0.1", Kind::Client), Some(("/job/r1.0", Kind::Server))),
     ] {
         assert_eq!(truth.parent_of(end), parent, "{end:?}");
     }
-    assert!(!truth.contains(("/work/r1", Kind::Client)));
+    assert!(!truth.contains(("/job/r1", Kind::Client)));
 }
 
 #[test]
 fn a_proxy_is_a_hop_of_its_own() {
-    let truth = Truth::new(
-        ["/via/work/r1", "/work/r1", "/via/work/r1.0", "/work/r1.0"],
-        false,
-    );
+    let truth = Truth::new(["/via/job/r1", "/job/r1", "/via/job/r1.0", "/job/r1.0"], false);
     for (end, parent) in [
-        (("/via/work/r1", Kind::Server), None),
-        (("/work/r1", Kind::Client), Some(("/via/work/r1", Kind::Server))),
-        (("/via/work/r1.0", Kind::Client), Some(("/work/r1", Kind::Server))),
-        (
-            ("/work/r1.0", Kind::Client),
-            Some(("/via/work/r1.0", Kind::Server)),
-        ),
-        (("/work/r1.0", Kind::Server), Some(("/work/r1.0", Kind::Client))),
+        (("/via/job/r1", Kind::Server), None),
+        (("/job/r1", Kind::Client), Some(("/via/job/r1", Kind::Server))),
+        (("/via/job/r1.0", Kind::Client), Some(("/job/r1", Kind::Server))),
+        (("/job/r1.0", Kind::Client), Some(("/via/job/r1.0", Kind::Server))),
+        (("/job/r1.0", Kind::Server), Some(("/job/r1.0", Kind::Client))),
     ] {
         assert_eq!(truth.parent_of(end), parent, "{end:?}");
     }
@@ -142,9 +136,9 @@ fn a_proxy_is_a_hop_of_its_own() {
 fn two_swapped_parents_cost_precision_and_recall() {
     let truth = Truth::new(CHAIN, false);
     let mut spans = right(&truth);
-    let one = find(&mut spans, Kind::Client, "/work/r1.0").parent.clone();
-    let other = std::mem::replace(&mut find(&mut spans, Kind::Client, "/work/r2.0").parent, one);
-    find(&mut spans, Kind::Client, "/work/r1.0").parent = other;
+    let one = find(&mut spans, Kind::Client, "/job/r1.0").parent.clone();
+    let other = std::mem::replace(&mut find(&mut spans, Kind::Client, "/job/r2.0").parent, one);
+    find(&mut spans, Kind::Client, "/job/r1.0").parent = other;
     let verdict = judged(&truth, &spans);
     assert_eq!(
         (verdict.right_links, verdict.exported_links, verdict.true_links),
@@ -158,12 +152,12 @@ fn two_swapped_parents_cost_precision_and_recall() {
 fn a_link_that_leaves_out_a_hop_is_wrong() {
     let truth = Truth::new(CHAIN, false);
     let mut spans = right(&truth);
-    let above = find(&mut spans, Kind::Server, "/work/r1").id.clone();
-    find(&mut spans, Kind::Server, "/work/r1.0").parent = above;
+    let above = find(&mut spans, Kind::Server, "/job/r1").id.clone();
+    find(&mut spans, Kind::Server, "/job/r1.0").parent = above;
     let verdict = judged(&truth, &spans);
     assert_eq!((verdict.right_links, verdict.exported_links), (11, 12));
     assert!(
-        verdict.examples[0].contains("it should be under client /work/r1.0"),
+        verdict.examples[0].contains("it should be under client /job/r1.0"),
         "{verdict}"
     );
 }
@@ -172,7 +166,7 @@ fn a_link_that_leaves_out_a_hop_is_wrong() {
 fn a_missing_link_costs_recall_alone() {
     let truth = Truth::new(CHAIN, false);
     let mut spans = right(&truth);
-    find(&mut spans, Kind::Client, "/work/r1.0.1").parent.clear();
+    find(&mut spans, Kind::Client, "/job/r1.0.1").parent.clear();
     let verdict = judged(&truth, &spans);
     assert_eq!(
         (verdict.orphans, verdict.right_links, verdict.exported_links),
@@ -185,7 +179,7 @@ fn a_missing_link_costs_recall_alone() {
 fn a_parent_in_another_trace_is_not_right() {
     let truth = Truth::new(CHAIN, false);
     let mut spans = right(&truth);
-    find(&mut spans, Kind::Client, "/work/r1.0.1").trace = "elsewhere".to_owned();
+    find(&mut spans, Kind::Client, "/job/r1.0.1").trace = "elsewhere".to_owned();
     let verdict = judged(&truth, &spans);
     // Its own link, and that of the server span below it.
     assert_eq!((verdict.right_links, verdict.exported_links), (10, 12));
@@ -195,8 +189,8 @@ fn a_parent_in_another_trace_is_not_right() {
 fn a_root_that_was_given_a_parent_costs_precision_alone() {
     let truth = Truth::new(CHAIN, false);
     let mut spans = right(&truth);
-    let other = find(&mut spans, Kind::Server, "/work/r2").id.clone();
-    find(&mut spans, Kind::Server, "/work/r1").parent = other;
+    let other = find(&mut spans, Kind::Server, "/job/r2").id.clone();
+    find(&mut spans, Kind::Server, "/job/r1").parent = other;
     let verdict = judged(&truth, &spans);
     assert_eq!(
         (verdict.right_links, verdict.exported_links, verdict.true_links),
@@ -209,7 +203,7 @@ fn a_root_that_was_given_a_parent_costs_precision_alone() {
 fn a_parent_that_was_not_exported_dangles() {
     let truth = Truth::new(CHAIN, false);
     let mut spans = right(&truth);
-    find(&mut spans, Kind::Server, "/work/r1").parent = "nobody".to_owned();
+    find(&mut spans, Kind::Server, "/job/r1").parent = "nobody".to_owned();
     let verdict = judged(&truth, &spans);
     assert_eq!(
         (verdict.dangling, verdict.exported_links, verdict.right_links),
@@ -222,12 +216,12 @@ fn a_parent_that_was_not_exported_dangles() {
 fn a_lost_span_is_missing_and_costs_the_links_it_had() {
     let truth = Truth::new(CHAIN, false);
     let mut spans = right(&truth);
-    spans.retain(|span| !span.is(Kind::Client, "/work/r1.0"));
+    spans.retain(|span| !span.is(Kind::Client, "/job/r1.0"));
     let verdict = judged(&truth, &spans);
     assert_eq!((verdict.found_spans, verdict.expected_spans), (13, 14));
     assert_eq!((verdict.right_links, verdict.dangling), (10, 1));
     assert!(
-        verdict.to_string().contains("client /work/r1.0 is missing"),
+        verdict.to_string().contains("client /job/r1.0 is missing"),
         "{verdict}"
     );
 }
@@ -236,7 +230,7 @@ fn a_lost_span_is_missing_and_costs_the_links_it_had() {
 fn a_second_span_for_one_end_is_a_duplicate() {
     let truth = Truth::new(CHAIN, false);
     let mut spans = right(&truth);
-    let mut twin = find(&mut spans, Kind::Server, "/work/r1.0").clone();
+    let mut twin = find(&mut spans, Kind::Server, "/job/r1.0").clone();
     twin.id = "twin".to_owned();
     spans.push(twin);
     let verdict = judged(&truth, &spans);
@@ -248,8 +242,8 @@ fn a_second_span_for_one_end_is_a_duplicate() {
 fn a_span_for_a_call_that_was_never_made_is_unexpected() {
     let truth = Truth::new(CHAIN, false);
     let mut spans = right(&truth);
-    let mut made_up = find(&mut spans, Kind::Server, "/work/r1.0").clone();
-    made_up.path = "/work/r9".to_owned();
+    let mut made_up = find(&mut spans, Kind::Server, "/job/r1.0").clone();
+    made_up.path = "/job/r9".to_owned();
     made_up.id = "made up".to_owned();
     spans.push(made_up);
     let verdict = judged(&truth, &spans);
@@ -264,7 +258,7 @@ fn a_span_for_a_call_that_was_never_made_is_unexpected() {
 fn other_traffic_is_counted_and_not_judged() {
     let truth = Truth::new(CHAIN, false);
     let mut spans = right(&truth);
-    let mut foreign = find(&mut spans, Kind::Server, "/work/r1.0").clone();
+    let mut foreign = find(&mut spans, Kind::Server, "/job/r1.0").clone();
     foreign.path = "/healthz".to_owned();
     foreign.id = "foreign".to_owned();
     spans.push(foreign);

@@ -11,14 +11,14 @@ pub struct Truth {
     roots_are_traced: bool,
 }
 
-/// One call: `/work/ID`, or `/via/work/ID` on the way to a proxy that makes it `/work/ID`.
+/// One call: `/job/ID`, or `/via/job/ID` on the way to a proxy that makes it `/job/ID`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Call<'a> {
     id: &'a str,
 }
 
 impl<'a> Call<'a> {
-    const WORK: &'static str = "/work/";
+    const WORK: &'static str = "/job/";
 
     /// The call of this path, if it is one of a workload.
     pub fn parse(path: &'a str) -> Option<Self> {
