@@ -135,12 +135,12 @@ pub fn moved(call: &Call, result: u64, current: Current) {
     work.sent = call.sent;
     work.end_ns = now;
     work.start_ns = if call.sent != 0 { call.entered_ns } else { now };
-    work.lane = if call.sent != 0 {
-        connection.sent
+    if call.sent != 0 {
+        copy(&connection.sent, &mut work.lane);
     } else {
-        connection.received
-    };
-    work.waiting = connection.waiting;
+        copy(&connection.received, &mut work.lane);
+    }
+    copy(&connection.waiting, &mut work.waiting);
     work.begin();
     let skipped = call.seq.wrapping_sub(work.lane.seq);
     if skipped != 0 && skipped < 1 << 31 {
@@ -160,9 +160,9 @@ pub fn moved(call: &Call, result: u64, current: Current) {
         return;
     }
     if call.sent != 0 {
-        connection.sent = work.lane;
+        copy(&work.lane, &mut connection.sent);
     } else {
-        connection.received = work.lane;
+        copy(&work.lane, &mut connection.received);
     }
     if work.lane.is(fact::RESPONSE) {
         connection.waiting.popped = work.waiting.popped;
@@ -172,6 +172,23 @@ pub fn moved(call: &Call, result: u64, current: Current) {
     }
     if work.turned_opaque != 0 {
         connection.turn_opaque();
+    }
+}
+
+/// Copies by words. An assignment becomes a call of `memmove`, which goes byte by byte on this target and took a
+/// fifth of the time that a message takes; volatile, or LLVM finds that these words are a `memmove` too.
+#[inline(always)]
+fn copy<T: Copy>(from: &T, to: &mut T) {
+    let words = const {
+        assert!(size_of::<T>() % size_of::<u64>() == 0 && align_of::<T>() >= align_of::<u64>());
+        size_of::<T>() / size_of::<u64>()
+    };
+    let (from, to) = (
+        core::ptr::from_ref(from).cast::<u64>(),
+        core::ptr::from_mut(to).cast::<u64>(),
+    );
+    for word in 0..words {
+        unsafe { to.add(word).write_volatile(from.add(word).read_volatile()) };
     }
 }
 
