@@ -180,7 +180,7 @@ pub fn moved(call: &Call, result: u64, current: Current) {
 #[inline(always)]
 fn copy<T: Copy>(from: &T, to: &mut T) {
     let words = const {
-        assert!(size_of::<T>() % size_of::<u64>() == 0 && align_of::<T>() >= align_of::<u64>());
+        assert!(size_of::<T>().is_multiple_of(size_of::<u64>()) && align_of::<T>() >= align_of::<u64>());
         size_of::<T>() / size_of::<u64>()
     };
     let (from, to) = (
