@@ -149,7 +149,7 @@ fn error_status(agent: &Agent) -> Result<()> {
     Ok(())
 }
 
-/// Down by sendfile, up by a length and by chunks. `curl` counts what it sends and receives.
+/// Down by sendfile, up by a length, at once and after `100 Continue`.
 fn gibibyte(agent: &Agent) -> Result<()> {
     // An emulated machine takes a minute for it.
     let size: u64 = if env::var_os("TRACER_VM").is_some() {
