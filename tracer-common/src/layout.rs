@@ -5,26 +5,29 @@
 pub const ABSENT: u32 = u32::MAX;
 
 macro_rules! layout {
-    ($($field:ident = $structure:literal, $member:literal;)+) => {
-        /// Byte offsets of members in kernel structs, from the running kernel's BTF; [`ABSENT`] where it has none.
+    (members { $($field:ident = $structure:literal, $member:literal;)+ } values { $($(#[doc = $doc:literal])+ $value:ident,)+ }) => {
+        /// What the running kernel's BTF says: byte offsets of members in its structs, and a few values. [`ABSENT`] where
+        /// it has none.
         #[repr(C)]
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub struct Layout {
             $(#[doc = concat!("`", $structure, ".", $member, "`")] pub $field: u32,)+
+            $($(#[doc = $doc])+ pub $value: u32,)+
         }
 
         impl Layout {
             /// Nothing is known.
-            pub const UNKNOWN: Self = Self { $($field: ABSENT,)+ };
+            pub const UNKNOWN: Self = Self { $($field: ABSENT,)+ $($value: ABSENT,)+ };
 
-            /// Fills every offset by asking `find` for `(struct, member path)`; gives back the members it did not find.
+            /// Fills every offset by asking `find` for `(struct, member path)`, in all spellings that kernels know; gives
+            /// back the members it did not find.
             pub fn resolve(
                 &mut self,
                 mut find: impl FnMut(&'static str, &'static str) -> Option<u32>,
                 mut missing: impl FnMut(&'static str, &'static str),
             ) {
                 $(
-                    match find($structure, $member) {
+                    match $member.split('|').find_map(|member| find($structure, member)) {
                         Some(offset) => self.$field = offset,
                         None => missing($structure, $member),
                     }
@@ -35,6 +38,7 @@ macro_rules! layout {
 }
 
 layout! {
+    members {
     task_files = "task_struct", "files";
     task_pid = "task_struct", "pid";
     task_tgid = "task_struct", "tgid";
@@ -65,6 +69,23 @@ layout! {
     tcp_rcv_nxt = "tcp_sock", "rcv_nxt";
     tcp_bytes_received = "tcp_sock", "bytes_received";
     tcp_bytes_sent = "tcp_sock", "bytes_sent";
+    msghdr_iter = "msghdr", "msg_iter";
+    iter_kind = "iov_iter", "iter_type|type";
+    iter_offset = "iov_iter", "iov_offset";
+    iter_vector = "iov_iter", "__iov|iov";
+    iter_buffer = "iov_iter", "ubuf";
+    iter_segments = "iov_iter", "nr_segs";
+    }
+    values {
+    /// What of `iov_iter.iter_type` is the kind.
+    iter_kind_mask,
+    /// `ITER_IOVEC`
+    iter_kind_vector,
+    /// `ITER_UBUF`
+    iter_kind_buffer,
+    /// Which parameter of `tcp_recvmsg` the flags are, counted from 0: the last but one.
+    recvmsg_flags,
+    }
 }
 
 /// What the user side asks of the kernel side.

@@ -45,6 +45,8 @@ losses! {
     /// The head of a request did not fit into the ring buffer: an exchange of which nothing will be known. Each is
     /// counted under [`Loss::RingFull`] as a record too.
     RequestLost = 11, "request_lost";
+    /// The return of a call was not seen: how many bytes it moved shows by the next call on the connection only.
+    Unpaired = 12, "unpaired";
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use crate::setup;
 
 #[derive(Args)]
 pub struct Options {
-    /// Only this kernel (6.1, 6.12)
+    /// Only this kernel (5.10, 6.1, 6.12, newest)
     #[arg(long)]
     kernel: Option<String>,
     /// The longest that one kernel may take, in seconds

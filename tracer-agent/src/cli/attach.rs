@@ -10,7 +10,7 @@ use crate::{
         values::{Hooks, Ports},
     },
     discovery::Discovery,
-    kernel::{self, Probes},
+    kernel::{self, Family, KernelError, Probes, Refusal},
     live::Watch,
     observe::{Event, Log},
 };
@@ -29,14 +29,6 @@ pub fn attach<'a>(
     discovery: &'a Discovery,
     log: &Log,
 ) -> anyhow::Result<(Probes, Option<Watch<'a>>)> {
-    if let Hooks::Socket | Hooks::Kprobe = hooks {
-        let family = if hooks == Hooks::Socket {
-            "socket"
-        } else {
-            "kprobe"
-        };
-        bail!("the hook family {family} is not in this version: use --hooks syscall, or auto");
-    }
     if !in_initial_pid_namespace() {
         bail!(
             "the agent runs in a pid namespace of its own, where process ids mean others than to the kernel: \
@@ -54,10 +46,21 @@ pub fn attach<'a>(
             excluded_pids: excluded.iter().copied().collect(),
             ports: ports(&selection.ports),
         },
+        families: families(hooks),
         agent_pid: std::process::id(),
         ring_bytes: RING_BYTES,
     };
-    let mut probes = Probes::attach(&plan).context("cannot trace")?;
+    let mut probes = Probes::attach(&plan)
+        .inspect_err(|error| {
+            if let KernelError::NoFamily { refused } = error {
+                say_refused(refused, log);
+            }
+        })
+        .context("cannot trace")?;
+    say_refused(&probes.refused, log);
+    log.say(&Event::Hooks {
+        family: probes.family.to_string(),
+    });
     // Whoever begins to listen from here on is seen by the kernel side; whoever did before, here.
     if !selection.ports.is_empty() {
         for pid in discovery.pids_listening_on(&plan.selection.ports) {
@@ -81,6 +84,31 @@ pub fn attach<'a>(
         })
     });
     Ok((probes, watch))
+}
+
+/// Why better families were not taken, and the verifier's words.
+fn say_refused(refused: &[Refusal], log: &Log) {
+    for Refusal {
+        family,
+        reason,
+        log: verifier,
+    } in refused
+    {
+        let verifier = verifier.as_deref().unwrap_or_default();
+        log.say(&Event::HooksRefused {
+            why: format!("{family}: {reason}\n{verifier}").trim_end().to_owned(),
+        });
+    }
+}
+
+/// The hook families to try.
+pub fn families(hooks: Hooks) -> Vec<Family> {
+    match hooks {
+        Hooks::Auto => Family::ALL.to_vec(),
+        Hooks::Socket => vec![Family::Socket],
+        Hooks::Kprobe => vec![Family::Kprobe],
+        Hooks::Syscall => vec![Family::Syscall],
+    }
 }
 
 /// Whether process ids mean the same to the agent as to the kernel.

@@ -4,8 +4,16 @@ use std::{fs, process};
 
 use serde::Serialize;
 
-use super::{Exit, attach::in_initial_pid_namespace};
-use crate::kernel::{Plan, Probes, Selection, capability, layout};
+use super::{
+    Exit,
+    attach::{families, in_initial_pid_namespace},
+};
+use crate::{
+    config::values::Hooks,
+    kernel::{KernelError, Plan, Probes, Refusal, Selection, capability, layout},
+};
+
+const HOOKS: &str = "hooks";
 
 /// One thing that tracing needs or profits from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -16,6 +24,9 @@ struct Finding {
     /// What to do; empty where nothing needs to be done.
     #[serde(skip_serializing_if = "str::is_empty")]
     advice: &'static str,
+    /// What the kernel's verifier wrote of it; in the answer for machines only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verifier: Option<String>,
 }
 
 /// How it is.
@@ -24,6 +35,8 @@ struct Finding {
 enum State {
     /// As it should be.
     Ok,
+    /// Not needed here: there is something else in its place.
+    Unused,
     /// Tracing works, but knows less.
     Degraded,
     /// Tracing does not work.
@@ -40,14 +53,14 @@ struct Answer<'a> {
 
 /// Looks, and prints what there is; failed if tracing will not work.
 pub fn check(json: bool) -> anyhow::Result<Exit> {
-    let findings = [
+    let mut findings = vec![
         kernel(),
         namespace(),
         capabilities(),
         process_sight(),
         type_information(),
-        hooks(),
     ];
+    findings.extend(hooks());
     let works = findings.iter().all(|finding| finding.state != State::Missing);
     let text = if json {
         let answer = Answer {
@@ -73,6 +86,7 @@ fn table(findings: &[Finding], works: bool) -> String {
     for finding in findings {
         let state = match finding.state {
             State::Ok => "ok",
+            State::Unused => "unused",
             State::Degraded => "degraded",
             State::Missing => "MISSING",
         };
@@ -100,12 +114,14 @@ fn kernel() -> Finding {
             state: State::Ok,
             detail,
             advice: "",
+            verifier: None,
         },
         _ => Finding {
             topic: "kernel",
             state: State::Missing,
             detail,
             advice: "this version traces x86_64 only",
+            verifier: None,
         },
     }
 }
@@ -125,6 +141,7 @@ fn namespace() -> Finding {
         state,
         detail: detail.to_owned(),
         advice,
+        verifier: None,
     }
 }
 
@@ -137,6 +154,7 @@ fn capabilities() -> Finding {
             state: State::Ok,
             detail,
             advice: "",
+            verifier: None,
         };
     }
     Finding {
@@ -144,6 +162,7 @@ fn capabilities() -> Finding {
         state: State::Missing,
         detail: format!("without {}", missing.join(", ")),
         advice: "run as root, or: sudo setcap cap_bpf,cap_perfmon,cap_sys_ptrace+ep PATH/TO/tracer-agent",
+        verifier: None,
     }
 }
 
@@ -156,12 +175,14 @@ fn process_sight() -> Finding {
             state: State::Ok,
             detail: "programs of all users".to_owned(),
             advice: "",
+            verifier: None,
         },
         Err(error) => Finding {
             topic,
             state: State::Degraded,
             detail: format!("programs of other users are named by their command only ({error})"),
             advice: "run as root, or add cap_sys_ptrace",
+            verifier: None,
         },
     }
 }
@@ -169,51 +190,83 @@ fn process_sight() -> Finding {
 fn type_information() -> Finding {
     let topic = "type information";
     match layout::of_running_kernel() {
-        Ok(resolved) if resolved.missing.is_empty() => Finding {
+        Ok(resolved) if resolved.missing().next().is_none() => Finding {
             topic,
             state: State::Ok,
             detail: format!("BTF in {}", layout::VMLINUX),
             advice: "",
+            verifier: None,
         },
         Ok(resolved) => Finding {
             topic,
             state: State::Degraded,
-            detail: format!("this kernel has no {}", resolved.missing.join(", ")),
+            detail: format!(
+                "this kernel has no {}",
+                resolved.missing().collect::<Vec<_>>().join(", ")
+            ),
             advice: "what depends on it is left out",
+            verifier: None,
         },
         Err(error) => Finding {
             topic,
             state: State::Missing,
             detail: error.to_string(),
             advice: "",
+            verifier: None,
         },
     }
 }
 
-/// The proof: the probes are attached for a moment, with nothing selected.
-fn hooks() -> Finding {
-    let topic = "hooks";
+/// The proof: the probes are attached for a moment, with nothing selected. Says of each hook family what became of it.
+fn hooks() -> Vec<Finding> {
     let plan = Plan {
         selection: Selection::default(),
+        families: families(Hooks::Auto),
         agent_pid: process::id(),
         ring_bytes: 1 << 16,
     };
     match Probes::attach(&plan) {
-        Ok(_) => {
-            let detail = "syscall: loads and attaches".to_owned();
-            Finding {
-                topic,
-                state: State::Ok,
-                detail,
-                advice: "",
-            }
+        Ok(probes) => {
+            let blind = probes.family.blind_spots();
+            let taken = Finding {
+                topic: HOOKS,
+                state: if blind.is_empty() {
+                    State::Ok
+                } else {
+                    State::Degraded
+                },
+                detail: format!("{} loads and attaches", probes.family),
+                advice: blind,
+                verifier: None,
+            };
+            let refused = probes
+                .refused
+                .into_iter()
+                .map(|refusal| refused(refusal, State::Unused));
+            [taken].into_iter().chain(refused).collect()
         }
-        Err(error) => Finding {
-            topic,
+        Err(KernelError::NoFamily { refused: all }) => all
+            .into_iter()
+            .map(|refusal| refused(refusal, State::Missing))
+            .collect(),
+        Err(error) => vec![Finding {
+            topic: HOOKS,
             state: State::Missing,
             detail: error.to_string(),
             advice: "",
-        },
+            verifier: None,
+        }],
+    }
+}
+
+fn refused(refusal: Refusal, state: State) -> Finding {
+    let Refusal { family, reason, log } = refusal;
+    Finding {
+        topic: HOOKS,
+        state,
+        detail: format!("{family}: {reason}"),
+        advice: "",
+        verifier: log,
     }
 }
 
@@ -229,12 +282,14 @@ mod tests {
                 state: State::Ok,
                 detail: "Linux 6.1".into(),
                 advice: "",
+                verifier: None,
             },
             Finding {
                 topic: "hooks",
                 state: State::Missing,
                 detail: "refused".into(),
                 advice: "ask",
+                verifier: None,
             },
         ];
         assert_eq!(

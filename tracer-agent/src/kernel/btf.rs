@@ -1,4 +1,5 @@
-//! A small reader of BTF, the kernel's own description of its structs: just enough to find where a member is.
+//! A small reader of BTF, the kernel's own description of its structs: just enough to find where a member is,
+//! what an enumerator is worth and how many parameters a function takes.
 //!
 //! Source: `Documentation/bpf/btf.rst` of the kernel. The bytes are not trusted: every read is checked, nothing
 //! is allocated by a length that was read, and no type is followed more than a few steps deep.
@@ -20,6 +21,7 @@ mod kind {
     pub const UNION: u32 = 5;
     pub const ENUM: u32 = 6;
     pub const TYPEDEF: u32 = 8;
+    pub const FUNC: u32 = 12;
     pub const VOLATILE: u32 = 9;
     pub const CONST: u32 = 10;
     pub const RESTRICT: u32 = 11;
@@ -30,7 +32,7 @@ mod kind {
     pub const TYPE_TAG: u32 = 18;
     pub const ENUM64: u32 = 19;
     /// Kinds that are a name and a type and nothing more.
-    pub const BARE: [u32; 8] = [2, 7, TYPEDEF, VOLATILE, CONST, RESTRICT, 12, 16];
+    pub const BARE: [u32; 8] = [2, 7, TYPEDEF, VOLATILE, CONST, RESTRICT, FUNC, 16];
 }
 
 /// Why bytes are not BTF that can be used.
@@ -123,6 +125,30 @@ impl<'a> Btf<'a> {
             within = member_type;
         }
         Some(offset)
+    }
+
+    /// What an enumerator of a named enum is worth.
+    pub fn enumerator(&self, enumeration: &str, name: &str) -> Option<u32> {
+        let found = self.named(kind::ENUM, enumeration)?;
+        (0..found.count as usize).find_map(|number| {
+            let at = found.rest + number * 8;
+            (self.string(read_u32(self.types, at)?) == name.as_bytes())
+                .then(|| read_u32(self.types, at + 4))?
+        })
+    }
+
+    /// How many parameters a function of the kernel takes. `None` if there is none of that name.
+    pub fn parameters(&self, function: &str) -> Option<u32> {
+        let prototype = self.by_id(self.named(kind::FUNC, function)?.refers)?;
+        (prototype.kind == kind::FUNC_PROTO).then_some(prototype.count)
+    }
+
+    /// The first type of that kind and name; looks at all of them.
+    fn named(&self, kind: u32, name: &str) -> Option<Type> {
+        self.places
+            .iter()
+            .filter_map(|place| self.type_at(usize::try_from(*place).ok()?))
+            .find(|found| found.kind == kind && self.string(found.name) == name.as_bytes())
     }
 
     fn index(&mut self) -> Result<(), BtfError> {
@@ -304,6 +330,27 @@ mod tests {
     }
 
     #[test]
+    fn enumerators_and_parameters_are_found_by_name() {
+        let bytes = blob(
+            &[
+                (0, kind::INT << 24, 4, &[32]),
+                (1, kind::ENUM << 24 | 2, 4, &[7, 4, 13, 8]),
+                (0, kind::FUNC_PROTO << 24 | 2, 1, &[0, 1, 0, 1]),
+                (7, kind::FUNC << 24, 3, &[]),
+                (13, kind::FUNC << 24, 1, &[]),
+            ],
+            STRINGS,
+        );
+        let btf = Btf::parse(&bytes).unwrap();
+        assert_eq!(btf.enumerator("outer", "first"), Some(8));
+        assert_eq!(btf.enumerator("outer", "second"), None);
+        assert_eq!(btf.enumerator("inner", "first"), None);
+        assert_eq!(btf.parameters("inner"), Some(2));
+        assert_eq!(btf.parameters("first"), None, "its type is no prototype");
+        assert_eq!(btf.parameters("outer"), None);
+    }
+
+    #[test]
     fn what_is_not_there_is_not_at_offset_zero() {
         let bytes = example();
         let btf = Btf::parse(&bytes).unwrap();
@@ -350,7 +397,7 @@ mod tests {
             assert!(!std::path::Path::new(crate::kernel::layout::VMLINUX).exists());
             return;
         };
-        assert_eq!(resolved.missing, Vec::<String>::new());
+        assert_eq!(resolved.missing().collect::<Vec<_>>(), Vec::<String>::new());
     }
 
     proptest! {
@@ -363,6 +410,8 @@ mod tests {
             if let Ok(btf) = Btf::parse(&blob) {
                 for path in ["first", "second", "bits", "inner.deep"] {
                     let _ = btf.member_offset("outer", path);
+                    let _ = btf.enumerator("outer", path);
+                    let _ = btf.parameters(path);
                 }
             }
         }

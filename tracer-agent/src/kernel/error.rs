@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use super::btf::BtfError;
+use super::{btf::BtfError, probes::Refusal};
 
 /// Why the kernel side cannot be loaded or asked.
 #[derive(Debug, thiserror::Error)]
@@ -22,11 +22,8 @@ pub enum KernelError {
     },
     #[error("not permitted to load BPF programs: {missing}; run as root or with these capabilities")]
     NotPermitted { missing: String },
-    #[error("the kernel refused BPF program {program}: {source}")]
-    Refused {
-        program: &'static str,
-        source: aya::programs::ProgramError,
-    },
+    #[error("the kernel takes none of the hook families: {}", in_words(.refused))]
+    NoFamily { refused: Vec<Refusal> },
     #[error("the kernel side cannot be set up: {0}")]
     Setup(#[from] aya::EbpfError),
     #[error("BPF map {name} cannot be used: {source}")]
@@ -34,4 +31,11 @@ pub enum KernelError {
         name: &'static str,
         source: aya::maps::MapError,
     },
+}
+
+fn in_words(refused: &[Refusal]) -> String {
+    let words = refused
+        .iter()
+        .map(|Refusal { family, reason, .. }| format!("{family}: {reason}"));
+    words.collect::<Vec<_>>().join("; ")
 }

@@ -1,8 +1,8 @@
-//! The offsets that the kernel side reads by, taken from the running kernel's BTF.
+//! What the kernel side goes by, taken from the running kernel's BTF.
 
 use std::{fs, path::Path};
 
-use tracer_common::layout::Layout;
+use tracer_common::layout::{ABSENT, Layout};
 
 use super::{KernelError, btf::Btf};
 
@@ -10,15 +10,8 @@ use super::{KernelError, btf::Btf};
 pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
 /// Members without which nothing can be traced.
-const NEEDED: &[(&str, &str)] = &[
-    ("task_struct", "files"),
+const NEEDED: &[Member] = &[
     ("task_struct", "tgid"),
-    ("files_struct", "fdt"),
-    ("fdtable", "fd"),
-    ("fdtable", "max_fds"),
-    ("file", "private_data"),
-    ("socket", "file"),
-    ("socket", "sk"),
     ("sock", "__sk_common.skc_family"),
     ("sock", "__sk_common.skc_state"),
     ("sock", "__sk_common.skc_dport"),
@@ -28,13 +21,48 @@ const NEEDED: &[(&str, &str)] = &[
     ("tcp_sock", "copied_seq"),
 ];
 
-/// The offsets of a kernel, and what it lacks.
+/// Members that some kernels have not, with nothing lost: `ITER_UBUF` came in 6.0.
+const OPTIONAL: &[Member] = &[("iov_iter", "ubuf")];
+
+/// Kernel functions that probes go to, where they are there.
+const FUNCTIONS: [&str; 5] = [
+    "tcp_sendmsg",
+    "tcp_recvmsg",
+    "tcp_cleanup_rbuf",
+    "tcp_sendpage",
+    "tcp_splice_read",
+];
+
+/// A struct and its member.
+type Member = (&'static str, &'static str);
+
+/// What a kernel says of itself, and what it lacks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resolved {
     /// For the kernel side.
     pub layout: Layout,
-    /// `struct.member` of every member that was not found and can be done without.
-    pub missing: Vec<String>,
+    missing: Vec<Member>,
+    functions: Vec<&'static str>,
+}
+
+impl Resolved {
+    /// `struct.member` of every member that was not found and that something is missed by.
+    pub fn missing(&self) -> impl Iterator<Item = String> {
+        self.missing
+            .iter()
+            .filter(|member| !OPTIONAL.contains(member))
+            .map(|(structure, member)| format!("{structure}.{member}"))
+    }
+
+    /// Whether a member was not found.
+    pub fn lacks(&self, member: &Member) -> bool {
+        self.missing.contains(member)
+    }
+
+    /// Whether a function was found.
+    pub fn has_function(&self, name: &str) -> bool {
+        self.functions.contains(&name)
+    }
 }
 
 /// Reads the offsets of the running kernel.
@@ -67,9 +95,20 @@ pub fn of_file(path: &Path) -> Result<Resolved, KernelError> {
     if let Some((structure, member)) = missing.iter().find(|absent| NEEDED.contains(absent)) {
         return Err(KernelError::MemberMissing { structure, member });
     }
-    let missing = missing
+    let functions = FUNCTIONS.map(|name| (name, btf.parameters(name)));
+    let of = |wanted: &str| functions.iter().find(|(name, _)| *name == wanted)?.1;
+    // The kinds were bits once, with the direction in the lowest; now they are numbers.
+    let kinds_are_bits = btf.member_offset("iov_iter", "iter_type").is_none();
+    layout.iter_kind_mask = if kinds_are_bits { 0xfe } else { 0xff };
+    layout.iter_kind_vector = btf.enumerator("iter_type", "ITER_IOVEC").unwrap_or(ABSENT);
+    layout.iter_kind_buffer = btf.enumerator("iter_type", "ITER_UBUF").unwrap_or(ABSENT);
+    layout.recvmsg_flags = of("tcp_recvmsg").map_or(ABSENT, |count| count.saturating_sub(2));
+    let functions = functions
         .into_iter()
-        .map(|(structure, member)| format!("{structure}.{member}"))
-        .collect();
-    Ok(Resolved { layout, missing })
+        .filter_map(|(name, count)| count.and(Some(name)));
+    Ok(Resolved {
+        layout,
+        missing,
+        functions: functions.collect(),
+    })
 }

@@ -3,6 +3,7 @@
 pub mod btf;
 pub mod capability;
 mod error;
+mod family;
 pub mod layout;
 mod probes;
 
@@ -11,7 +12,8 @@ use std::{io, os::fd::BorrowedFd};
 
 use tracer_common::Loss;
 
-pub use probes::{Plan, Probes, Selection};
+pub use family::Family;
+pub use probes::{Plan, Probes, Refusal, Selection};
 
 use crate::live;
 

@@ -6,29 +6,22 @@ use std::{
 };
 
 use aya::{
-    Ebpf, EbpfLoader, include_bytes_aligned,
+    Btf, Ebpf, EbpfLoader, include_bytes_aligned,
     maps::{Array, HashMap, MapData, PerCpuArray, RingBuf},
-    programs::{Program, ProgramError, RawTracePoint},
+    programs::{FEntry, FExit, KProbe, Program, ProgramError, RawTracePoint},
 };
 use tracer_common::{
     Loss,
     layout::{Layout, Settings, process},
 };
 
-use super::{KernelError, capability, layout};
+use super::{
+    KernelError, capability,
+    family::{Family, Hook, LIVES, Part},
+    layout::{self, Resolved},
+};
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-ebpf"));
-
-/// Programs of the `syscall` family with their raw tracepoints, in the order in which they are attached: lives
-/// before calls, so that no call is seen whose process or connection is not.
-const PROGRAMS: &[(&str, &str)] = &[
-    ("tracer_fork", "sched_process_fork"),
-    ("tracer_exec", "sched_process_exec"),
-    ("tracer_exit", "sched_process_exit"),
-    ("tracer_set_state", "inet_sock_set_state"),
-    ("tracer_sys_exit", "sys_exit"),
-    ("tracer_sys_enter", "sys_enter"),
-];
 
 /// What is to be traced from the first moment on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,6 +41,8 @@ pub struct Selection {
 pub struct Plan {
     /// What is traced.
     pub selection: Selection,
+    /// Hook families in the order in which they are tried.
+    pub families: Vec<Family>,
     /// The agent itself.
     pub agent_pid: u32,
     /// Size of the ring buffer: a power of two, at least a page.
@@ -61,8 +56,21 @@ pub struct Probes {
     losses: PerCpuArray<MapData, u64>,
     /// Keeps programs and links; they are gone when this is dropped.
     _loaded: Ebpf,
-    /// Members that this kernel lacks and that can be done without.
-    pub missing_members: Vec<String>,
+    /// The family that was taken.
+    pub family: Family,
+    /// Those that were tried before it, and why they were not.
+    pub refused: Vec<Refusal>,
+}
+
+/// Why a family was not taken.
+#[derive(Debug)]
+pub struct Refusal {
+    /// Which one.
+    pub family: Family,
+    /// Why, in a line.
+    pub reason: String,
+    /// What the kernel's verifier wrote, if it was the one.
+    pub log: Option<String>,
 }
 
 impl Probes {
@@ -77,13 +85,15 @@ impl Probes {
                 missing: missing.join(", "),
             });
         }
-        let (resolved, mut loader) = thread::scope(|scope| {
+        let wants_trampolines = plan.families.contains(&Family::Socket);
+        let (resolved, types, mut loader) = thread::scope(|scope| {
             let resolved = scope.spawn(layout::of_running_kernel);
+            let types = scope.spawn(|| wants_trampolines.then(Btf::from_sys_fs).transpose());
             // aya reads the kernel's BTF here, wanted or not, which takes longer than our own reading of it.
             let loader = EbpfLoader::new();
-            (finished(resolved), loader)
+            (finished(resolved), finished(types), loader)
         });
-        let resolved = resolved?;
+        let (resolved, types) = (resolved?, types.map_err(aya::EbpfError::from)?);
         let settings = Settings {
             agent_tgid: plan.agent_pid,
             select_all: u32::from(plan.selection.all),
@@ -110,21 +120,17 @@ impl Probes {
         }
         let ring = take(&mut loaded, "RECORDS")?;
         let losses = take(&mut loaded, "LOSSES")?;
-        load_all(&mut loaded)?;
+        let taken = attach_best(&mut loaded, &plan.families, &resolved, types.as_ref());
+        drop(types);
         give_back_memory();
-        for (program, hook) in PROGRAMS.iter().copied() {
-            let refused = |source| KernelError::Refused { program, source };
-            raw_tracepoint(loaded.program_mut(program))
-                .map_err(refused)?
-                .attach(hook)
-                .map_err(refused)?;
-        }
+        let (family, refused) = taken?;
         Ok(Self {
             ring,
             processes,
             losses,
             _loaded: loaded,
-            missing_members: resolved.missing,
+            family,
+            refused,
         })
     }
 
@@ -187,25 +193,129 @@ where
     M::try_from(map).map_err(|source| KernelError::Map { name, source })
 }
 
+/// Loads and attaches the first family that the kernel takes.
+fn attach_best(
+    loaded: &mut Ebpf,
+    families: &[Family],
+    kernel: &Resolved,
+    types: Option<&Btf>,
+) -> Result<(Family, Vec<Refusal>), KernelError> {
+    let mut refused = Vec::new();
+    for family in families.iter().copied() {
+        let parts: Vec<_> = LIVES
+            .iter()
+            .chain(family.parts())
+            .filter(|part| part.hook.functions().is_empty() || functions(part, kernel).next().is_some())
+            .copied()
+            .collect();
+        let attempt = match family.obstacle(kernel) {
+            Some(reason) => Err((reason, None)),
+            None => load_all(loaded, &parts, types)
+                .and_then(|()| parts.iter().try_for_each(|part| attach(loaded, part, kernel)))
+                .map_err(|(program, error)| in_words(program, error)),
+        };
+        let Err((reason, log)) = attempt else {
+            return Ok((family, refused));
+        };
+        refused.push(Refusal { family, reason, log });
+        for part in parts {
+            // What was not loaded cannot be unloaded.
+            let _ = match loaded.program_mut(part.program) {
+                Some(Program::RawTracePoint(program)) => program.unload(),
+                Some(Program::FEntry(program)) => program.unload(),
+                Some(Program::FExit(program)) => program.unload(),
+                Some(Program::KProbe(program)) => program.unload(),
+                _ => Ok(()),
+            };
+        }
+    }
+    Err(KernelError::NoFamily { refused })
+}
+
 /// Has the kernel verify every program, each in a thread: the longest verification takes most of the time that the
-/// agent needs to start, and the others fit beside it.
-fn load_all(loaded: &mut Ebpf) -> Result<(), KernelError> {
+/// agent needs to start, and the others fit beside it. The first of the family is loaded before all others: a kernel
+/// that does not take its kind says so at once.
+fn load_all(loaded: &mut Ebpf, parts: &[Part], types: Option<&Btf>) -> Result<(), Failed> {
+    let of = |name: &str| parts.iter().find(|part| part.program == name).copied();
     thread::scope(|scope| {
         let mut loading = Vec::new();
         for (name, program) in loaded.programs_mut() {
-            let Some((known, _)) = PROGRAMS.iter().find(|(known, _)| *known == name) else {
-                continue;
-            };
-            loading.push((
-                *known,
-                scope.spawn(|| raw_tracepoint(Some(program)).and_then(RawTracePoint::load)),
-            ));
+            if let Some(part) = of(name) {
+                loading.push((part.program, scope.spawn(move || load(program, part.hook, types))));
+            }
         }
+        let mut outcome = Ok(());
         for (program, load) in loading {
-            finished(load).map_err(|source| KernelError::Refused { program, source })?;
+            outcome = outcome.and(finished(load).map_err(|source| (program, source)));
         }
-        Ok(())
+        outcome
     })
+}
+
+fn load(program: &mut Program, hook: Hook, types: Option<&Btf>) -> Result<(), ProgramError> {
+    match hook {
+        Hook::Tracepoint(_) => <&mut RawTracePoint>::try_from(program)?.load(),
+        Hook::Probe(_) | Hook::Return(_) => <&mut KProbe>::try_from(program)?.load(),
+        Hook::Entry(function) => {
+            <&mut FEntry>::try_from(program)?.load(function, types.ok_or(ProgramError::NotLoaded)?)
+        }
+        Hook::Exit(function) => {
+            <&mut FExit>::try_from(program)?.load(function, types.ok_or(ProgramError::NotLoaded)?)
+        }
+    }
+}
+
+fn attach(loaded: &mut Ebpf, part: &Part, kernel: &Resolved) -> Result<(), Failed> {
+    let refused = |source| (part.program, source);
+    let program = loaded
+        .program_mut(part.program)
+        .ok_or(refused(ProgramError::NotLoaded))?;
+    match part.hook {
+        Hook::Tracepoint(name) => <&mut RawTracePoint>::try_from(program)
+            .and_then(|program| program.attach(name))
+            .map(drop),
+        Hook::Entry(_) => <&mut FEntry>::try_from(program)
+            .and_then(FEntry::attach)
+            .map(drop),
+        Hook::Exit(_) => <&mut FExit>::try_from(program).and_then(FExit::attach).map(drop),
+        Hook::Probe(_) | Hook::Return(_) => <&mut KProbe>::try_from(program).and_then(|program| {
+            functions(part, kernel).try_for_each(|function| program.attach(function, 0).map(drop))
+        }),
+    }
+    .map_err(refused)
+}
+
+/// The functions of a part that this kernel has.
+fn functions<'a>(part: &'a Part, kernel: &'a Resolved) -> impl Iterator<Item = &'static str> {
+    part.hook
+        .functions()
+        .iter()
+        .copied()
+        .filter(|function| kernel.has_function(function))
+}
+
+/// A program, and what became of it.
+type Failed = (&'static str, ProgramError);
+
+/// A refusal in a line, and the verifier's log apart from it.
+fn in_words(program: &str, error: ProgramError) -> (String, Option<String>) {
+    match error {
+        ProgramError::LoadError {
+            io_error,
+            verifier_log,
+        } => {
+            let log = verifier_log.to_string();
+            let reason = format!("the kernel refused program {program}: {io_error}");
+            (reason, (!log.trim().is_empty()).then_some(log))
+        }
+        error => {
+            let causes = anyhow::Chain::new(&error).map(ToString::to_string);
+            (
+                format!("{program}: {}", causes.collect::<Vec<_>>().join(": ")),
+                None,
+            )
+        }
+    }
 }
 
 /// What a thread returned; its panic goes on in this one.
@@ -213,10 +323,6 @@ fn finished<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
     thread
         .join()
         .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-}
-
-fn raw_tracepoint(program: Option<&mut Program>) -> Result<&mut RawTracePoint, ProgramError> {
-    program.ok_or(ProgramError::NotLoaded).and_then(TryInto::try_into)
 }
 
 fn mark(processes: &mut HashMap<MapData, u32, u8>, pid: u32, mark: u8) -> Result<(), KernelError> {

@@ -17,6 +17,16 @@ pub enum Event {
         /// What is traced, in words.
         what: String,
     },
+    /// A hook family was taken.
+    Hooks {
+        /// Which one, and what it cannot see.
+        family: String,
+    },
+    /// A better hook family was not taken.
+    HooksRefused {
+        /// Which one and why; what the kernel's verifier wrote about it.
+        why: String,
+    },
     /// Something was set that has no effect, or is not as it should be.
     Remark(String),
     /// A process is traced from now on.
@@ -56,7 +66,9 @@ impl Event {
             Self::NotSelected { .. } | Self::KernelLost { .. } | Self::MalformedRecord(_) => Level::Warn,
             Self::Remark(_) | Self::Export(_) => Level::Warn,
             Self::Ready { .. } => Level::Info,
-            Self::Selected { .. } | Self::Ending => Level::Debug,
+            Self::Selected { .. } | Self::Hooks { .. } | Self::HooksRefused { .. } | Self::Ending => {
+                Level::Debug
+            }
         }
     }
 }
@@ -65,6 +77,8 @@ impl fmt::Display for Event {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ready { what } => write!(out, "tracing {what}"),
+            Self::Hooks { family } => write!(out, "hooks: {family}"),
+            Self::HooksRefused { why } => write!(out, "not taken: {why}"),
             Self::Remark(text) | Self::Export(text) => out.write_str(text),
             Self::Selected { pid } => write!(out, "tracing process {pid} from now on"),
             Self::NotSelected { pid, error } => write!(out, "cannot trace process {pid}: {error}"),

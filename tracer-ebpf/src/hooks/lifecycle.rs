@@ -8,9 +8,9 @@
 
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 
-use super::syscall;
 use crate::{
     path::{
+        call,
         connection::{self, Sock, TCP_CLOSE},
         select::{self, Current},
     },
@@ -62,7 +62,7 @@ fn tracer_exec(_ctx: RawTracePointContext) -> i32 {
 fn tracer_exit(ctx: RawTracePointContext) -> i32 {
     let task: u64 = ctx.arg(0);
     let current = Current::get();
-    syscall::forget(current);
+    call::forget(current);
     let signal: u64 = member(task, layout().task_signal).unwrap_or(0);
     // The kernel counts the thread out before it calls the hook.
     if member::<u32>(signal, layout().signal_live) == Some(0) {

@@ -1,4 +1,11 @@
-//! The hooks: each finds the socket and the user buffers of a kernel event, and nothing else.
+//! The hooks: each finds the socket and the memory of a kernel event, and nothing else.
+//!
+//! Of the three families `socket`, `kprobe` and `syscall` one is loaded, and `lifecycle` with it.
 
+mod flags;
+mod iter;
+mod kprobe;
 mod lifecycle;
+mod socket;
 mod syscall;
+mod tcp;

@@ -1,34 +1,24 @@
 //! The `syscall` family: every call that reads from or writes to a socket, seen at its entry and its return.
 //!
 //! Hooks: raw tracepoints `sys_enter(struct pt_regs *regs, long id)` and
-//! `sys_exit(struct pt_regs *regs, long ret)`. Produces: a [`Call`] remembered at entry for selected processes
-//! on TCP sockets, framed at return, when the bytes that moved and their memory are known.
+//! `sys_exit(struct pt_regs *regs, long ret)`. Produces: calls begun at entry for selected processes on TCP
+//! sockets, ended at return, when the bytes that moved and their memory are known.
 //!
 //! Entry is where the file descriptor is resolved (another thread may close it during the call) and where a
 //! write begins in time. Memory is read at return: what was read is there then, and what was written has just
 //! been touched by the kernel, so it is resident.
 
-use aya_ebpf::{
-    helpers::{bpf_get_current_task, bpf_ktime_get_boot_ns},
-    macros::{map, raw_tracepoint},
-    maps::HashMap,
-    programs::RawTracePointContext,
-};
-use tracer_common::Loss;
+use aya_ebpf::{helpers::bpf_get_current_task, macros::raw_tracepoint, programs::RawTracePointContext};
 
+use super::flags::{self, Move};
 use crate::{
     path::{
-        connection::{self, Sock},
-        emit,
-        message::{self, Call, Shape},
+        call::{self, Memory, Shape},
+        connection::Sock,
         select::{self, Current},
     },
     peek::{at, layout, member},
 };
-
-/// Thread to the call it is in.
-#[map]
-static CALLS: HashMap<u64, Call> = HashMap::with_max_entries(16384, 0);
 
 /// System call numbers of x86-64.
 mod number {
@@ -59,11 +49,6 @@ mod regs {
 /// `current_thread_info()->status` says that a 32-bit call is running: other numbers, other structs.
 const TS_COMPAT: u32 = 2;
 
-const MSG_OOB: u64 = 0x1;
-const MSG_PEEK: u64 = 0x2;
-const MSG_TRUNC: u64 = 0x20;
-const MSG_ERRQUEUE: u64 = 0x2000;
-
 /// A call as its number describes it.
 struct Form {
     shape: Shape,
@@ -82,8 +67,7 @@ fn tracer_sys_enter(ctx: RawTracePointContext) -> i32 {
 
 #[raw_tracepoint(tracepoint = "sys_exit")]
 fn tracer_sys_exit(ctx: RawTracePointContext) -> i32 {
-    let result: i64 = ctx.arg(1);
-    returned(result);
+    call::end(ctx.arg(1), Current::get());
     0
 }
 
@@ -115,10 +99,7 @@ fn form(id: u64) -> Option<Form> {
 #[inline(always)]
 fn entered(registers: u64, id: u64) -> Option<()> {
     let mut form = form(id)?;
-    let current = Current::get();
-    if !select::selected(current.tgid) {
-        return None;
-    }
+    let current = select::traced()?;
     let task = unsafe { bpf_get_current_task() };
     let status: u32 = member(task, layout().task_status).unwrap_or(0);
     if status & TS_COMPAT != 0 {
@@ -135,53 +116,19 @@ fn entered(registers: u64, id: u64) -> Option<()> {
     } else {
         at(registers + form.flags)?
     };
-    if flags & (MSG_PEEK | MSG_OOB | MSG_ERRQUEUE) != 0 {
-        return None;
-    }
-    if !form.sent && flags & MSG_TRUNC != 0 {
-        // TCP throws the bytes away instead of copying them.
-        form.shape = Shape::Unseen;
-    }
-    let known = connection::used(sock, current)?;
-    if unsafe { (*known).ignored() } {
-        return None;
-    }
-    let call = Call {
-        sock: sock.0,
+    let shape = match flags::moves(form.sent, flags) {
+        Move::Nothing => return None,
+        Move::Discarded => Shape::Unseen,
+        Move::Bytes => form.shape,
+    };
+    let memory = Memory {
         address: at(registers + regs::SI)?,
         count: at(registers + regs::DX)?,
-        entered_ns: unsafe { bpf_ktime_get_boot_ns() },
-        shape: form.shape,
-        seq: if form.sent {
-            sock.write_seq()
-        } else {
-            sock.copied_seq()
-        },
+        skip: 0,
+        shape,
         sent: form.sent as u32,
-        reserved: 0,
     };
-    if CALLS.insert(current.key(), call, 0).is_err() {
-        emit::lost(Loss::CallsFull);
-    }
-    None
-}
-
-#[inline(always)]
-fn returned(result: i64) {
-    let current = Current::get();
-    let key = current.key();
-    let Some(known) = CALLS.get_ptr(key) else { return };
-    let call = unsafe { *known };
-    let _ = CALLS.remove(key);
-    if result > 0 {
-        message::moved(&call, result as u64, current);
-    }
-}
-
-/// Forgets the call of a thread that ends in it.
-#[inline(always)]
-pub fn forget(current: Current) {
-    let _ = CALLS.remove(current.key());
+    call::begin(sock, memory, current)
 }
 
 /// The TCP sock behind a file descriptor of a task.

@@ -14,7 +14,10 @@ use tracer_common::{
     record::{DataRecord, data_flags},
 };
 
+use crate::peek::at;
+
 use super::{
+    call::{Call, Shape},
     connection::{self, Sock},
     emit,
     select::Current,
@@ -23,50 +26,16 @@ use super::{
 /// Steps of the framer in one call: a head of HEAD_SEARCH_MAX bytes of usual lines, many times over.
 const STEPS: u32 = 4096;
 
-/// How a call describes its user memory.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
-pub enum Shape {
-    /// One buffer: `(address, length)`.
-    Buffer,
-    /// `struct iovec[]`: `(address, count)`.
-    Vector,
-    /// `struct msghdr`: `(address, 1)`.
-    Message,
-    /// `struct mmsghdr[]`: `(address, count)`; the call returns a number of messages.
-    Messages,
-    /// None: the bytes come from or go to another file.
-    Unseen,
-}
-
-/// A call in progress.
+/// The memory of a call that is still to be walked.
 #[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Call {
-    /// `struct sock *`
-    pub sock: u64,
-    /// Where its description of memory is.
-    pub address: u64,
-    /// See [`Shape`].
-    pub count: u64,
-    /// When it was entered.
-    pub entered_ns: u64,
-    /// [`Shape`]
-    pub shape: Shape,
-    /// TCP sequence number of its first byte.
-    pub seq: u32,
-    /// 1 if it writes.
-    pub sent: u32,
-    /// Always 0.
-    pub reserved: u32,
-}
-
-/// The user memory of a call that is still to be walked.
-#[repr(C)]
-struct Memory {
-    /// Address of the next `struct iovec`.
+struct Walk {
+    /// Address of the next `struct iovec`, or of the only buffer.
     vector: u64,
     vector_left: u64,
+    /// 1 if the vector is in the kernel's memory; what it points to is in the user's.
+    in_kernel: u64,
+    /// Bytes of the next buffers that are passed over.
+    skip: u64,
     /// Address of the next `struct mmsghdr`.
     messages: u64,
     messages_left: u64,
@@ -77,7 +46,7 @@ struct Memory {
 #[repr(C)]
 struct Scratch {
     work: Work,
-    memory: Memory,
+    memory: Walk,
 }
 
 #[map]
@@ -113,9 +82,10 @@ impl Port for Kernel {
     }
 }
 
-/// A call moved bytes: `result` is what it returned, greater than 0.
+/// A call moved bytes (or messages, for [`Shape::Messages`]), behind those that it is said to have moved before.
 #[inline(always)]
 pub fn moved(call: &Call, result: u64, current: Current) {
+    let sent = call.memory.sent;
     let Some(known) = connection::get(Sock(call.sock)) else {
         return;
     };
@@ -132,21 +102,24 @@ pub fn moved(call: &Call, result: u64, current: Current) {
     work.record.task = 0;
     work.record.tgid = current.tgid;
     work.record.tid = current.tid;
-    work.sent = call.sent;
+    work.sent = sent;
     work.end_ns = now;
-    work.start_ns = if call.sent != 0 { call.entered_ns } else { now };
-    if call.sent != 0 {
+    work.start_ns = if sent != 0 { call.entered_ns } else { now };
+    if sent != 0 {
         copy(&connection.sent, &mut work.lane);
     } else {
         copy(&connection.received, &mut work.lane);
     }
     copy(&connection.waiting, &mut work.waiting);
     work.begin();
-    let skipped = call.seq.wrapping_sub(work.lane.seq);
+    let skipped = call
+        .seq
+        .wrapping_add(call.done as u32)
+        .wrapping_sub(work.lane.seq);
     if skipped != 0 && skipped < 1 << 31 {
         framer::pass_unseen(work, &mut Kernel, skipped as u64);
     }
-    if call.shape == Shape::Unseen {
+    if call.memory.shape == Shape::Unseen {
         framer::pass_unseen(work, &mut Kernel, result);
     } else {
         scratch.memory = walk(call, result);
@@ -159,7 +132,7 @@ pub fn moved(call: &Call, result: u64, current: Current) {
         // The entry was given to another connection meanwhile.
         return;
     }
-    if call.sent != 0 {
+    if sent != 0 {
         copy(&work.lane, &mut connection.sent);
     } else {
         copy(&work.lane, &mut connection.received);
@@ -204,35 +177,37 @@ fn rest(scratch: &mut Scratch) {
 }
 
 #[inline(always)]
-fn walk(call: &Call, result: u64) -> Memory {
-    let mut memory = Memory {
-        vector: 0,
+fn walk(call: &Call, result: u64) -> Walk {
+    let described = &call.memory;
+    let mut memory = Walk {
+        vector: described.address,
         vector_left: 0,
+        in_kernel: 0,
+        skip: described.skip.wrapping_add(call.done),
         messages: 0,
         messages_left: 0,
         left: result,
     };
-    match call.shape {
-        Shape::Vector => {
-            memory.vector = call.address;
-            memory.vector_left = call.count;
+    match described.shape {
+        Shape::Vector => memory.vector_left = described.count,
+        Shape::KernelVector => {
+            memory.vector_left = described.count;
+            memory.in_kernel = 1;
         }
-        Shape::Message => message(&mut memory, call.address),
+        Shape::Message => message(&mut memory, described.address),
         Shape::Messages => {
-            memory.messages = call.address;
+            memory.messages = described.address;
             memory.messages_left = result;
             memory.left = 0;
         }
-        Shape::Buffer | Shape::Unseen => {
-            memory.vector = call.address;
-        }
+        Shape::Buffer | Shape::Unseen => {}
     }
     memory
 }
 
 /// `struct msghdr` of user space: `msg_iov` at 16, `msg_iovlen` at 24.
 #[inline(always)]
-fn message(memory: &mut Memory, address: u64) {
+fn message(memory: &mut Walk, address: u64) {
     match user::<[u64; 2]>(address.wrapping_add(16)) {
         Some([vector, count]) => {
             memory.vector = vector;
@@ -274,21 +249,33 @@ fn next_buffer(scratch: &mut Scratch) -> i64 {
         return 0;
     }
     let (address, len) = if memory.vector_left == 0 {
-        (memory.vector, memory.left)
+        (memory.vector, memory.left.wrapping_add(memory.skip))
     } else {
-        let Some([address, len]) = user::<[u64; 2]>(memory.vector) else {
+        let entry = if memory.in_kernel != 0 {
+            at::<[u64; 2]>(memory.vector)
+        } else {
+            user::<[u64; 2]>(memory.vector)
+        };
+        let Some([address, len]) = entry else {
             emit::lost(Loss::UserFault);
             return 1;
         };
         memory.vector = memory.vector.wrapping_add(16);
         memory.vector_left -= 1;
-        if memory.vector_left == 0 && len < memory.left {
-            // The vector ended before the bytes did: it was changed under the call.
-            emit::lost(Loss::UserFault);
-            return 1;
-        }
         (address, len)
     };
+    let last = memory.vector_left == 0;
+    if len <= memory.skip && !last {
+        memory.skip -= len;
+        return 0;
+    }
+    if last && len < memory.skip.wrapping_add(memory.left) {
+        // The vector ended before the bytes did: it was changed under the call.
+        emit::lost(Loss::UserFault);
+        return 1;
+    }
+    let (address, len) = (address.wrapping_add(memory.skip), len - memory.skip);
+    memory.skip = 0;
     let len = if len < memory.left { len } else { memory.left };
     memory.left -= len;
     scratch.work.buffer(address, len);

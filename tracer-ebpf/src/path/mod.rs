@@ -1,5 +1,6 @@
 //! What every hook family shares: who is traced, which connection it is, what of its bytes is reported.
 
+pub mod call;
 pub mod connection;
 pub mod emit;
 pub mod message;

@@ -62,6 +62,13 @@ pub fn selected(tgid: u32) -> bool {
     }
 }
 
+/// The thread that runs now, if its process is traced.
+#[inline(always)]
+pub fn traced() -> Option<Current> {
+    let current = Current::get();
+    selected(current.tgid).then_some(current)
+}
+
 /// Whether a process is the agent.
 #[inline(always)]
 pub fn is_agent(tgid: u32) -> bool {

@@ -107,7 +107,7 @@ fn emulator(vmlinuz: &Path, initramfs: &Path) -> Command {
         .arg(initramfs)
         .args([
             "-append",
-            "console=ttyS0 quiet loglevel=4 panic=-1 oops=panic softlockup_panic=1 watchdog_thresh=60",
+            "console=ttyS0 quiet loglevel=4 panic=-1 oops=panic softlockup_panic=1 watchdog_thresh=60 mitigations=off",
         ])
         .stdin(Stdio::null())
         .stdout(Stdio::piped());

@@ -25,6 +25,13 @@ pub struct Kernel {
 /// The pinned versions, all in this one place.
 pub const KERNELS: &[Kernel] = &[
     Kernel {
+        name: "5.10",
+        source: "http://deb.debian.org/debian-security bullseye-security main",
+        package: "linux-image-5.10.0-46-amd64",
+        version: "5.10.262-1",
+        newest: "linux-image-amd64",
+    },
+    Kernel {
         name: "6.1",
         source: "http://deb.debian.org/debian-security bookworm-security main",
         package: "linux-image-6.1.0-56-amd64",
@@ -37,6 +44,13 @@ pub const KERNELS: &[Kernel] = &[
         package: "linux-image-6.12.117+deb12-amd64",
         version: "6.12.117-1~deb12u1",
         newest: "linux-image-6.12-amd64",
+    },
+    Kernel {
+        name: "newest",
+        source: "http://deb.debian.org/debian sid main",
+        package: "linux-image-7.2.13+deb14-amd64",
+        version: "7.2.13-1",
+        newest: "linux-image-amd64",
     },
 ];
 
@@ -256,7 +270,7 @@ mod tests {
     #[test]
     fn an_unknown_kernel_is_answered_with_those_there_are() {
         let error = chosen(Some("4.9")).err().unwrap().to_string();
-        assert_eq!(error, "there is no kernel 4.9; there are 6.1, 6.12");
+        assert_eq!(error, "there is no kernel 4.9; there are 5.10, 6.1, 6.12, newest");
     }
 
     #[test]

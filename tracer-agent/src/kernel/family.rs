@@ -1,0 +1,176 @@
+//! The hook families: which programs each is made of, and whether a kernel can be expected to take them.
+
+use std::{fmt, path::Path};
+
+use super::layout::Resolved;
+
+/// A way to see what programs write and read, in the order of preference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// Trampolines at the kernel's TCP functions.
+    Socket,
+    /// Breakpoints at the same functions.
+    Kprobe,
+    /// Raw tracepoints at every system call.
+    Syscall,
+}
+
+/// How a program is attached, and to what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// A raw tracepoint.
+    Tracepoint(&'static str),
+    /// Entry of a kernel function, by trampoline.
+    Entry(&'static str),
+    /// Return of a kernel function, by trampoline.
+    Exit(&'static str),
+    /// Entry of kernel functions, by breakpoint.
+    Probe(&'static [&'static str]),
+    /// Return of kernel functions, by breakpoint.
+    Return(&'static [&'static str]),
+}
+
+/// A program of the kernel side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Its name.
+    pub program: &'static str,
+    /// Where it goes.
+    pub hook: Hook,
+}
+
+const fn part(program: &'static str, hook: Hook) -> Part {
+    Part { program, hook }
+}
+
+/// Lives of processes and connections: part of every family, attached before its calls, so that no call is seen
+/// whose process or connection is not.
+pub const LIVES: &[Part] = &[
+    part("tracer_fork", Hook::Tracepoint("sched_process_fork")),
+    part("tracer_exec", Hook::Tracepoint("sched_process_exec")),
+    part("tracer_exit", Hook::Tracepoint("sched_process_exit")),
+    part("tracer_set_state", Hook::Tracepoint("inet_sock_set_state")),
+];
+
+/// Returns before entries: a call that is begun is ended.
+const SOCKET: &[Part] = &[
+    part("tracer_fexit_sendmsg", Hook::Exit("tcp_sendmsg")),
+    part("tracer_fexit_recvmsg", Hook::Exit("tcp_recvmsg")),
+    part("tracer_fexit_sendpage", Hook::Exit("tcp_sendpage")),
+    part("tracer_fexit_splice_read", Hook::Exit("tcp_splice_read")),
+    part("tracer_fentry_sendmsg", Hook::Entry("tcp_sendmsg")),
+    part("tracer_fentry_recvmsg", Hook::Entry("tcp_recvmsg")),
+    part("tracer_fentry_sendpage", Hook::Entry("tcp_sendpage")),
+    part("tracer_fentry_splice_read", Hook::Entry("tcp_splice_read")),
+];
+
+const KPROBE: &[Part] = &[
+    part(
+        "tracer_kretprobe",
+        Hook::Return(&["tcp_sendmsg", "tcp_recvmsg", "tcp_sendpage", "tcp_splice_read"]),
+    ),
+    part("tracer_kprobe_cleanup_rbuf", Hook::Probe(&["tcp_cleanup_rbuf"])),
+    part("tracer_kprobe_sendmsg", Hook::Probe(&["tcp_sendmsg"])),
+    part("tracer_kprobe_recvmsg", Hook::Probe(&["tcp_recvmsg"])),
+    part("tracer_kprobe_sendpage", Hook::Probe(&["tcp_sendpage"])),
+    part("tracer_kprobe_splice_read", Hook::Probe(&["tcp_splice_read"])),
+];
+
+const SYSCALL: &[Part] = &[
+    part("tracer_sys_exit", Hook::Tracepoint("sys_exit")),
+    part("tracer_sys_enter", Hook::Tracepoint("sys_enter")),
+];
+
+/// Members that the functions of TCP cannot be understood without.
+const ITER: &[(&str, &str)] = &[
+    ("msghdr", "msg_iter"),
+    ("iov_iter", "iter_type|type"),
+    ("iov_iter", "iov_offset"),
+    ("iov_iter", "__iov|iov"),
+    ("iov_iter", "nr_segs"),
+];
+
+/// Members that lead from a file descriptor to its socket.
+const FILES: &[(&str, &str)] = &[
+    ("task_struct", "files"),
+    ("files_struct", "fdt"),
+    ("fdtable", "fd"),
+    ("fdtable", "max_fds"),
+    ("file", "private_data"),
+    ("socket", "file"),
+    ("socket", "sk"),
+];
+
+/// A kernel without kprobes has none of these.
+const KPROBES: [&str; 3] = [
+    "/sys/bus/event_source/devices/kprobe/type",
+    "/sys/kernel/tracing/kprobe_events",
+    "/sys/kernel/debug/tracing/kprobe_events",
+];
+
+impl Family {
+    /// All of them, the best first.
+    pub const ALL: [Self; 3] = [Self::Socket, Self::Kprobe, Self::Syscall];
+
+    /// Its programs, in the order in which they are attached.
+    pub fn parts(self) -> &'static [Part] {
+        match self {
+            Self::Socket => SOCKET,
+            Self::Kprobe => KPROBE,
+            Self::Syscall => SYSCALL,
+        }
+    }
+
+    /// What speaks against it before anything is loaded.
+    pub fn obstacle(self, kernel: &Resolved) -> Option<String> {
+        let needed = match self {
+            Self::Socket | Self::Kprobe => ITER,
+            Self::Syscall => FILES,
+        };
+        if let Some((structure, member)) = needed.iter().find(|member| kernel.lacks(member)) {
+            return Some(format!("this kernel has no {structure}.{member}"));
+        }
+        match self {
+            Self::Syscall => None,
+            Self::Kprobe if !KPROBES.iter().any(|path| Path::new(path).exists()) => {
+                Some("this kernel was built without kprobes, or they are not shown in /sys".to_owned())
+            }
+            Self::Socket | Self::Kprobe => ["tcp_sendmsg", "tcp_recvmsg"]
+                .into_iter()
+                .find(|function| !kernel.has_function(function))
+                .map(|function| format!("this kernel has no function {function}, or it is inlined")),
+        }
+    }
+
+    /// What it cannot see, in the words of a user; nothing where it sees all.
+    pub fn blind_spots(self) -> &'static str {
+        match self {
+            Self::Socket => "",
+            Self::Kprobe => "reads beyond twice the processors at once may be missed, which is counted",
+            Self::Syscall => {
+                "what goes by io_uring or is done by 32-bit programs is not seen, and counted as unseen"
+            }
+        }
+    }
+}
+
+impl Hook {
+    /// The kernel functions that the program needs to exist; those that do not are left out.
+    pub fn functions(&self) -> &[&'static str] {
+        match self {
+            Self::Tracepoint(_) => &[],
+            Self::Entry(function) | Self::Exit(function) => std::slice::from_ref(function),
+            Self::Probe(functions) | Self::Return(functions) => functions,
+        }
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Socket => "socket",
+            Self::Kprobe => "kprobe",
+            Self::Syscall => "syscall",
+        })
+    }
+}

@@ -1,0 +1,73 @@
+//! The `kprobe` family: the functions of the `socket` family by breakpoints, for kernels without trampolines.
+//!
+//! Hooks: `tcp_sendmsg`, `tcp_recvmsg`, `tcp_sendpage`, `tcp_splice_read` at entry and return, and `tcp_cleanup_rbuf`, by which
+//! `tcp_recvmsg` says how much it has read: of a function that waits, the kernel follows only as many calls at once as twice
+//! its processors, and every idle kept-alive connection of a server with a thread each is such a call. Where the
+//! compiler has inlined `tcp_cleanup_rbuf`, returns beyond that are missed, which is counted.
+//! Produces: calls begun and ended.
+
+use aya_ebpf::{
+    EbpfContext as _,
+    macros::{kprobe, kretprobe},
+    programs::{ProbeContext, RetProbeContext},
+};
+
+use super::tcp;
+use crate::{
+    path::{call, select::Current},
+    peek::{at, layout},
+};
+
+/// Offsets in `struct pt_regs` of x86-64: the fourth and the fifth argument.
+const RCX: u64 = 88;
+const R8: u64 = 72;
+
+#[kprobe]
+fn tracer_kprobe_sendmsg(ctx: ProbeContext) -> u32 {
+    if let (Some(sock), Some(message)) = (ctx.arg(0), ctx.arg(1)) {
+        tcp::sending(sock, message);
+    }
+    0
+}
+
+#[kprobe]
+fn tracer_kprobe_recvmsg(ctx: ProbeContext) -> u32 {
+    // Read as memory: which register it is comes from BTF, and the verifier wants to know at once.
+    let register = if layout().recvmsg_flags == 4 { R8 } else { RCX };
+    let flags = at((ctx.as_ptr() as u64).wrapping_add(register));
+    if let (Some(sock), Some(message), Some(flags)) = (ctx.arg(0), ctx.arg(1), flags) {
+        tcp::receiving(sock, message, flags);
+    }
+    0
+}
+
+#[kprobe]
+fn tracer_kprobe_cleanup_rbuf(ctx: ProbeContext) -> u32 {
+    if let Some(copied) = ctx.arg::<i32>(1) {
+        call::progress(copied as i64, Current::get());
+    }
+    0
+}
+
+#[kprobe]
+fn tracer_kprobe_sendpage(ctx: ProbeContext) -> u32 {
+    if let Some(sock) = ctx.arg(0) {
+        tcp::sending_page(sock);
+    }
+    0
+}
+
+#[kprobe]
+fn tracer_kprobe_splice_read(ctx: ProbeContext) -> u32 {
+    if let Some(socket) = ctx.arg(0) {
+        tcp::splicing(socket);
+    }
+    0
+}
+
+/// The return of every one of them.
+#[kretprobe]
+fn tracer_kretprobe(ctx: RetProbeContext) -> u32 {
+    tcp::returned(ctx.ret::<i32>() as i64);
+    0
+}

@@ -1,0 +1,87 @@
+//! The `socket` family: the kernel's own TCP functions, by trampolines (fentry and fexit). The cheapest: nothing runs for a
+//! call that is not one on TCP, and what comes by io_uring or from 32-bit programs passes here too.
+//!
+//! Hooks: `tcp_sendmsg`, `tcp_recvmsg`, and where the kernel has them `tcp_sendpage` (before 6.5) and `tcp_splice_read`.
+//! Produces: calls begun and ended.
+
+use aya_ebpf::{
+    EbpfContext,
+    macros::{fentry, fexit},
+    programs::{FEntryContext, FExitContext},
+};
+
+use super::tcp;
+use crate::peek::{at, layout};
+
+/// Argument `n` of the hooked function, or behind the last its result. Read as memory: the number may come from BTF,
+/// and what comes out is a plain number, with which the verifier lets us calculate.
+#[inline(always)]
+fn word(context: &impl EbpfContext, n: u32) -> Option<u64> {
+    at((context.as_ptr() as u64).wrapping_add(n as u64 * 8))
+}
+
+#[fentry]
+fn tracer_fentry_sendmsg(ctx: FEntryContext) -> i32 {
+    if let (Some(sock), Some(message)) = (word(&ctx, 0), word(&ctx, 1)) {
+        tcp::sending(sock, message);
+    }
+    0
+}
+
+#[fexit]
+fn tracer_fexit_sendmsg(ctx: FExitContext) -> i32 {
+    if let Some(result) = word(&ctx, 3) {
+        tcp::returned(result as i32 as i64);
+    }
+    0
+}
+
+#[fentry]
+fn tracer_fentry_recvmsg(ctx: FEntryContext) -> i32 {
+    let flags = word(&ctx, layout().recvmsg_flags);
+    if let (Some(sock), Some(message), Some(flags)) = (word(&ctx, 0), word(&ctx, 1), flags) {
+        tcp::receiving(sock, message, flags);
+    }
+    0
+}
+
+#[fexit]
+fn tracer_fexit_recvmsg(ctx: FExitContext) -> i32 {
+    // The flags are the last but one of the arguments, which the result follows.
+    if let Some(result) = word(&ctx, layout().recvmsg_flags.wrapping_add(2)) {
+        tcp::returned(result as i32 as i64);
+    }
+    0
+}
+
+#[fentry]
+fn tracer_fentry_sendpage(ctx: FEntryContext) -> i32 {
+    if let Some(sock) = word(&ctx, 0) {
+        tcp::sending_page(sock);
+    }
+    0
+}
+
+#[fexit]
+fn tracer_fexit_sendpage(ctx: FExitContext) -> i32 {
+    if let Some(result) = word(&ctx, 5) {
+        tcp::returned(result as i32 as i64);
+    }
+    0
+}
+
+#[fentry]
+fn tracer_fentry_splice_read(ctx: FEntryContext) -> i32 {
+    if let Some(socket) = word(&ctx, 0) {
+        tcp::splicing(socket);
+    }
+    0
+}
+
+#[fexit]
+fn tracer_fexit_splice_read(ctx: FExitContext) -> i32 {
+    if let Some(result) = word(&ctx, 5) {
+        tcp::returned(result as i64);
+    }
+    0
+}

@@ -1,0 +1,160 @@
+//! Calls in progress: what the entry of a call knows is kept by thread until its return says how many bytes moved.
+//!
+//! ```text
+//!          begin                      end(moved)
+//!   none ─────────▶ in progress ──────────────────▶ framed, none
+//!                    │   ▲  │ end of the thread ──▶ none
+//!                    │   └──┘ progress(moved so far) ─▶ framed that far
+//!                    └─ begin: the return was not seen ─▶ counted, in progress
+//! ```
+
+use aya_ebpf::{bindings::BPF_NOEXIST, helpers::bpf_ktime_get_boot_ns, macros::map, maps::HashMap};
+use tracer_common::Loss;
+
+use super::{
+    connection::{self, Sock},
+    emit, message,
+    select::Current,
+};
+
+/// How a call describes the memory that it moves bytes from or to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Shape {
+    /// One buffer: `(address, length)`.
+    Buffer,
+    /// `struct iovec[]` of user space: `(address, count)`.
+    Vector,
+    /// The same, copied into the kernel already.
+    KernelVector,
+    /// `struct msghdr` of user space: `(address, 1)`.
+    Message,
+    /// `struct mmsghdr[]` of user space: `(address, count)`; the call returns a number of messages.
+    Messages,
+    /// None: the bytes come from or go to another file.
+    Unseen,
+}
+
+/// The memory of a call.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Memory {
+    /// Where its description is.
+    pub address: u64,
+    /// See [`Shape`].
+    pub count: u64,
+    /// Bytes at its beginning that the call does not move.
+    pub skip: u64,
+    /// What the description is.
+    pub shape: Shape,
+    /// 1 if the process writes.
+    pub sent: u32,
+}
+
+impl Memory {
+    /// Bytes that come from or go to another file.
+    #[inline(always)]
+    pub const fn unseen(sent: bool) -> Self {
+        Self {
+            address: 0,
+            count: 0,
+            skip: 0,
+            shape: Shape::Unseen,
+            sent: sent as u32,
+        }
+    }
+}
+
+/// A call in progress.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Call {
+    /// `struct sock *`
+    pub sock: u64,
+    /// What it moves.
+    pub memory: Memory,
+    /// When it was entered.
+    pub entered_ns: u64,
+    /// Bytes that were framed before it returned.
+    pub done: u64,
+    /// TCP sequence number of its first byte.
+    pub seq: u32,
+    /// Always 0.
+    pub reserved: u32,
+}
+
+/// Thread to the call it is in.
+#[map]
+static CALLS: HashMap<u64, Call> = HashMap::with_max_entries(16384, 0);
+
+/// A thread that is selected enters a call on a socket.
+#[inline(always)]
+pub fn begin(sock: Sock, memory: Memory, current: Current) -> Option<()> {
+    let known = connection::used(sock, current)?;
+    if unsafe { (*known).ignored() } {
+        return None;
+    }
+    let call = Call {
+        sock: sock.0,
+        memory,
+        entered_ns: unsafe { bpf_ktime_get_boot_ns() },
+        done: 0,
+        seq: if memory.sent != 0 {
+            sock.write_seq()
+        } else {
+            sock.copied_seq()
+        },
+        reserved: 0,
+    };
+    let key = current.key();
+    if CALLS.insert(key, call, BPF_NOEXIST as u64).is_err() {
+        if let Some(old) = CALLS.get_ptr(key) {
+            if unsafe { (*old).done } == 0 {
+                emit::lost(Loss::Unpaired);
+            }
+        }
+        if CALLS.insert(key, call, 0).is_err() {
+            emit::lost(Loss::CallsFull);
+        }
+    }
+    None
+}
+
+/// The current thread returns from its call; `result` is what it returns: bytes, messages or an error.
+#[inline(always)]
+pub fn end(result: i64, current: Current) {
+    let key = current.key();
+    let Some(known) = CALLS.get_ptr(key) else { return };
+    let call = unsafe { *known };
+    let _ = CALLS.remove(key);
+    if result > 0 {
+        framed(&call, result as u64, current);
+    }
+}
+
+/// The current thread has moved this many bytes in its call so far.
+#[inline(always)]
+pub fn progress(total: i64, current: Current) {
+    let Some(known) = CALLS.get_ptr_mut(current.key()) else {
+        return;
+    };
+    let call = unsafe { *known };
+    if total > 0 {
+        unsafe { (*known).done = total as u64 };
+        framed(&call, total as u64, current);
+    }
+}
+
+/// Forgets the call of a thread that ends in it.
+#[inline(always)]
+pub fn forget(current: Current) {
+    let _ = CALLS.remove(current.key());
+}
+
+/// Frames what was moved since the last time.
+#[inline(always)]
+fn framed(call: &Call, total: u64, current: Current) {
+    if total > call.done {
+        message::moved(call, total - call.done, current);
+    }
+}
