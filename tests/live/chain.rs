@@ -43,7 +43,7 @@ fn chain(agent: &Agent, in_flight: u32, client: &str) -> Result<()> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/workloads/chain.py");
     let in_flight = in_flight.to_string();
     // An emulated machine is some twenty times slower.
-    let total = if env::var_os("TRACER_VM").is_some() {
+    let total = if env::var_os("IN_GUEST").is_some() {
         "64"
     } else {
         "200"

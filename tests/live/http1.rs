@@ -152,7 +152,7 @@ fn error_status(agent: &Agent) -> Result<()> {
 /// Down by sendfile, up by a length, at once and after `100 Continue`.
 fn gibibyte(agent: &Agent) -> Result<()> {
     // An emulated machine takes a minute for it.
-    let size: u64 = if env::var_os("TRACER_VM").is_some() {
+    let size: u64 = if env::var_os("IN_GUEST").is_some() {
         1 << 26
     } else {
         1 << 30

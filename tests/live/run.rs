@@ -58,7 +58,7 @@ fn by_port(agent: &Agent) -> Result<()> {
 }
 
 fn all(agent: &Agent) -> Result<()> {
-    if env::var_os("TRACER_VM").is_none() {
+    if env::var_os("IN_GUEST").is_none() {
         bail!(Skip(
             "other programs run on this machine: tried in a virtual machine only".to_owned()
         ));

@@ -33,7 +33,7 @@ pub enum Hook {
 /// A program of the kernel side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part {
-    /// Its name.
+    /// Its name; with `_chain` behind it the variant for kernels without `bpf_loop`, if it has one.
     pub program: &'static str,
     /// Where it goes.
     pub hook: Hook,
@@ -118,6 +118,21 @@ impl Family {
             Self::Socket => SOCKET,
             Self::Kprobe => KPROBE,
             Self::Syscall => SYSCALL,
+        }
+    }
+
+    /// The program that goes on where steps are repeated by programs that call each other, and the map that holds it.
+    pub fn chain(self) -> (Part, &'static str) {
+        match self {
+            Self::Socket => (
+                part("tracer_fexit_chain", Hook::Exit("tcp_sendmsg")),
+                "FEXIT_CHAIN",
+            ),
+            Self::Kprobe => (part("tracer_kprobe_chain", Hook::Probe(&[])), "KPROBE_CHAIN"),
+            Self::Syscall => (
+                part("tracer_sys_chain", Hook::Tracepoint("sys_exit")),
+                "SYS_CHAIN",
+            ),
         }
     }
 

@@ -7,8 +7,9 @@ use std::{
 
 use aya::{
     Btf, Ebpf, EbpfLoader, include_bytes_aligned,
-    maps::{Array, HashMap, MapData, PerCpuArray, RingBuf},
-    programs::{FEntry, FExit, KProbe, Program, ProgramError, RawTracePoint},
+    maps::{Array, HashMap, MapData, PerCpuArray, ProgramArray, RingBuf},
+    programs::{FEntry, FExit, KProbe, Program, ProgramError, ProgramType, RawTracePoint},
+    sys::{BpfHelper, SyscallError, is_helper_supported},
 };
 use tracer_common::{
     Loss,
@@ -120,7 +121,13 @@ impl Probes {
         }
         let ring = take(&mut loaded, "RECORDS")?;
         let losses = take(&mut loaded, "LOSSES")?;
-        let taken = attach_best(&mut loaded, &plan.families, &resolved, types.as_ref());
+        let kernel = Kernel {
+            resolved: &resolved,
+            types: types.as_ref(),
+            has_loop: is_helper_supported(ProgramType::RawTracePoint, BpfHelper::BPF_FUNC_loop)
+                .unwrap_or(false),
+        };
+        let taken = attach_best(&mut loaded, &plan.families, &kernel);
         drop(types);
         give_back_memory();
         let (family, refused) = taken?;
@@ -193,34 +200,98 @@ where
     M::try_from(map).map_err(|source| KernelError::Map { name, source })
 }
 
+/// What is known of the kernel when programs are loaded.
+struct Kernel<'a> {
+    resolved: &'a Resolved,
+    /// aya's reading of its BTF, where trampolines are wanted.
+    types: Option<&'a Btf>,
+    /// Whether it has `bpf_loop`.
+    has_loop: bool,
+}
+
+impl Kernel<'_> {
+    /// The functions of a part that this kernel has.
+    fn functions<'a>(&'a self, part: &'a Part) -> impl Iterator<Item = &'static str> {
+        let functions = part.hook.functions().iter().copied();
+        functions.filter(|function| self.resolved.has_function(function))
+    }
+
+    /// The programs of a family that go anywhere in this kernel.
+    fn parts(&self, family: Family) -> Vec<Part> {
+        let goes_somewhere =
+            |part: &&Part| part.hook.functions().is_empty() || self.functions(part).next().is_some();
+        LIVES
+            .iter()
+            .chain(family.parts())
+            .filter(goes_somewhere)
+            .copied()
+            .collect()
+    }
+
+    /// The name of the variant of a part that this kernel takes.
+    fn variant(&self, part: &Part, loaded: &Ebpf) -> String {
+        let chained = format!("{}_chain", part.program);
+        if !self.has_loop && loaded.program(&chained).is_some() {
+            chained
+        } else {
+            part.program.to_owned()
+        }
+    }
+}
+
 /// Loads and attaches the first family that the kernel takes.
 fn attach_best(
     loaded: &mut Ebpf,
     families: &[Family],
-    kernel: &Resolved,
-    types: Option<&Btf>,
+    kernel: &Kernel<'_>,
 ) -> Result<(Family, Vec<Refusal>), KernelError> {
     let mut refused = Vec::new();
     for family in families.iter().copied() {
-        let parts: Vec<_> = LIVES
-            .iter()
-            .chain(family.parts())
-            .filter(|part| part.hook.functions().is_empty() || functions(part, kernel).next().is_some())
-            .copied()
-            .collect();
-        let attempt = match family.obstacle(kernel) {
+        let attempt = match family.obstacle(kernel.resolved) {
             Some(reason) => Err((reason, None)),
-            None => load_all(loaded, &parts, types)
-                .and_then(|()| parts.iter().try_for_each(|part| attach(loaded, part, kernel)))
-                .map_err(|(program, error)| in_words(program, error)),
+            None => {
+                attach_family(loaded, family, kernel).map_err(|(program, error)| in_words(&program, error))
+            }
         };
         let Err((reason, log)) = attempt else {
             return Ok((family, refused));
         };
         refused.push(Refusal { family, reason, log });
-        for part in parts {
+    }
+    Err(KernelError::NoFamily { refused })
+}
+
+/// Loads and attaches a family, as a whole or not at all.
+fn attach_family(loaded: &mut Ebpf, family: Family, kernel: &Kernel<'_>) -> Result<(), Failed> {
+    let parts: Vec<_> = kernel
+        .parts(family)
+        .into_iter()
+        .map(|part| (kernel.variant(&part, loaded), part))
+        .collect();
+    let (chain, map) = family.chain();
+    let mut wanted: Vec<_> = parts
+        .iter()
+        .map(|(name, part)| (name.as_str(), part.hook))
+        .collect();
+    if !kernel.has_loop {
+        wanted.push((chain.program, chain.hook));
+    }
+    let attached = load_all(loaded, &wanted, kernel.types)
+        .and_then(|()| {
+            if kernel.has_loop {
+                return Ok(());
+            }
+            close_chain(loaded, chain.program, map).map_err(|source| (chain.program.to_owned(), source))
+        })
+        .and_then(|()| {
+            parts.iter().try_for_each(|(name, part)| {
+                attach(loaded, name, part, kernel).map_err(|source| (name.clone(), source))
+            })
+        });
+    if attached.is_err() {
+        for (name, _) in wanted {
             // What was not loaded cannot be unloaded.
-            let _ = match loaded.program_mut(part.program) {
+            let _ = match loaded.program_mut(name) {
                 Some(Program::RawTracePoint(program)) => program.unload(),
                 Some(Program::FEntry(program)) => program.unload(),
                 Some(Program::FExit(program)) => program.unload(),
@@ -229,24 +300,23 @@ fn attach_best(
             };
         }
     }
-    Err(KernelError::NoFamily { refused })
+    attached
 }
 
 /// Has the kernel verify every program, each in a thread: the longest verification takes most of the time that the
-/// agent needs to start, and the others fit beside it. The first of the family is loaded before all others: a kernel
-/// that does not take its kind says so at once.
-fn load_all(loaded: &mut Ebpf, parts: &[Part], types: Option<&Btf>) -> Result<(), Failed> {
-    let of = |name: &str| parts.iter().find(|part| part.program == name).copied();
+/// agent needs to start, and the others fit beside it.
+fn load_all(loaded: &mut Ebpf, wanted: &[(&str, Hook)], types: Option<&Btf>) -> Result<(), Failed> {
     thread::scope(|scope| {
         let mut loading = Vec::new();
         for (name, program) in loaded.programs_mut() {
-            if let Some(part) = of(name) {
-                loading.push((part.program, scope.spawn(move || load(program, part.hook, types))));
+            if let Some((name, hook)) = wanted.iter().find(|(wanted, _)| *wanted == name) {
+                loading.push((name, scope.spawn(move || load(program, *hook, types))));
             }
         }
         let mut outcome = Ok(());
-        for (program, load) in loading {
-            outcome = outcome.and(finished(load).map_err(|source| (program, source)));
+        for (name, load) in loading {
+            let load = finished(load).map_err(|source| ((*name).to_owned(), source));
+            outcome = outcome.and(load);
         }
         outcome
     })
@@ -265,37 +335,37 @@ fn load(program: &mut Program, hook: Hook, types: Option<&Btf>) -> Result<(), Pr
     }
 }
 
-fn attach(loaded: &mut Ebpf, part: &Part, kernel: &Resolved) -> Result<(), Failed> {
-    let refused = |source| (part.program, source);
-    let program = loaded
-        .program_mut(part.program)
-        .ok_or(refused(ProgramError::NotLoaded))?;
-    match part.hook {
-        Hook::Tracepoint(name) => <&mut RawTracePoint>::try_from(program)
-            .and_then(|program| program.attach(name))
-            .map(drop),
-        Hook::Entry(_) => <&mut FEntry>::try_from(program)
-            .and_then(FEntry::attach)
-            .map(drop),
-        Hook::Exit(_) => <&mut FExit>::try_from(program).and_then(FExit::attach).map(drop),
-        Hook::Probe(_) | Hook::Return(_) => <&mut KProbe>::try_from(program).and_then(|program| {
-            functions(part, kernel).try_for_each(|function| program.attach(function, 0).map(drop))
-        }),
-    }
-    .map_err(refused)
+/// Has the programs of a chain find the one that goes on.
+fn close_chain(loaded: &mut Ebpf, program: &str, map: &str) -> Result<(), ProgramError> {
+    let absent = || ProgramError::NotLoaded;
+    let next = loaded.program(program).ok_or_else(absent)?.fd()?.try_clone();
+    let next = next.map_err(|io_error| SyscallError {
+        call: "dup",
+        io_error,
+    })?;
+    let mut chain = ProgramArray::try_from(loaded.map_mut(map).ok_or_else(absent)?)?;
+    Ok(chain.set(0, &next, 0)?)
 }
 
-/// The functions of a part that this kernel has.
-fn functions<'a>(part: &'a Part, kernel: &'a Resolved) -> impl Iterator<Item = &'static str> {
-    part.hook
-        .functions()
-        .iter()
-        .copied()
-        .filter(|function| kernel.has_function(function))
+fn attach(loaded: &mut Ebpf, name: &str, part: &Part, kernel: &Kernel<'_>) -> Result<(), ProgramError> {
+    let program = loaded.program_mut(name).ok_or(ProgramError::NotLoaded)?;
+    match part.hook {
+        Hook::Tracepoint(tracepoint) => <&mut RawTracePoint>::try_from(program)?
+            .attach(tracepoint)
+            .map(drop),
+        Hook::Entry(_) => <&mut FEntry>::try_from(program)?.attach().map(drop),
+        Hook::Exit(_) => <&mut FExit>::try_from(program)?.attach().map(drop),
+        Hook::Probe(_) | Hook::Return(_) => {
+            let program = <&mut KProbe>::try_from(program)?;
+            kernel
+                .functions(part)
+                .try_for_each(|function| program.attach(function, 0).map(drop))
+        }
+    }
 }
 
 /// A program, and what became of it.
-type Failed = (&'static str, ProgramError);
+type Failed = (String, ProgramError);
 
 /// A refusal in a line, and the verifier's log apart from it.
 fn in_words(program: &str, error: ProgramError) -> (String, Option<String>) {

@@ -7,16 +7,33 @@
 //! Produces: calls begun and ended.
 
 use aya_ebpf::{
-    EbpfContext as _,
-    macros::{kprobe, kretprobe},
+    EbpfContext,
+    macros::{kprobe, kretprobe, map},
+    maps::ProgramArray,
     programs::{ProbeContext, RetProbeContext},
 };
 
 use super::tcp;
 use crate::{
-    path::{call, select::Current},
+    path::{
+        call,
+        message::{Chain, Loop, Repeat},
+        select::Current,
+    },
     peek::{at, layout},
 };
+
+/// Holds `tracer_kprobe_chain`, on kernels without `bpf_loop`.
+#[map]
+static KPROBE_CHAIN: ProgramArray = ProgramArray::with_max_entries(1, 0);
+
+#[inline(always)]
+fn chain<C: EbpfContext>(context: &C) -> Chain<'_, C> {
+    Chain {
+        context,
+        next: &KPROBE_CHAIN,
+    }
+}
 
 /// Offsets in `struct pt_regs` of x86-64: the fourth and the fifth argument.
 const RCX: u64 = 88;
@@ -43,8 +60,18 @@ fn tracer_kprobe_recvmsg(ctx: ProbeContext) -> u32 {
 
 #[kprobe]
 fn tracer_kprobe_cleanup_rbuf(ctx: ProbeContext) -> u32 {
-    if let Some(copied) = ctx.arg::<i32>(1) {
-        call::progress(copied as i64, Current::get());
+    copied(&ctx, &Loop)
+}
+
+#[kprobe]
+fn tracer_kprobe_cleanup_rbuf_chain(ctx: ProbeContext) -> u32 {
+    copied(&ctx, &chain(&ctx))
+}
+
+#[inline(always)]
+fn copied(context: &ProbeContext, repeat: &impl Repeat) -> u32 {
+    if let Some(copied) = context.arg::<i32>(1) {
+        call::progress(copied as i64, Current::get(), repeat);
     }
     0
 }
@@ -68,6 +95,18 @@ fn tracer_kprobe_splice_read(ctx: ProbeContext) -> u32 {
 /// The return of every one of them.
 #[kretprobe]
 fn tracer_kretprobe(ctx: RetProbeContext) -> u32 {
-    tcp::returned(ctx.ret::<i32>() as i64);
+    tcp::returned(ctx.ret::<i32>() as i64, &Loop);
+    0
+}
+
+#[kretprobe]
+fn tracer_kretprobe_chain(ctx: RetProbeContext) -> u32 {
+    tcp::returned(ctx.ret::<i32>() as i64, &chain(&ctx));
+    0
+}
+
+#[kprobe]
+fn tracer_kprobe_chain(ctx: ProbeContext) -> u32 {
+    chain(&ctx).turns();
     0
 }

@@ -6,18 +6,49 @@
 
 use aya_ebpf::{
     EbpfContext,
-    macros::{fentry, fexit},
+    macros::{fentry, fexit, map},
+    maps::ProgramArray,
     programs::{FEntryContext, FExitContext},
 };
 
 use super::tcp;
-use crate::peek::{at, layout};
+use crate::{
+    path::message::{Chain, Loop, NoBytes, Repeat},
+    peek::{at, layout},
+};
 
 /// Argument `n` of the hooked function, or behind the last its result. Read as memory: the number may come from BTF,
 /// and what comes out is a plain number, with which the verifier lets us calculate.
 #[inline(always)]
 fn word(context: &impl EbpfContext, n: u32) -> Option<u64> {
     at((context.as_ptr() as u64).wrapping_add(n as u64 * 8))
+}
+
+/// Holds `tracer_fexit_chain`, on kernels without `bpf_loop`.
+#[map]
+static FEXIT_CHAIN: ProgramArray = ProgramArray::with_max_entries(1, 0);
+
+#[inline(always)]
+fn chain(context: &FExitContext) -> Chain<'_, FExitContext> {
+    Chain {
+        context,
+        next: &FEXIT_CHAIN,
+    }
+}
+
+/// Number of arguments of `tcp_recvmsg`: the flags are the last but one.
+#[inline(always)]
+fn recvmsg_arguments() -> u32 {
+    layout().recvmsg_flags.wrapping_add(2)
+}
+
+/// A function with this number of arguments, which the result follows, returns an `int`.
+#[inline(always)]
+fn returned(context: &FExitContext, arguments: u32, repeat: &impl Repeat) -> i32 {
+    if let Some(result) = word(context, arguments) {
+        tcp::returned(result as i32 as i64, repeat);
+    }
+    0
 }
 
 #[fentry]
@@ -30,10 +61,12 @@ fn tracer_fentry_sendmsg(ctx: FEntryContext) -> i32 {
 
 #[fexit]
 fn tracer_fexit_sendmsg(ctx: FExitContext) -> i32 {
-    if let Some(result) = word(&ctx, 3) {
-        tcp::returned(result as i32 as i64);
-    }
-    0
+    returned(&ctx, 3, &Loop)
+}
+
+#[fexit]
+fn tracer_fexit_sendmsg_chain(ctx: FExitContext) -> i32 {
+    returned(&ctx, 3, &chain(&ctx))
 }
 
 #[fentry]
@@ -47,11 +80,12 @@ fn tracer_fentry_recvmsg(ctx: FEntryContext) -> i32 {
 
 #[fexit]
 fn tracer_fexit_recvmsg(ctx: FExitContext) -> i32 {
-    // The flags are the last but one of the arguments, which the result follows.
-    if let Some(result) = word(&ctx, layout().recvmsg_flags.wrapping_add(2)) {
-        tcp::returned(result as i32 as i64);
-    }
-    0
+    returned(&ctx, recvmsg_arguments(), &Loop)
+}
+
+#[fexit]
+fn tracer_fexit_recvmsg_chain(ctx: FExitContext) -> i32 {
+    returned(&ctx, recvmsg_arguments(), &chain(&ctx))
 }
 
 #[fentry]
@@ -64,10 +98,7 @@ fn tracer_fentry_sendpage(ctx: FEntryContext) -> i32 {
 
 #[fexit]
 fn tracer_fexit_sendpage(ctx: FExitContext) -> i32 {
-    if let Some(result) = word(&ctx, 5) {
-        tcp::returned(result as i32 as i64);
-    }
-    0
+    returned(&ctx, 5, &NoBytes)
 }
 
 #[fentry]
@@ -80,8 +111,11 @@ fn tracer_fentry_splice_read(ctx: FEntryContext) -> i32 {
 
 #[fexit]
 fn tracer_fexit_splice_read(ctx: FExitContext) -> i32 {
-    if let Some(result) = word(&ctx, 5) {
-        tcp::returned(result as i64);
-    }
+    returned(&ctx, 5, &NoBytes)
+}
+
+#[fexit]
+fn tracer_fexit_chain(ctx: FExitContext) -> i32 {
+    chain(&ctx).turns();
     0
 }

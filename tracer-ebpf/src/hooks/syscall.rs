@@ -8,17 +8,27 @@
 //! write begins in time. Memory is read at return: what was read is there then, and what was written has just
 //! been touched by the kernel, so it is resident.
 
-use aya_ebpf::{helpers::bpf_get_current_task, macros::raw_tracepoint, programs::RawTracePointContext};
+use aya_ebpf::{
+    helpers::bpf_get_current_task,
+    macros::{map, raw_tracepoint},
+    maps::ProgramArray,
+    programs::RawTracePointContext,
+};
 
 use super::flags::{self, Move};
 use crate::{
     path::{
         call::{self, Memory, Shape},
         connection::Sock,
+        message::{Chain, Loop},
         select::{self, Current},
     },
     peek::{at, layout, member},
 };
+
+/// Holds `tracer_sys_chain`, on kernels without `bpf_loop`.
+#[map]
+static SYS_CHAIN: ProgramArray = ProgramArray::with_max_entries(1, 0);
 
 /// System call numbers of x86-64.
 mod number {
@@ -67,8 +77,28 @@ fn tracer_sys_enter(ctx: RawTracePointContext) -> i32 {
 
 #[raw_tracepoint(tracepoint = "sys_exit")]
 fn tracer_sys_exit(ctx: RawTracePointContext) -> i32 {
-    call::end(ctx.arg(1), Current::get());
+    call::end(ctx.arg(1), Current::get(), &Loop);
     0
+}
+
+#[raw_tracepoint(tracepoint = "sys_exit")]
+fn tracer_sys_exit_chain(ctx: RawTracePointContext) -> i32 {
+    call::end(ctx.arg(1), Current::get(), &chain(&ctx));
+    0
+}
+
+#[raw_tracepoint(tracepoint = "sys_exit")]
+fn tracer_sys_chain(ctx: RawTracePointContext) -> i32 {
+    chain(&ctx).turns();
+    0
+}
+
+#[inline(always)]
+fn chain(context: &RawTracePointContext) -> Chain<'_, RawTracePointContext> {
+    Chain {
+        context,
+        next: &SYS_CHAIN,
+    }
 }
 
 #[inline(always)]

@@ -8,6 +8,7 @@ use crate::{
     path::{
         call::{self, Memory},
         connection::Sock,
+        message::Repeat,
         select::{self, Current},
     },
     peek::{layout, member},
@@ -51,6 +52,6 @@ pub fn splicing(socket: u64) -> Option<()> {
 
 /// One of them returns.
 #[inline(always)]
-pub fn returned(result: i64) {
-    call::end(result, Current::get());
+pub fn returned(result: i64, repeat: &impl Repeat) {
+    call::end(result, Current::get(), repeat);
 }

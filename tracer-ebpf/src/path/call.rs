@@ -13,7 +13,8 @@ use tracer_common::Loss;
 
 use super::{
     connection::{self, Sock},
-    emit, message,
+    emit,
+    message::{self, Repeat},
     select::Current,
 };
 
@@ -122,26 +123,26 @@ pub fn begin(sock: Sock, memory: Memory, current: Current) -> Option<()> {
 
 /// The current thread returns from its call; `result` is what it returns: bytes, messages or an error.
 #[inline(always)]
-pub fn end(result: i64, current: Current) {
+pub fn end(result: i64, current: Current, repeat: &impl Repeat) {
     let key = current.key();
     let Some(known) = CALLS.get_ptr(key) else { return };
     let call = unsafe { *known };
     let _ = CALLS.remove(key);
     if result > 0 {
-        framed(&call, result as u64, current);
+        framed(&call, result as u64, current, repeat);
     }
 }
 
 /// The current thread has moved this many bytes in its call so far.
 #[inline(always)]
-pub fn progress(total: i64, current: Current) {
+pub fn progress(total: i64, current: Current, repeat: &impl Repeat) {
     let Some(known) = CALLS.get_ptr_mut(current.key()) else {
         return;
     };
     let call = unsafe { *known };
     if total > 0 {
         unsafe { (*known).done = total as u64 };
-        framed(&call, total as u64, current);
+        framed(&call, total as u64, current, repeat);
     }
 }
 
@@ -153,8 +154,8 @@ pub fn forget(current: Current) {
 
 /// Frames what was moved since the last time.
 #[inline(always)]
-fn framed(call: &Call, total: u64, current: Current) {
+fn framed(call: &Call, total: u64, current: Current, repeat: &impl Repeat) {
     if total > call.done {
-        message::moved(call, total - call.done, current);
+        message::moved(call, total - call.done, current, repeat);
     }
 }

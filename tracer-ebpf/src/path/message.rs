@@ -3,9 +3,10 @@
 use core::ffi::c_void;
 
 use aya_ebpf::{
+    EbpfContext,
     helpers::{bpf_ktime_get_boot_ns, bpf_loop, bpf_probe_read_user, generated},
     macros::map,
-    maps::PerCpuArray,
+    maps::{PerCpuArray, ProgramArray},
 };
 use tracer_common::{
     Loss,
@@ -25,6 +26,8 @@ use super::{
 
 /// Steps of the framer in one call: a head of HEAD_SEARCH_MAX bytes of usual lines, many times over.
 const STEPS: u32 = 4096;
+/// Steps in one program where programs call each other: each is verified for itself.
+const TURNS: u32 = 8;
 
 /// The memory of a call that is still to be walked.
 #[repr(C)]
@@ -47,6 +50,8 @@ struct Walk {
 struct Scratch {
     work: Work,
     memory: Walk,
+    /// Whose bytes they are.
+    sock: u64,
 }
 
 #[map]
@@ -82,9 +87,65 @@ impl Port for Kernel {
     }
 }
 
+/// How the steps of the framer are repeated.
+pub trait Repeat {
+    /// Frames what stands in the scratch area, and concludes.
+    fn frame(&self);
+}
+
+/// Not at all: for calls that are known to have no user memory.
+pub struct NoBytes;
+
+impl Repeat for NoBytes {
+    #[inline(always)]
+    fn frame(&self) {}
+}
+
+/// By `bpf_loop`, which came in 5.17: as many steps as are needed.
+pub struct Loop;
+
+impl Repeat for Loop {
+    #[inline(always)]
+    fn frame(&self) {
+        unsafe { bpf_loop(STEPS, step as *mut c_void, core::ptr::null_mut(), 0) };
+        conclude();
+    }
+}
+
+/// By programs that call each other, for older kernels: `TURNS` steps a program, 33 programs in a row.
+pub struct Chain<'a, C> {
+    /// The context of the program that runs.
+    pub context: &'a C,
+    /// Holds the program that goes on.
+    pub next: &'static ProgramArray,
+}
+
+impl<C: EbpfContext> Repeat for Chain<'_, C> {
+    #[inline(always)]
+    fn frame(&self) {
+        unsafe { self.next.tail_call(self.context, 0) };
+        // Not reached unless the row is full, or the program is not there.
+        conclude();
+    }
+}
+
+impl<C: EbpfContext> Chain<'_, C> {
+    /// A few steps; then the next program of the row, or the end.
+    #[inline(always)]
+    pub fn turns(&self) {
+        for turn in 0..TURNS {
+            if step(turn, core::ptr::null_mut()) != 0 {
+                conclude();
+                return;
+            }
+        }
+        self.frame();
+    }
+}
+
 /// A call moved bytes (or messages, for [`Shape::Messages`]), behind those that it is said to have moved before.
 #[inline(always)]
-pub fn moved(call: &Call, result: u64, current: Current) {
+pub fn moved(call: &Call, result: u64, current: Current, repeat: &impl Repeat) {
     let sent = call.memory.sent;
     let Some(known) = connection::get(Sock(call.sock)) else {
         return;
@@ -96,6 +157,7 @@ pub fn moved(call: &Call, result: u64, current: Current) {
     if connection.ignored() {
         return;
     }
+    scratch.sock = call.sock;
     let work = &mut scratch.work;
     let now = unsafe { bpf_ktime_get_boot_ns() };
     work.record.connection = connection.id;
@@ -121,18 +183,34 @@ pub fn moved(call: &Call, result: u64, current: Current) {
     }
     if call.memory.shape == Shape::Unseen {
         framer::pass_unseen(work, &mut Kernel, result);
+        scratch.memory.left = 0;
+        work.left = 0;
+        conclude();
     } else {
         scratch.memory = walk(call, result);
-        unsafe { bpf_loop(STEPS, step as *mut c_void, core::ptr::null_mut(), 0) };
-        rest(scratch);
+        repeat.frame();
     }
+}
+
+/// Everything of the call is framed that can be: what is held is delivered, and the connection remembers where it stands.
+#[inline(always)]
+fn conclude() {
+    let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
+        return;
+    };
+    let scratch = unsafe { &mut *scratch };
+    rest(scratch);
     let work = &mut scratch.work;
     framer::finish(work, &mut Kernel);
+    let Some(known) = connection::get(Sock(scratch.sock)) else {
+        return;
+    };
+    let connection = unsafe { &mut *known };
     if connection.id != work.record.connection {
         // The entry was given to another connection meanwhile.
         return;
     }
-    if sent != 0 {
+    if work.sent != 0 {
         copy(&work.lane, &mut connection.sent);
     } else {
         copy(&work.lane, &mut connection.received);

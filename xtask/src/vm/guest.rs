@@ -40,7 +40,7 @@ $b ip link set lo up
 $b hostname guest
 $b cp /command /root/run/command
 echo "guest: ready"
-$b chroot /root /usr/bin/env -i HOME=/root TERM=dumb LANG=C.UTF-8 TRACER_VM=1 \
+$b chroot /root /usr/bin/env -i HOME=/root TERM=dumb LANG=C.UTF-8 IN_GUEST=1 \
     PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin /bin/sh /run/command </dev/null
 echo "result: $?"
 $b poweroff -f

@@ -111,45 +111,43 @@ pub fn fetch(kernel: &Kernel) -> Result<Files> {
             "kernel {}: fetching {} {} from Debian",
             kernel.name, kernel.package, kernel.version
         ));
-        let package = download(kernel, &folder)?;
-        unpack(&package, &folder)?;
-        fs::remove_file(&package)?;
+        for package in download(kernel, &folder)? {
+            unpack(&package, &folder)?;
+            fs::remove_file(&package)?;
+        }
         fs::write(&done, "")?;
     }
     let only = |files: Vec<PathBuf>| files.into_iter().next();
     Ok(Files {
-        vmlinuz: only(files_below(&folder.join("boot"), |name| {
-            name.starts_with("vmlinuz")
-        })?)
-        .with_context(|| format!("no vmlinuz in {}", folder.display()))?,
-        modules: files_below(&folder.join("lib"), |name| name.ends_with(".ko"))?,
+        vmlinuz: only(files_below(&folder, |name| name.starts_with("vmlinuz"))?)
+            .with_context(|| format!("no vmlinuz in {}", folder.display()))?,
+        modules: files_below(&folder, |name| name.ends_with(".ko"))?,
         folder,
     })
 }
 
-fn download(kernel: &Kernel, folder: &Path) -> Result<PathBuf> {
+/// The packages of a kernel: one that has all, or one that names those that have the image and the modules.
+fn download(kernel: &Kernel, folder: &Path) -> Result<Vec<PathBuf>> {
     let apt = Apt::new(kernel, folder)?;
     run(apt.command("apt-get").arg("update"))?;
     let pinned = format!("{}={}", kernel.package, kernel.version);
+    let mut package = kernel.package.to_owned();
     if run(apt.command("apt-get").args(["download", &pinned])).is_err() {
-        let shown = output(
-            apt.command("apt-cache")
-                .args(["depends", "--important", kernel.newest]),
-        )?;
-        let newest = shown
-            .lines()
-            .find_map(|line| line.trim().strip_prefix("Depends: "))
-            .with_context(|| format!("{} depends on nothing", kernel.newest))?
-            .to_owned();
+        package = apt
+            .dependencies(kernel.newest)?
+            .into_iter()
+            .find(|name| name.starts_with("linux-image-"))
+            .with_context(|| format!("{} depends on no kernel", kernel.newest))?;
         say(format!(
-            "{pinned} has left the archive: taking {newest}; pin it in xtask/src/vm/kernels.rs"
+            "{pinned} has left the archive: taking {package}; pin it in xtask/src/vm/kernels.rs"
         ));
-        run(apt.command("apt-get").args(["download", &newest]))?;
+        run(apt.command("apt-get").args(["download", &package]))?;
     }
-    files_below(folder, |name| name.ends_with(".deb"))?
-        .into_iter()
-        .next()
-        .context("apt-get download left no package")
+    let is_part = |name: &&String| name.starts_with("linux-binary-") || name.starts_with("linux-modules-");
+    for part in apt.dependencies(&package)?.iter().filter(is_part) {
+        run(apt.command("apt-get").args(["download", part]))?;
+    }
+    files_below(folder, |name| name.ends_with(".deb"))
 }
 
 /// apt with nothing of the machine's but its network settings.
@@ -194,6 +192,18 @@ impl Apt {
         })
     }
 
+    /// What a package depends on.
+    fn dependencies(&self, package: &str) -> Result<Vec<String>> {
+        let shown = output(
+            self.command("apt-cache")
+                .args(["depends", "--important", package]),
+        )?;
+        let names = shown
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("Depends: "));
+        Ok(names.map(str::to_owned).collect())
+    }
+
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command.current_dir(&self.folder).arg("--quiet");
@@ -222,15 +232,14 @@ fn unpack(package: &Path, folder: &Path) -> Result<()> {
         .arg("--file")
         .arg(&tar)
         .arg("--directory")
-        .arg(folder)
-        .args(["--wildcards", "./boot/vmlinuz-*"]);
+        .arg(folder);
     let listed = output(Command::new("tar").arg("--list").arg("--file").arg(&tar))?;
-    for module in listed.lines().filter(|path| is_needed(path)) {
-        extract.arg(module);
+    let needed: Vec<_> = listed.lines().filter(|path| is_needed(path)).collect();
+    if !needed.is_empty() {
+        run(extract.args(needed))?;
     }
-    run(&mut extract)?;
     fs::remove_file(&tar)?;
-    for module in files_below(&folder.join("lib"), |name| name.ends_with(".ko.xz"))? {
+    for module in files_below(folder, |name| name.ends_with(".ko.xz"))? {
         run(Command::new("xz").arg("--decompress").arg(module))?;
     }
     Ok(())
@@ -238,8 +247,10 @@ fn unpack(package: &Path, folder: &Path) -> Result<()> {
 
 fn is_needed(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or_default();
-    name.split_once(".ko")
-        .is_some_and(|(module, _)| MODULES.contains(&module))
+    name.starts_with("vmlinuz")
+        || name
+            .split_once(".ko")
+            .is_some_and(|(module, _)| MODULES.contains(&module))
 }
 
 /// The files below a folder whose names are as asked.
@@ -275,6 +286,7 @@ mod tests {
 
     #[test]
     fn only_the_modules_that_the_boot_needs_are_taken() {
+        assert!(is_needed("./boot/vmlinuz-6.1.0-56-amd64"));
         assert!(is_needed("./lib/modules/6.1.0-56-amd64/kernel/fs/9p/9p.ko"));
         assert!(is_needed(
             "./usr/lib/modules/6.12/kernel/drivers/virtio/virtio_pci.ko.xz"
