@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
 use crate::now;
+use crate::skip::Skip;
 use crate::spans::{Span, read};
 
 /// Far beyond what a test takes, also under emulation: what is still running then hangs.
@@ -26,6 +27,8 @@ const ERRORS: &str = "errors";
 /// The agent under test.
 pub struct Agent {
     program: PathBuf,
+    /// The hook family it is told to use.
+    family: String,
 }
 
 /// An agent that runs until it is stopped.
@@ -50,14 +53,35 @@ pub struct Traced {
 }
 
 impl Agent {
-    pub fn beside_this_program() -> Result<Self> {
+    /// The agent with a hook family; skipped where the kernel does not take it.
+    pub fn beside_this_program(family: &str) -> Result<Self> {
         let program = std::env::current_exe()?.with_file_name("tracer-agent");
         ensure!(
             program.is_file(),
             "{} is missing: cargo build --package tracer-agent",
             program.display()
         );
-        Ok(Self { program })
+        let agent = Self {
+            program,
+            family: family.to_owned(),
+        };
+        let tried = Command::new(&agent.program)
+            .args([
+                "trace",
+                "--export=json=/dev/null",
+                "--hooks",
+                family,
+                "--",
+                "true",
+            ])
+            .stdin(Stdio::null())
+            .output()?;
+        if !tried.status.success() {
+            let reason = String::from_utf8_lossy(&tried.stderr).trim().to_owned();
+            ensure!(family != "auto", "the agent does not work here: {reason}");
+            bail!(Skip(reason));
+        }
+        Ok(agent)
     }
 
     /// `tracer-agent trace OPTIONS -- COMMAND`, to its end.
@@ -102,6 +126,7 @@ impl Agent {
             .args(words.next())
             .arg(format!("--export=json={}", folder.path().join(EXPORT).display()))
             .args(words)
+            .env("TRACER_HOOKS", &self.family)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(folder.path().join(ERRORS))?)

@@ -1,9 +1,11 @@
 //! The live tests: real programs on loopback, traced by the agent that lies beside this program, judged by its
 //! json export. A test that cannot run here says why and counts as skipped.
 //!
-//!     live-tests [NAME-PART]
+//!     live-tests [--hooks FAMILY,…] [--brief] [NAME-PART]
 //!
-//! Writes a line for each test (`ok NAME`, `FAILED NAME: reason`, `skipped NAME: reason`) and the sums.
+//! Runs once for each hook family (`auto` where none is named); with `--brief` those after the first run only the
+//! tests whose outcome depends on the family. Writes a line for each test (`ok FAMILY/NAME`, `FAILED FAMILY/NAME: reason`,
+//! `skipped FAMILY/NAME: reason`) and the sums.
 
 mod agent;
 mod chain;
@@ -26,38 +28,109 @@ use skip::Skip;
 /// A test: its name states the rule it proves.
 type Test = (&'static str, fn(&Agent) -> Result<()>);
 
-fn main() -> ExitCode {
-    let part = std::env::args().nth(1).unwrap_or_default();
-    let agent = match Agent::beside_this_program() {
-        Ok(agent) => agent,
-        Err(error) => {
-            eprintln!("live-tests: {error:#}");
-            return ExitCode::FAILURE;
+/// Names of tests whose outcome depends on the hook family: how bytes are found, and how they are told to be whole.
+const BRIEF: [&str; 7] = [
+    "requests_kept_alive_by_curl",
+    "a_post_that_expects",
+    "the_sizes_of_a_gibibyte",
+    "a_server_killed",
+    "what_is_not_http",
+    "chain_of_three_hops_32_in_flight",
+    "every_request_of_a_saturated",
+];
+
+/// What is to be run.
+#[derive(Default)]
+struct Wanted {
+    families: Vec<String>,
+    brief: bool,
+    part: String,
+}
+
+impl Wanted {
+    fn read(words: impl Iterator<Item = String>) -> Self {
+        let mut wanted = Self::default();
+        let mut words = words.peekable();
+        while let Some(word) = words.next() {
+            match word.as_str() {
+                "--hooks" => {
+                    let list = words.next().unwrap_or_default();
+                    wanted.families = list.split(',').map(str::to_owned).collect();
+                }
+                "--brief" => wanted.brief = true,
+                part => part.clone_into(&mut wanted.part),
+            }
         }
-    };
-    let [mut passed, mut failed, mut skipped] = [0, 0, 0];
-    let tests = [http1::TESTS, run::TESTS, mishap::TESTS, chain::TESTS, load::TESTS].concat();
-    for (name, test) in tests.into_iter().filter(|(name, _)| name.contains(&part)) {
-        let begun = now();
-        let outcome = panic::catch_unwind(AssertUnwindSafe(|| test(&agent)))
-            .unwrap_or_else(|_| Err(anyhow!("the test itself panicked")));
+        if wanted.families.is_empty() {
+            wanted.families.push("auto".to_owned());
+        }
+        wanted
+    }
+
+    fn includes(&self, test: &str, is_first_family: bool) -> bool {
+        let brief = self.brief && !is_first_family;
+        test.contains(&self.part) && (!brief || BRIEF.iter().any(|name| test.starts_with(name)))
+    }
+}
+
+/// How many tests ended how.
+#[derive(Default)]
+struct Sums {
+    passed: u64,
+    failed: u64,
+    skipped: u64,
+}
+
+impl Sums {
+    fn add(&mut self, name: &str, outcome: Result<()>, seconds: f64) {
         match outcome {
             Ok(()) => {
-                passed += 1;
-                println!("ok {name} ({:.1} s)", begun.elapsed().as_secs_f64());
+                self.passed += 1;
+                println!("ok {name} ({seconds:.1} s)");
             }
             Err(error) if error.is::<Skip>() => {
-                skipped += 1;
+                self.skipped += 1;
                 println!("skipped {name}: {error}");
             }
             Err(error) => {
-                failed += 1;
+                self.failed += 1;
                 println!("FAILED {name}: {error:#}");
             }
         }
     }
-    println!("{passed} passed, {failed} failed, {skipped} skipped");
-    if failed > 0 {
+}
+
+fn main() -> ExitCode {
+    let wanted = Wanted::read(std::env::args().skip(1));
+    let tests = [http1::TESTS, run::TESTS, mishap::TESTS, chain::TESTS, load::TESTS].concat();
+    let mut sums = Sums::default();
+    for (place, family) in wanted.families.iter().enumerate() {
+        let agent = match Agent::beside_this_program(family) {
+            Ok(agent) => agent,
+            Err(error) => {
+                sums.add(family, Err(error), 0.0);
+                continue;
+            }
+        };
+        for (name, test) in &tests {
+            if !wanted.includes(name, place == 0) {
+                continue;
+            }
+            let begun = now();
+            let outcome = panic::catch_unwind(AssertUnwindSafe(|| test(&agent)))
+                .unwrap_or_else(|_| Err(anyhow!("the test itself panicked")));
+            sums.add(
+                &format!("{family}/{name}"),
+                outcome,
+                begun.elapsed().as_secs_f64(),
+            );
+        }
+    }
+    println!(
+        "{} passed, {} failed, {} skipped",
+        sums.passed, sums.failed, sums.skipped
+    );
+    if sums.failed > 0 {
         ExitCode::FAILURE
     } else {
         ExitCode::SUCCESS

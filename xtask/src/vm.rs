@@ -15,19 +15,34 @@ pub use boot::Verdict;
 pub use kernels::Kernel;
 
 use crate::process::{root, run, say, target};
-use crate::setup;
+use crate::setup::{self, Toolchain};
 
 #[derive(Args)]
 pub struct Options {
     /// Only this kernel (5.10, 6.1, 6.12, newest)
     #[arg(long)]
     kernel: Option<String>,
+    /// Hook families of the live tests
+    #[arg(long, default_value = ALL_HOOKS)]
+    hooks: String,
     /// The longest that one kernel may take, in seconds
-    #[arg(long, default_value_t = 900)]
+    #[arg(long, default_value_t = 3600)]
     timeout: u64,
     /// What to run there; the live tests where nothing is given
     #[arg(last = true)]
     command: Vec<String>,
+}
+
+/// Every hook family, the best first.
+pub const ALL_HOOKS: &str = "socket,kprobe,syscall";
+
+/// What came of one kernel.
+pub struct Outcome {
+    pub kernel: &'static str,
+    pub verdict: Verdict,
+    pub seconds: f64,
+    /// What the guest wrote.
+    pub lines: Vec<String>,
 }
 
 pub fn run_chore(options: &Options) -> Result<()> {
@@ -36,15 +51,8 @@ pub fn run_chore(options: &Options) -> Result<()> {
     let timeout = Duration::from_secs(options.timeout);
     let command = if options.command.is_empty() {
         setup::for_tests()?;
-        run(setup::for_build()?.cargo().args([
-            "build",
-            "--quiet",
-            "--package",
-            "tracer-agent",
-            "--package",
-            "live-tests",
-        ]))?;
-        live_tests().display().to_string()
+        build_live_tests(&setup::for_build()?)?;
+        format!("{} --hooks {}", live_tests().display(), quoted(&options.hooks))
     } else {
         options
             .command
@@ -53,15 +61,18 @@ pub fn run_chore(options: &Options) -> Result<()> {
             .collect::<Vec<_>>()
             .join(" ")
     };
-    let mut rows = Vec::new();
-    for kernel in kernels {
-        let outcome = in_kernel(kernel, &command, timeout, &mut |_| ())?;
-        rows.push((kernel.name, outcome));
+    let outcomes = in_kernels(&kernels, &command, timeout)?;
+    if options.command.is_empty() {
+        let families: Vec<_> = options.hooks.split(',').collect();
+        print!("{}", table(&outcomes, &families));
     }
     let mut failed = false;
-    for (name, (verdict, seconds)) in &rows {
-        say(format!("kernel {name:<6} {verdict} in {seconds:.1} s"));
-        failed |= !verdict.is_success();
+    for outcome in &outcomes {
+        say(format!(
+            "kernel {:<6} {} in {:.0} s",
+            outcome.kernel, outcome.verdict, outcome.seconds
+        ));
+        failed |= !outcome.verdict.is_success();
     }
     if failed {
         bail!("not every kernel passed");
@@ -69,30 +80,115 @@ pub fn run_chore(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Runs one command in one kernel; each line it writes is shown and given to `each`.
-pub fn in_kernel(
-    kernel: &Kernel,
-    command: &str,
-    timeout: Duration,
-    each: &mut dyn FnMut(&str),
-) -> Result<(Verdict, f64)> {
-    let files = kernels::fetch(kernel)?;
+/// Runs one command in each kernel, as many at once as there are processors: a guest keeps one busy. Their lines are
+/// shown with the kernel before them where there are several.
+pub fn in_kernels(kernels: &[&'static Kernel], command: &str, timeout: Duration) -> Result<Vec<Outcome>> {
     let script = format!("cd {}\n{command}\n", quoted(&root().display().to_string()));
-    let initramfs = guest::initramfs(&files, &script)?;
-    say(format!("kernel {}: {command}", kernel.name));
+    let files = kernels
+        .iter()
+        .map(|kernel| kernels::fetch(kernel))
+        .collect::<Result<Vec<_>>>()?;
+    let pairs: Vec<_> = kernels.iter().zip(&files).collect();
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut outcomes = Vec::new();
+    let shown = |kernel: &Kernel| if kernels.len() == 1 { "" } else { kernel.name };
+    let work = |worker: usize| {
+        let own = pairs.iter().skip(worker).step_by(workers);
+        own.map(|(kernel, files)| in_kernel(kernel, shown(kernel), files, &script, timeout))
+            .collect::<Result<Vec<_>>>()
+    };
+    std::thread::scope(|scope| -> Result<()> {
+        let work = &work;
+        let running: Vec<_> = (0..workers)
+            .map(|worker| scope.spawn(move || work(worker)))
+            .collect();
+        for worker in running {
+            outcomes.extend(
+                worker
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?,
+            );
+        }
+        Ok(())
+    })?;
+    outcomes.sort_by_key(|outcome| kernels.iter().position(|kernel| kernel.name == outcome.kernel));
+    Ok(outcomes)
+}
+
+fn in_kernel(
+    kernel: &'static Kernel,
+    shown: &str,
+    files: &kernels::Files,
+    script: &str,
+    timeout: Duration,
+) -> Result<Outcome> {
+    let initramfs = guest::initramfs(files, script)?;
     let begun = crate::process::now();
-    let verdict = boot::boot(&files.vmlinuz, &initramfs, timeout, each)?;
-    Ok((verdict, begun.elapsed().as_secs_f64()))
+    let mut lines = Vec::new();
+    let verdict = boot::boot(&files.vmlinuz, &initramfs, timeout, &mut |line| {
+        if shown.is_empty() {
+            println!("{line}");
+        } else {
+            println!("{shown} | {line}");
+        }
+        lines.push(line.to_owned());
+    })?;
+    Ok(Outcome {
+        kernel: kernel.name,
+        verdict,
+        seconds: begun.elapsed().as_secs_f64(),
+        lines,
+    })
+}
+
+/// One row a kernel, one column a family.
+fn table(outcomes: &[Outcome], families: &[&str]) -> String {
+    let mut text = format!("{:<10}", "kernel");
+    for family in families {
+        text.push_str(&format!("{family:<34}"));
+    }
+    text.push('\n');
+    for outcome in outcomes {
+        text.push_str(&format!("{:<10}", outcome.kernel));
+        for family in families {
+            text.push_str(&format!("{:<34}", cell(&outcome.lines, family)));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// What the live tests said of a family.
+fn cell(lines: &[String], family: &str) -> String {
+    let count = |word: &str| {
+        let prefix = format!("{word} {family}/");
+        lines.iter().filter(|line| line.starts_with(&prefix)).count()
+    };
+    let [passed, failed, skipped] = [count("ok"), count("FAILED"), count("skipped")];
+    if passed + failed + skipped == 0 {
+        return "not taken by this kernel".to_owned();
+    }
+    format!("{passed} passed, {failed} failed, {skipped} skipped")
 }
 
 /// Every kernel that the tests run on.
-pub fn all() -> &'static [Kernel] {
-    kernels::KERNELS
+pub fn all() -> Vec<&'static Kernel> {
+    kernels::KERNELS.iter().collect()
+}
+
+/// Builds the live tests and the agent with them. Optimised: under emulation the start of the agent is most of a test.
+pub fn build_live_tests(toolchain: &Toolchain) -> Result<()> {
+    run(toolchain.cargo().args(["build", "--quiet", "--release"]).args([
+        "--package",
+        "tracer-agent",
+        "--package",
+        "live-tests",
+    ]))
 }
 
 /// The live tests, as one program that runs where nothing can be built.
 pub fn live_tests() -> PathBuf {
-    target().join("debug/live-tests")
+    target().join("release/live-tests")
 }
 
 /// One word of a shell command.
@@ -103,6 +199,28 @@ fn quoted(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_table_has_a_cell_for_each_kernel_and_family() {
+        let lines = [
+            "ok socket/a (1.0 s)",
+            "FAILED socket/b: no",
+            "skipped kprobe: not here",
+            "ok socket/c (2.0 s)",
+        ];
+        let outcomes = [Outcome {
+            kernel: "6.1",
+            verdict: Verdict::Ended(1),
+            seconds: 1.0,
+            lines: lines.map(str::to_owned).to_vec(),
+        }];
+        let table = table(&outcomes, &["socket", "kprobe"]);
+        let words: Vec<_> = table.lines().nth(1).unwrap().split_whitespace().collect();
+        assert_eq!(
+            words.join(" "),
+            "6.1 2 passed, 1 failed, 0 skipped not taken by this kernel"
+        );
+    }
 
     #[test]
     fn a_word_with_quotes_stays_one_word() {

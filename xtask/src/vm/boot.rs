@@ -52,7 +52,7 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Boots and waits for the end; each line of the guest's console is shown and given to `each`.
+/// Boots and waits for the end; each line of the guest's console is given to `each`.
 pub fn boot(
     vmlinuz: &Path,
     initramfs: &Path,
@@ -139,7 +139,6 @@ fn follow(emulator: &mut Child, timeout: Duration, each: &mut dyn FnMut(&str)) -
                 verdict = Verdict::TimedOut;
             }
             Ok(line) => {
-                println!("{line}");
                 each(&line);
                 if let Some(found) = judge(&line) {
                     // The first sign of trouble is its cause; a result comes last.
