@@ -13,6 +13,7 @@ mod http1;
 mod load;
 mod mishap;
 mod run;
+mod select;
 mod skip;
 mod spans;
 
@@ -102,7 +103,15 @@ impl Sums {
 
 fn main() -> ExitCode {
     let wanted = Wanted::read(std::env::args().skip(1));
-    let tests = [http1::TESTS, run::TESTS, mishap::TESTS, chain::TESTS, load::TESTS].concat();
+    let tests = [
+        http1::TESTS,
+        run::TESTS,
+        select::TESTS,
+        mishap::TESTS,
+        chain::TESTS,
+        load::TESTS,
+    ]
+    .concat();
     let mut sums = Sums::default();
     for (place, family) in wanted.families.iter().enumerate() {
         let agent = match Agent::beside_this_program(family) {

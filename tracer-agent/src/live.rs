@@ -11,10 +11,14 @@ mod stop;
 use std::{collections::HashMap, io, os::fd::BorrowedFd, time::Duration};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use tracer_common::Loss;
+use tracer_common::{
+    Loss,
+    layout::Exe,
+    record::{AskRecord, kind},
+};
 
 pub use feed::{Core, Feed, Processes, Recorder, Tally};
-pub use selection::{Matcher, Watch};
+pub use selection::{Judge, Verdict};
 pub use stop::Stop;
 
 use crate::{
@@ -33,11 +37,16 @@ pub trait Probes {
     /// # Errors
     /// When the counters cannot be read.
     fn losses(&self) -> io::Result<Vec<(Loss, u64)>>;
-    /// Traces a process and its future children from now on.
+    /// A process was judged; whether that changes anything. Who is selected by something else stays so unless excluded.
     ///
     /// # Errors
     /// When it cannot be remembered.
-    fn select(&mut self, pid: u32) -> io::Result<()>;
+    fn judge(&mut self, pid: u32, verdict: Verdict) -> io::Result<bool>;
+    /// A program was judged: who runs it next is not asked about.
+    ///
+    /// # Errors
+    /// When it cannot be remembered.
+    fn learn(&mut self, exe: Exe, verdict: Verdict) -> io::Result<()>;
 }
 
 /// Records that are taken before time and losses are looked at again.
@@ -56,8 +65,8 @@ pub struct Live<'a, P, C, D> {
     pub probes: P,
     /// The way to the core.
     pub feed: Feed<'a, C, D>,
-    /// Processes that are selected by what they are, looked for again and again.
-    pub watch: Option<Watch<'a>>,
+    /// Answers what the kernel side asks about processes.
+    pub judge: Option<Judge<'a>>,
     /// What the agent says of itself.
     pub log: &'a Log,
     /// The clock of the records.
@@ -69,6 +78,7 @@ impl<P: Probes, C: Core, D: Processes> Live<'_, P, C, D> {
     /// side could no longer be asked. What was read until then is delivered in any case.
     pub fn run(mut self, stop: &Stop) -> (Tally, io::Result<()>) {
         let mut reported = LossReport::default();
+        self.look();
         let outcome = self.until(stop, &mut reported);
         let mut left = LAST_RECORDS;
         while left > 0 && self.take(BATCH) > 0 {
@@ -85,9 +95,6 @@ impl<P: Probes, C: Core, D: Processes> Live<'_, P, C, D> {
             let taken = self.take(BATCH);
             let now = (self.clock)();
             self.feed.tick(now);
-            if let Some(watch) = &mut self.watch {
-                watch.look(now, &mut self.probes, self.log);
-            }
             reported.pending |= taken > 0;
             if reported.due() <= now {
                 self.tell_losses(reported)?;
@@ -98,22 +105,31 @@ impl<P: Probes, C: Core, D: Processes> Live<'_, P, C, D> {
 
     fn take(&mut self, most: usize) -> usize {
         let feed = &mut self.feed;
-        let taken = self.probes.drain(most, &mut |record| feed.record(record));
-        feed.deliver();
+        let mut asked = Vec::new();
+        let taken = self.probes.drain(most, &mut |record| match question(record) {
+            Some(ask) => asked.push(ask),
+            None => feed.record(record),
+        });
+        if let Some(judge) = &mut self.judge {
+            for ask in asked {
+                judge.answer(&ask, &mut self.probes, self.log);
+            }
+        }
+        self.feed.deliver();
         taken
+    }
+
+    fn look(&mut self) {
+        if let Some(judge) = &mut self.judge {
+            judge.look(&mut self.probes, self.log);
+        }
     }
 
     /// How long nothing needs to be done if no record comes.
     fn pause(&self, reported: &LossReport) -> Duration {
         let now = (self.clock)();
         let deadline = self.feed.next_deadline().map(|deadline| deadline.since(now));
-        let watch = self.watch.as_ref().map(|watch| watch.next().since(now));
-        Duration::from_nanos(
-            [deadline, watch]
-                .into_iter()
-                .flatten()
-                .fold(reported.due().since(now), u64::min),
-        )
+        Duration::from_nanos(deadline.into_iter().fold(reported.due().since(now), u64::min))
     }
 
     fn tell_losses(&mut self, reported: &mut LossReport) -> io::Result<()> {
@@ -124,6 +140,10 @@ impl<P: Probes, C: Core, D: Processes> Live<'_, P, C, D> {
                 *told = total;
                 self.log.say(&Event::KernelLost { cause, count });
                 self.feed.lost(cause, count);
+                if cause == Loss::RingFull {
+                    // A question may be among what was lost.
+                    self.look();
+                }
             }
         }
         self.feed.deliver();
@@ -131,6 +151,23 @@ impl<P: Probes, C: Core, D: Processes> Live<'_, P, C, D> {
         reported.last = (self.clock)();
         Ok(())
     }
+}
+
+/// The question in a record, if it is one.
+fn question(record: &[u8]) -> Option<AskRecord> {
+    let word = |at: usize| Some(u32::from_ne_bytes(*record.get(at..)?.first_chunk()?));
+    let long = |at: usize| Some(u64::from_ne_bytes(*record.get(at..)?.first_chunk()?));
+    (word(0)? == kind::ASK).then_some(AskRecord {
+        kind: kind::ASK,
+        size: word(4)?,
+        exe: Exe {
+            inode: long(8)?,
+            device: word(16)?,
+            generation: word(20)?,
+        },
+        tgid: word(24)?,
+        reserved: 0,
+    })
 }
 
 /// What of the kernel's loss counters the core was told.

@@ -41,10 +41,11 @@ fn shop(folder: &Path) -> Command {
 /// Names of the services that run a program from this folder.
 fn open_services(folder: &Path) -> Vec<String> {
     let discovery = Discovery::new("/proc".into());
-    let pattern = Glob::new(format!("{}/*", folder.display()));
+    let pattern = [Glob::new(format!("{}/*", folder.display()))];
     let mut names: Vec<String> = discovery
-        .pids_of_exe(&pattern)
+        .pids()
         .into_iter()
+        .filter(|pid| discovery.runs_exe(*pid, &pattern))
         .map(|pid| discovery.lookup(pid, "").service_name)
         .collect();
     names.sort();

@@ -64,6 +64,15 @@ layout! {
     sock_shutdown = "sock", "sk_shutdown";
     sock_err = "sock", "sk_err";
     net_inum = "net", "ns.inum";
+    task_nsproxy = "task_struct", "nsproxy";
+    nsproxy_net = "nsproxy", "net_ns";
+    task_mm = "task_struct", "mm";
+    mm_exe_file = "mm_struct", "exe_file";
+    file_inode = "file", "f_inode";
+    inode_number = "inode", "i_ino";
+    inode_generation = "inode", "i_generation";
+    inode_super = "inode", "i_sb";
+    super_device = "super_block", "s_dev";
     tcp_write_seq = "tcp_sock", "write_seq";
     tcp_copied_seq = "tcp_sock", "copied_seq";
     tcp_rcv_nxt = "tcp_sock", "rcv_nxt";
@@ -96,6 +105,8 @@ pub struct Settings {
     pub agent_tgid: u32,
     /// 1: every process is selected that is not excluded.
     pub select_all: u32,
+    /// [`rule`]: what processes are judged by.
+    pub rules: u32,
 }
 
 impl Settings {
@@ -103,13 +114,53 @@ impl Settings {
     pub const NONE: Self = Self {
         agent_tgid: 0,
         select_all: 0,
+        rules: 0,
     };
 }
 
-/// Values of the process map.
+/// Bits of [`Settings::rules`].
+pub mod rule {
+    /// By control group.
+    pub const CGROUP: u32 = 1 << 0;
+    /// By network namespace.
+    pub const NETNS: u32 = 1 << 1;
+    /// By executable, or by something else that the user side has to look at.
+    pub const ASK: u32 = 1 << 2;
+}
+
+/// Values of the process map, and of the maps of control groups, network namespaces and executables.
 pub mod process {
     /// The process is traced, and its children.
     pub const SELECTED: u8 = 1;
     /// The process is left out, and its children.
     pub const EXCLUDED: u8 = 2;
+    /// The process was judged, and no rule selects it; its next program is judged anew.
+    pub const PASSED: u8 = 3;
+}
+
+/// Most levels of control groups that are looked at, from the root's children on.
+pub const CGROUP_LEVELS: u32 = 12;
+
+/// Words of 64 ports in the map of ports: first those that select who listens on them, then those that exclude.
+pub const PORT_WORDS: u32 = 1024;
+
+/// An executable file, as the kernel knows it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Exe {
+    /// Inode number.
+    pub inode: u64,
+    /// Device, as the kernel numbers it.
+    pub device: u32,
+    /// Tells a file from an earlier one with the same inode number.
+    pub generation: u32,
+}
+
+impl Exe {
+    /// No file.
+    pub const NONE: Self = Self {
+        inode: 0,
+        device: 0,
+        generation: 0,
+    };
 }

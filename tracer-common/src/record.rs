@@ -14,6 +14,8 @@ pub mod kind {
     pub const CLOSE: u32 = 3;
     /// [`super::ProcessRecord`]
     pub const PROCESS: u32 = 4;
+    /// [`super::AskRecord`]
+    pub const ASK: u32 = 5;
 }
 
 /// Bits of [`DataRecord::flags`].
@@ -183,6 +185,24 @@ pub struct ProcessRecord {
     pub comm: [u8; 16],
 }
 
+/// A process runs a program that only the user side can judge. Not part of the way of the data: it is answered, and
+/// neither recorded nor told to anyone.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AskRecord {
+    /// [`kind::ASK`]
+    pub kind: u32,
+    /// Size of the record.
+    pub size: u32,
+    /// The program, to be known by the next time; all zero if the kernel does not say.
+    pub exe: crate::layout::Exe,
+    /// The process.
+    pub tgid: u32,
+    /// Always 0.
+    pub reserved: u32,
+}
+
+const _: () = assert!(size_of::<AskRecord>() == 32);
 const _: () = assert!(size_of::<DataRecord>() == 80);
 const _: () = assert!(size_of::<OpenRecord>() == 104);
 const _: () = assert!(size_of::<CloseRecord>() == 64);

@@ -1,8 +1,9 @@
 //! From a selection in words to probes in the kernel.
 
-use std::collections::HashSet;
-
 use anyhow::{Context as _, bail};
+use tracer_common::layout::process;
+
+use super::places;
 
 use crate::{
     config::{
@@ -11,7 +12,7 @@ use crate::{
     },
     discovery::Discovery,
     kernel::{self, Family, KernelError, Probes, Refusal},
-    live::Watch,
+    live::{Judge, Verdict},
     observe::{Event, Log},
 };
 
@@ -28,7 +29,7 @@ pub fn attach<'a>(
     command: Option<u32>,
     discovery: &'a Discovery,
     log: &Log,
-) -> anyhow::Result<(Probes, Option<Watch<'a>>)> {
+) -> anyhow::Result<(Probes, Option<Judge<'a>>)> {
     if !in_initial_pid_namespace() {
         bail!(
             "the agent runs in a pid namespace of its own, where process ids mean others than to the kernel: \
@@ -38,13 +39,18 @@ pub fn attach<'a>(
     if let Some(pid) = selection.pids.iter().find(|pid| !discovery.runs(**pid)) {
         bail!("there is no process {pid}: it has ended, or its id is that of another pid namespace");
     }
-    let excluded = excluded(selection, discovery);
     let plan = kernel::Plan {
         selection: kernel::Selection {
             all: selection.all,
             pids: selection.pids.iter().copied().chain(command).collect(),
-            excluded_pids: excluded.iter().copied().collect(),
+            excluded_pids: excluded(selection, discovery),
             ports: ports(&selection.ports),
+            excluded_ports: ports(&selection.exclude_ports),
+            cgroups: marked(&selection.cgroups, &selection.exclude_cgroups, |name| {
+                places::cgroup(name, &mounts())
+            })?,
+            netns: marked(&selection.netns, &selection.exclude_netns, places::netns)?,
+            asks: !(selection.exes.is_empty() && selection.exclude_exes.is_empty()),
         },
         families: families(hooks),
         agent_pid: std::process::id(),
@@ -64,26 +70,47 @@ pub fn attach<'a>(
     // Whoever begins to listen from here on is seen by the kernel side; whoever did before, here.
     if !selection.ports.is_empty() {
         for pid in discovery.pids_listening_on(&plan.selection.ports) {
-            if !excluded.contains(&pid) {
-                probes.select(pid).context("cannot trace")?;
+            if probes.judge(pid, process::SELECTED).context("cannot trace")? {
                 log.say(&Event::Selected { pid });
             }
         }
     }
     still_there(selection, command, discovery, log)?;
-    let watch = (!selection.exes.is_empty()).then(|| {
-        Watch::new(move || {
-            let excluded = self::excluded(selection, discovery);
-            let found = selection
-                .exes
-                .iter()
-                .flat_map(|pattern| discovery.pids_of_exe(pattern));
-            found
-                .filter(|pid| !excluded.contains(pid) && *pid != std::process::id())
-                .collect()
-        })
+    let judge = plan.selection.asks.then(|| {
+        let own = std::process::id();
+        Judge::new(
+            move |pid| {
+                if pid == own || discovery.runs_exe(pid, &selection.exclude_exes) {
+                    Verdict::Excluded
+                } else if discovery.runs_exe(pid, &selection.exes) {
+                    Verdict::Selected
+                } else {
+                    Verdict::Passed
+                }
+            },
+            || discovery.pids(),
+            selection.all,
+        )
     });
-    Ok((probes, watch))
+    Ok((probes, judge))
+}
+
+fn mounts() -> String {
+    std::fs::read_to_string("/proc/self/mounts").unwrap_or_default()
+}
+
+/// Numbers with what becomes of processes there; excluding is stronger.
+fn marked<Number: PartialEq>(
+    selected: &[String],
+    excluded: &[String],
+    number: impl Fn(&str) -> anyhow::Result<Number>,
+) -> anyhow::Result<Vec<(Number, u8)>> {
+    let selected = selected.iter().map(|name| (name, process::SELECTED));
+    let excluded = excluded.iter().map(|name| (name, process::EXCLUDED));
+    selected
+        .chain(excluded)
+        .map(|(name, mark)| Ok((number(name)?, mark)))
+        .collect()
 }
 
 /// Why better families were not taken, and the verifier's words.
@@ -135,6 +162,18 @@ pub fn in_words(selection: &Selection) -> String {
             .iter()
             .map(|pattern| format!("programs like {}", pattern.pattern())),
     );
+    words.extend(
+        selection
+            .cgroups
+            .iter()
+            .map(|name| format!("control group {name}")),
+    );
+    words.extend(
+        selection
+            .netns
+            .iter()
+            .map(|name| format!("network namespace {name}")),
+    );
     words.join(", ")
 }
 
@@ -142,17 +181,16 @@ fn ports(ports: &Ports) -> Vec<u16> {
     ports.ranges().iter().cloned().flatten().collect()
 }
 
-fn excluded(selection: &Selection, discovery: &Discovery) -> HashSet<u32> {
-    let mut excluded: HashSet<u32> = selection.exclude_pids.iter().copied().collect();
+/// Who is to be left out from the first moment on.
+fn excluded(selection: &Selection, discovery: &Discovery) -> Vec<u32> {
+    let mut excluded = selection.exclude_pids.clone();
     if !selection.exclude_ports.is_empty() {
         excluded.extend(discovery.pids_listening_on(&ports(&selection.exclude_ports)));
     }
-    excluded.extend(
-        selection
-            .exclude_exes
-            .iter()
-            .flat_map(|pattern| discovery.pids_of_exe(pattern)),
-    );
+    if !selection.exclude_exes.is_empty() {
+        let everyone = discovery.pids().into_iter();
+        excluded.extend(everyone.filter(|pid| discovery.runs_exe(*pid, &selection.exclude_exes)));
+    }
     excluded
 }
 
@@ -168,8 +206,7 @@ fn still_there(
         .iter()
         .filter(|pid| !discovery.runs(**pid))
         .collect();
-    let nothing_else =
-        command.is_none() && !selection.all && selection.ports.is_empty() && selection.exes.is_empty();
+    let nothing_else = command.is_none() && !selection.may_grow();
     if let Some(pid) = gone.first()
         && nothing_else
         && gone.len() == selection.pids.len()

@@ -17,7 +17,7 @@ use crate::{
     },
     discovery::Discovery,
     kernel::Probes,
-    live::{Feed, Live, Recorder, Stop, Tally, Watch},
+    live::{Feed, Judge, Live, Recorder, Stop, Tally},
     observe::{Event, Summary},
     pipeline::Pipeline,
 };
@@ -38,11 +38,11 @@ pub fn run(settings: Settings<LiveSettings>) -> Result<Exit, CliError> {
     });
     let _ending = ending.context("cannot catch signals")?;
     let options = &session.options;
-    let (probes, watch) = attach(&options.selection, options.hooks, None, &discovery, &session.log)?;
+    let (probes, judge) = attach(&options.selection, options.hooks, None, &discovery, &session.log)?;
     session.log.say(&Event::Ready {
         what: in_words(&options.selection),
     });
-    follow(&session, Pace::Live, &discovery, probes, watch, &stop, &|_| None)?;
+    follow(&session, Pace::Live, &discovery, probes, judge, &stop, &|_| None)?;
     Ok(Exit::Done)
 }
 
@@ -52,7 +52,7 @@ pub fn follow(
     pace: Pace,
     discovery: &Discovery,
     probes: Probes,
-    watch: Option<Watch<'_>>,
+    judge: Option<Judge<'_>>,
     stop: &Stop,
     remark: &dyn Fn(&Tally) -> Option<String>,
 ) -> anyhow::Result<()> {
@@ -84,7 +84,7 @@ pub fn follow(
     let (tally, outcome) = Live {
         probes,
         feed,
-        watch,
+        judge,
         log,
         clock,
     }

@@ -8,6 +8,7 @@ mod check;
 mod daemon;
 mod exit;
 mod gate;
+mod places;
 mod replay;
 mod session;
 mod signals;

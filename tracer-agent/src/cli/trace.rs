@@ -40,7 +40,7 @@ pub fn trace(settings: Settings<LiveSettings>, command: &[OsString]) -> Result<E
         &discovery,
         &session.log,
     );
-    let (probes, watch) = match attached {
+    let (probes, judge) = match attached {
         Ok(attached) => attached,
         Err(error) => {
             gated.abandon();
@@ -64,7 +64,7 @@ pub fn trace(settings: Settings<LiveSettings>, command: &[OsString]) -> Result<E
             Pace::AtEnd,
             &discovery,
             probes,
-            watch,
+            judge,
             &stop,
             &survivors,
         );

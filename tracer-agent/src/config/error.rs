@@ -75,7 +75,7 @@ pub enum ConfigError {
     },
     /// `run` was not told what to trace.
     #[error(
-        "nothing is selected: say what to trace with --pid PID, --port LIST or --exe GLOB, or --all for every process"
+        "nothing is selected: say what to trace with --pid PID, --port LIST, --exe GLOB, --cgroup PATH or --netns NAME, or --all for every process"
     )]
     NothingSelected,
     /// A setting that means nothing without another.

@@ -7,7 +7,7 @@ use super::{
     layers::Layers,
     settings::{self, Setting},
     values::{
-        ExportTarget, Glob, HeaderName, Hooks, Instrumented, Level, NotAValue, Ports, ProcessId, Route,
+        ExportTarget, Glob, HeaderName, Hooks, Instrumented, Level, Name, NotAValue, Ports, ProcessId, Route,
         Sampler, Switch,
     },
 };
@@ -54,18 +54,35 @@ pub struct Selection {
     pub ports: Ports,
     /// Those whose executable matches, now or later.
     pub exes: Vec<Glob>,
+    /// Those in one of these control groups, or below it.
+    pub cgroups: Vec<String>,
+    /// Those in one of these network namespaces.
+    pub netns: Vec<String>,
     /// Not these.
     pub exclude_pids: Vec<u32>,
     /// Not those that listen on one of these ports.
     pub exclude_ports: Ports,
     /// Not those whose executable matches.
     pub exclude_exes: Vec<Glob>,
+    /// Not those in one of these control groups, or below it.
+    pub exclude_cgroups: Vec<String>,
+    /// Not those in one of these network namespaces.
+    pub exclude_netns: Vec<String>,
 }
 
 impl Selection {
     /// Nothing is selected.
     pub fn is_empty(&self) -> bool {
-        !self.all && self.pids.is_empty() && self.ports.is_empty() && self.exes.is_empty()
+        !self.all && self.pids.is_empty() && !self.may_grow()
+    }
+
+    /// Processes may be selected that are not named one by one.
+    pub fn may_grow(&self) -> bool {
+        self.all
+            || !(self.ports.is_empty()
+                && self.exes.is_empty()
+                && self.cgroups.is_empty()
+                && self.netns.is_empty())
     }
 }
 
@@ -134,6 +151,10 @@ fn selection(layers: &Layers) -> Result<Selection, ConfigError> {
             .map(|pid| pid.0)
             .collect())
     };
+    let names = |setting| {
+        let names = list::<Name>(layers, setting)?.into_iter();
+        Ok(names.map(|name| name.0).collect())
+    };
     let ports = |setting| {
         let mut ports = Ports::default();
         list::<Ports>(layers, setting)?
@@ -149,6 +170,10 @@ fn selection(layers: &Layers) -> Result<Selection, ConfigError> {
         exclude_pids: pids(&settings::EXCLUDE_PID)?,
         exclude_ports: ports(&settings::EXCLUDE_PORT)?,
         exclude_exes: list(layers, &settings::EXCLUDE_EXE)?,
+        cgroups: names(&settings::CGROUP)?,
+        netns: names(&settings::NETNS)?,
+        exclude_cgroups: names(&settings::EXCLUDE_CGROUP)?,
+        exclude_netns: names(&settings::EXCLUDE_NETNS)?,
     })
 }
 

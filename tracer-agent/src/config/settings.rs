@@ -55,10 +55,14 @@ settings! {
     PID = "pid", Some("PID"), true, false, "Trace this process and its future children";
     PORT = "port", Some("LIST"), true, false, "Trace what listens on these ports (80,8000-8010)";
     EXE = "exe", Some("GLOB"), true, false, "Trace programs by path or file name (*/nginx)";
+    CGROUP = "cgroup", Some("PATH"), true, false, "Trace what is in this control group or below it";
+    NETNS = "netns", Some("NAME"), true, false, "Trace what is in this network namespace (a name or a path)";
     ALL = "all", None, false, false, "Trace every process of the host";
     EXCLUDE_PID = "exclude-pid", Some("PID"), true, false, "Leave this process out";
     EXCLUDE_PORT = "exclude-port", Some("LIST"), true, false, "Leave out what listens on these ports";
     EXCLUDE_EXE = "exclude-exe", Some("GLOB"), true, false, "Leave these programs out";
+    EXCLUDE_CGROUP = "exclude-cgroup", Some("PATH"), true, false, "Leave this control group out";
+    EXCLUDE_NETNS = "exclude-netns", Some("NAME"), true, false, "Leave this network namespace out";
     EXPORT = "export", Some("TO"), true, true, "console, otlp[=URL] or json=FILE (-: stdout)";
     RECORD = "record", Some("FILE"), false, false, "Keep what the kernel reports, for replay";
     RECORD_RAW = "record-raw", None, false, false, "Do not redact the recording";

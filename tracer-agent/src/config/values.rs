@@ -113,6 +113,21 @@ impl FromStr for HeaderName {
     }
 }
 
+/// The name of a place: not empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Name(pub String);
+
+impl FromStr for Name {
+    type Err = NotAValue;
+
+    fn from_str(text: &str) -> Result<Self, NotAValue> {
+        if text.is_empty() {
+            return Err(NotAValue("a name or a path"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
 impl FromStr for Instrumented {
     type Err = NotAValue;
 

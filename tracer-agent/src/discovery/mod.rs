@@ -70,9 +70,19 @@ impl Discovery {
         selection::listening_on(&self.proc, ports)
     }
 
-    /// Processes whose executable matches.
-    pub fn pids_of_exe(&self, pattern: &Glob) -> Vec<u32> {
-        selection::of_exe(&self.proc, pattern)
+    /// Whether a process runs an executable that matches one of the patterns.
+    pub fn runs_exe(&self, pid: u32, patterns: &[Glob]) -> bool {
+        // Looked at only where it matters: reading it needs a right.
+        !patterns.is_empty()
+            && self
+                .proc
+                .exe(pid)
+                .is_some_and(|exe| patterns.iter().any(|pattern| pattern.matches_path(&exe)))
+    }
+
+    /// Every process there is.
+    pub fn pids(&self) -> Vec<u32> {
+        self.proc.pids()
     }
 
     /// Descendants of this process, without itself, ancestors before their children.

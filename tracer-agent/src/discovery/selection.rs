@@ -5,7 +5,7 @@ use std::{
     io::{BufRead, BufReader, Read},
 };
 
-use super::{Glob, proc::Proc};
+use super::proc::Proc;
 
 /// `TCP_LISTEN` as `/proc/net/tcp` prints it.
 const LISTEN: &str = "0A";
@@ -37,13 +37,6 @@ pub(super) fn listening_on(proc: &Proc, ports: &[u16]) -> Vec<u32> {
                 .filter_map(|target| socket_inode(target.to_str()?))
                 .any(|inode| sockets.contains(&inode))
         })
-        .collect()
-}
-
-pub(super) fn of_exe(proc: &Proc, pattern: &Glob) -> Vec<u32> {
-    proc.pids()
-        .into_iter()
-        .filter(|pid| proc.exe(*pid).is_some_and(|exe| pattern.matches_path(&exe)))
         .collect()
 }
 

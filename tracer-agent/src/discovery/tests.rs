@@ -329,8 +329,17 @@ fn an_executable_selects_all_who_run_it() {
     tree.process(5, "/opt/shop/gateway", &["x"])
         .process(6, "/opt/shop/gateway (deleted)", &["x"]);
     tree.process(7, "/opt/shop/orders", &["x"]);
-    assert_eq!(tree.discovery().pids_of_exe(&Glob::new("gateway")), [5, 6]);
-    assert_eq!(tree.discovery().pids_of_exe(&Glob::new("/opt/*")), [5, 6, 7]);
+    let running = |patterns: &[&str]| {
+        let patterns: Vec<_> = patterns.iter().map(|pattern| Glob::new(*pattern)).collect();
+        let mut pids = tree.discovery().pids();
+        pids.retain(|pid| tree.discovery().runs_exe(*pid, &patterns));
+        pids.sort_unstable();
+        pids
+    };
+    assert_eq!(running(&["gateway"]), [5, 6]);
+    assert_eq!(running(&["/opt/*"]), [5, 6, 7]);
+    assert_eq!(running(&["none", "orders"]), [7]);
+    assert!(running(&[]).is_empty());
 }
 
 #[test]

@@ -46,6 +46,7 @@ const fn part(program: &'static str, hook: Hook) -> Part {
 /// Lives of processes and connections: part of every family, attached before its calls, so that no call is seen
 /// whose process or connection is not.
 pub const LIVES: &[Part] = &[
+    part("tracer_cgroup_attach", Hook::Tracepoint("cgroup_attach_task")),
     part("tracer_fork", Hook::Tracepoint("sched_process_fork")),
     part("tracer_exec", Hook::Tracepoint("sched_process_exec")),
     part("tracer_exit", Hook::Tracepoint("sched_process_exit")),
@@ -69,7 +70,7 @@ const KPROBE: &[Part] = &[
         "tracer_kretprobe",
         Hook::Return(&["tcp_sendmsg", "tcp_recvmsg", "tcp_sendpage", "tcp_splice_read"]),
     ),
-    part("tracer_kprobe_cleanup_rbuf", Hook::Probe(&["tcp_cleanup_rbuf"])),
+    part("tracer_kprobe_release", Hook::Probe(&["release_sock"])),
     part("tracer_kprobe_sendmsg", Hook::Probe(&["tcp_sendmsg"])),
     part("tracer_kprobe_recvmsg", Hook::Probe(&["tcp_recvmsg"])),
     part("tracer_kprobe_sendpage", Hook::Probe(&["tcp_sendpage"])),
@@ -150,7 +151,7 @@ impl Family {
             Self::Kprobe if !KPROBES.iter().any(|path| Path::new(path).exists()) => {
                 Some("this kernel was built without kprobes, or they are not shown in /sys".to_owned())
             }
-            Self::Socket | Self::Kprobe => ["tcp_sendmsg", "tcp_recvmsg"]
+            Self::Socket | Self::Kprobe => ["tcp_sendmsg", "tcp_recvmsg", "release_sock"]
                 .into_iter()
                 .find(|function| !kernel.has_function(function))
                 .map(|function| format!("this kernel has no function {function}, or it is inlined")),
@@ -160,8 +161,7 @@ impl Family {
     /// What it cannot see, in the words of a user; nothing where it sees all.
     pub fn blind_spots(self) -> &'static str {
         match self {
-            Self::Socket => "",
-            Self::Kprobe => "reads beyond twice the processors at once may be missed, which is counted",
+            Self::Socket | Self::Kprobe => "",
             Self::Syscall => {
                 "what goes by io_uring or is done by 32-bit programs is not seen, and counted as unseen"
             }

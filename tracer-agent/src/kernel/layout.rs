@@ -28,7 +28,7 @@ const OPTIONAL: &[Member] = &[("iov_iter", "ubuf")];
 const FUNCTIONS: [&str; 5] = [
     "tcp_sendmsg",
     "tcp_recvmsg",
-    "tcp_cleanup_rbuf",
+    "release_sock",
     "tcp_sendpage",
     "tcp_splice_read",
 ];

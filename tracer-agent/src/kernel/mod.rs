@@ -10,12 +10,15 @@ mod probes;
 pub use error::KernelError;
 use std::{io, os::fd::BorrowedFd};
 
-use tracer_common::Loss;
+use tracer_common::{
+    Loss,
+    layout::{Exe, process},
+};
 
 pub use family::Family;
 pub use probes::{Plan, Probes, Refusal, Selection};
 
-use crate::live;
+use crate::live::{self, Verdict};
 
 impl live::Probes for Probes {
     fn ring(&self) -> BorrowedFd<'_> {
@@ -30,7 +33,19 @@ impl live::Probes for Probes {
         self.losses().map_err(io::Error::other)
     }
 
-    fn select(&mut self, pid: u32) -> io::Result<()> {
-        self.select(pid).map_err(io::Error::other)
+    fn judge(&mut self, pid: u32, verdict: Verdict) -> io::Result<bool> {
+        self.judge(pid, mark(verdict)).map_err(io::Error::other)
+    }
+
+    fn learn(&mut self, exe: Exe, verdict: Verdict) -> io::Result<()> {
+        self.learn(exe, mark(verdict)).map_err(io::Error::other)
+    }
+}
+
+fn mark(verdict: Verdict) -> u8 {
+    match verdict {
+        Verdict::Selected => process::SELECTED,
+        Verdict::Excluded => process::EXCLUDED,
+        Verdict::Passed => process::PASSED,
     }
 }

@@ -13,7 +13,7 @@ use aya::{
 };
 use tracer_common::{
     Loss,
-    layout::{Layout, Settings, process},
+    layout::{Exe, Layout, PORT_WORDS, Settings, process, rule},
 };
 
 use super::{
@@ -35,6 +35,23 @@ pub struct Selection {
     pub excluded_pids: Vec<u32>,
     /// Processes that begin to listen on one of these ports.
     pub ports: Vec<u16>,
+    /// Not processes that begin to listen on one of these.
+    pub excluded_ports: Vec<u16>,
+    /// Control groups by id, with what becomes of processes below them.
+    pub cgroups: Vec<(u64, u8)>,
+    /// Network namespaces by inode number, with what becomes of processes in them.
+    pub netns: Vec<(u32, u8)>,
+    /// Programs are judged by the agent: it is asked when a process runs one that nobody has judged.
+    pub asks: bool,
+}
+
+impl Selection {
+    fn rules(&self) -> u32 {
+        let of = |applies, rule| if applies { rule } else { 0 };
+        of(!self.cgroups.is_empty(), rule::CGROUP)
+            | of(!self.netns.is_empty(), rule::NETNS)
+            | of(self.asks, rule::ASK)
+    }
 }
 
 /// How the kernel side is to be loaded.
@@ -54,6 +71,7 @@ pub struct Plan {
 pub struct Probes {
     ring: RingBuf<MapData>,
     processes: HashMap<MapData, u32, u8>,
+    exes: HashMap<MapData, ExeKey, u8>,
     losses: PerCpuArray<MapData, u64>,
     /// Keeps programs and links; they are gone when this is dropped.
     _loaded: Ebpf,
@@ -98,6 +116,7 @@ impl Probes {
         let settings = Settings {
             agent_tgid: plan.agent_pid,
             select_all: u32::from(plan.selection.all),
+            rules: plan.selection.rules(),
         };
         let mut loaded = loader
             .btf(None)
@@ -113,12 +132,20 @@ impl Probes {
             mark(&mut processes, *pid, process::SELECTED)?;
         }
         let mut ports: Array<_, u64> = take(&mut loaded, "PORTS")?;
-        for (word, bits) in port_words(&plan.selection.ports) {
-            ports.set(word, bits, 0).map_err(|source| KernelError::Map {
-                name: "PORTS",
-                source,
-            })?;
+        let selecting = port_words(&plan.selection.ports);
+        let excluding = port_words(&plan.selection.excluded_ports);
+        for (word, bits) in selecting.chain(excluding.map(|(word, bits)| (word + PORT_WORDS, bits))) {
+            ports.set(word, bits, 0).map_err(of_map("PORTS"))?;
         }
+        let mut cgroups: HashMap<_, u64, u8> = take(&mut loaded, "CGROUPS")?;
+        for (group, mark) in &plan.selection.cgroups {
+            cgroups.insert(group, mark, 0).map_err(of_map("CGROUPS"))?;
+        }
+        let mut netns: HashMap<_, u32, u8> = take(&mut loaded, "NETNS")?;
+        for (namespace, mark) in &plan.selection.netns {
+            netns.insert(namespace, mark, 0).map_err(of_map("NETNS"))?;
+        }
+        let exes = take(&mut loaded, "EXES")?;
         let ring = take(&mut loaded, "RECORDS")?;
         let losses = take(&mut loaded, "LOSSES")?;
         let kernel = Kernel {
@@ -134,6 +161,7 @@ impl Probes {
         Ok(Self {
             ring,
             processes,
+            exes,
             losses,
             _loaded: loaded,
             family,
@@ -147,6 +175,38 @@ impl Probes {
     /// When the process map is full.
     pub fn select(&mut self, pid: u32) -> Result<(), KernelError> {
         mark(&mut self.processes, pid, process::SELECTED)
+    }
+
+    /// A process was judged; whether that changes anything. What was decided otherwise stays, except by excluding.
+    ///
+    /// # Errors
+    /// When the process map is full.
+    pub fn judge(&mut self, pid: u32, verdict: u8) -> Result<bool, KernelError> {
+        let before = self.processes.get(&pid, 0).ok();
+        let stays = match before {
+            Some(process::EXCLUDED) => true,
+            Some(process::SELECTED) => verdict != process::EXCLUDED,
+            _ => false,
+        };
+        if !stays && before != Some(verdict) {
+            mark(&mut self.processes, pid, verdict)?;
+        }
+        Ok(!stays && before != Some(verdict))
+    }
+
+    /// A program was judged. When there is no room all are forgotten and asked about again.
+    ///
+    /// # Errors
+    /// When the map of programs cannot be changed.
+    pub fn learn(&mut self, exe: Exe, verdict: u8) -> Result<(), KernelError> {
+        if self.exes.insert(ExeKey(exe), verdict, 0).is_ok() {
+            return Ok(());
+        }
+        let known: Vec<_> = self.exes.keys().filter_map(Result::ok).collect();
+        for key in known {
+            self.exes.remove(&key).map_err(of_map("EXES"))?;
+        }
+        self.exes.insert(ExeKey(exe), verdict, 0).map_err(of_map("EXES"))
     }
 
     /// Readable when there are records.
@@ -173,13 +233,7 @@ impl Probes {
         Loss::ALL
             .iter()
             .map(|cause| {
-                let counts = self
-                    .losses
-                    .get(&(*cause as u32), 0)
-                    .map_err(|source| KernelError::Map {
-                        name: "LOSSES",
-                        source,
-                    })?;
+                let counts = self.losses.get(&(*cause as u32), 0).map_err(of_map("LOSSES"))?;
                 Ok((*cause, counts.iter().sum()))
             })
             .collect()
@@ -193,11 +247,8 @@ where
     let absent = || aya::maps::MapError::InvalidName {
         name: name.to_owned(),
     };
-    let map = loaded
-        .take_map(name)
-        .ok_or_else(absent)
-        .map_err(|source| KernelError::Map { name, source })?;
-    M::try_from(map).map_err(|source| KernelError::Map { name, source })
+    let map = loaded.take_map(name).ok_or_else(absent).map_err(of_map(name))?;
+    M::try_from(map).map_err(of_map(name))
 }
 
 /// What is known of the kernel when programs are loaded.
@@ -396,11 +447,21 @@ fn finished<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
 }
 
 fn mark(processes: &mut HashMap<MapData, u32, u8>, pid: u32, mark: u8) -> Result<(), KernelError> {
-    processes.insert(pid, mark, 0).map_err(|source| KernelError::Map {
-        name: "PROCESSES",
-        source,
-    })
+    processes.insert(pid, mark, 0).map_err(of_map("PROCESSES"))
 }
+
+fn of_map(name: &'static str) -> impl Fn(aya::maps::MapError) -> KernelError {
+    move |source| KernelError::Map { name, source }
+}
+
+/// A program as a key of a map.
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct ExeKey(Exe);
+
+#[expect(unsafe_code, reason = "keys are handed to the kernel as bytes")]
+// SAFETY: it is repr(C), without padding, and any bytes are one.
+unsafe impl aya::Pod for ExeKey {}
 
 /// One bit a port, in words of 64, only those with a bit set.
 fn port_words(ports: &[u16]) -> impl Iterator<Item = (u32, u64)> {

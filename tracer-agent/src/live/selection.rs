@@ -1,62 +1,73 @@
-//! Processes that are selected by what they are, not by their id: looked for when the agent starts and every
-//! second after, because the kernel side knows ids and ports but no paths.
+//! What the kernel side cannot judge by itself: it knows ids of processes, control groups and files, but no paths. It asks
+//! when a process runs a program that nobody has judged, and knows the program from then on.
 
-use std::collections::HashSet;
+use tracer_common::{layout::Exe, record::AskRecord};
 
 use super::Probes;
-use crate::{
-    ids::BootNanos,
-    observe::{Event, Log},
-};
+use crate::observe::{Event, Log};
 
-/// How long a new process may go unseen; its connections are traced from then on.
-const LOOK_EVERY_NS: u64 = 1_000_000_000;
-
-/// Finds processes, as they are right now.
-pub type Matcher<'a> = Box<dyn FnMut() -> HashSet<u32> + 'a>;
-
-/// Looks for processes and selects those that are new.
-pub struct Watch<'a> {
-    find: Matcher<'a>,
-    selected: HashSet<u32>,
-    next: BootNanos,
+/// Whether a process is traced, as far as its program decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is.
+    Selected,
+    /// It is not, whatever else speaks for it.
+    Excluded,
+    /// Its program says nothing.
+    Passed,
 }
 
-impl<'a> Watch<'a> {
-    /// Selects what `find` finds.
-    pub fn new(find: impl FnMut() -> HashSet<u32> + 'a) -> Self {
+/// Judges processes by what they are.
+pub struct Judge<'a> {
+    verdict: Box<dyn FnMut(u32) -> Verdict + 'a>,
+    everyone: Box<dyn FnMut() -> Vec<u32> + 'a>,
+    /// What becomes of a process whose program says nothing.
+    otherwise: Verdict,
+}
+
+impl<'a> Judge<'a> {
+    /// Judges by `verdict`; `everyone` names the processes there are, `all` says that who is not excluded is selected.
+    pub fn new(
+        verdict: impl FnMut(u32) -> Verdict + 'a,
+        everyone: impl FnMut() -> Vec<u32> + 'a,
+        all: bool,
+    ) -> Self {
         Self {
-            find: Box::new(find),
-            selected: HashSet::new(),
-            next: BootNanos(0),
+            verdict: Box::new(verdict),
+            everyone: Box::new(everyone),
+            otherwise: if all { Verdict::Selected } else { Verdict::Passed },
         }
     }
 
-    /// When it wants to look again.
-    pub fn next(&self) -> BootNanos {
-        self.next
+    /// Judges every process: those that were there before the probes, or whose question was lost.
+    pub(super) fn look(&mut self, probes: &mut impl Probes, log: &Log) {
+        for pid in (self.everyone)() {
+            self.judge(pid, probes, log);
+        }
     }
 
-    /// Looks, if it is time.
-    pub fn look(&mut self, now: BootNanos, probes: &mut impl Probes, log: &Log) {
-        if now < self.next {
-            return;
+    /// Answers the kernel side.
+    pub(super) fn answer(&mut self, ask: &AskRecord, probes: &mut impl Probes, log: &Log) {
+        let verdict = self.judge(ask.tgid, probes, log);
+        // Without a file there is nothing to know it by.
+        if ask.exe != Exe::default()
+            && let Err(error) = probes.learn(ask.exe, verdict)
+        {
+            log.say(&Event::NotSelected { pid: ask.tgid, error });
         }
-        self.next = now.plus(LOOK_EVERY_NS);
-        let found = (self.find)();
-        // What is gone may come back under the same id as another program.
-        self.selected.retain(|pid| found.contains(pid));
-        for pid in found {
-            if self.selected.contains(&pid) {
-                continue;
-            }
-            match probes.select(pid) {
-                Ok(()) => {
-                    log.say(&Event::Selected { pid });
-                    self.selected.insert(pid);
-                }
-                Err(error) => log.say(&Event::NotSelected { pid, error }),
-            }
+    }
+
+    fn judge(&mut self, pid: u32, probes: &mut impl Probes, log: &Log) -> Verdict {
+        let verdict = (self.verdict)(pid);
+        let applied = match verdict {
+            Verdict::Passed => self.otherwise,
+            decided => decided,
+        };
+        match probes.judge(pid, applied) {
+            Ok(true) if verdict == Verdict::Selected => log.say(&Event::Selected { pid }),
+            Ok(_) => {}
+            Err(error) => log.say(&Event::NotSelected { pid, error }),
         }
+        verdict
     }
 }

@@ -2,7 +2,6 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::HashSet,
     os::fd::{AsFd, OwnedFd},
     rc::Rc,
 };
@@ -110,7 +109,7 @@ struct FakeProbes {
     losses: Vec<(Loss, u64)>,
     /// Asked to end once all records are taken.
     stop: Stop,
-    selected: Rc<RefCell<Vec<u32>>>,
+    judged: Rc<RefCell<Vec<String>>>,
 }
 
 impl Probes for FakeProbes {
@@ -129,11 +128,20 @@ impl Probes for FakeProbes {
         Ok(self.losses.clone())
     }
 
-    fn select(&mut self, pid: u32) -> io::Result<()> {
+    fn judge(&mut self, pid: u32, verdict: Verdict) -> io::Result<bool> {
         if pid == 13 {
             return Err(io::Error::other("the process map is full"));
         }
-        self.selected.borrow_mut().push(pid);
+        self.judged
+            .borrow_mut()
+            .push(format!("process {pid} {verdict:?}"));
+        Ok(true)
+    }
+
+    fn learn(&mut self, exe: Exe, verdict: Verdict) -> io::Result<()> {
+        self.judged
+            .borrow_mut()
+            .push(format!("file {} {verdict:?}", exe.inode));
         Ok(())
     }
 }
@@ -168,12 +176,12 @@ fn open(pid: u32) -> Vec<u8> {
 struct Run {
     told: Vec<String>,
     recorded: Vec<String>,
-    selected: Vec<u32>,
+    judged: Vec<String>,
     tally: Tally,
 }
 
 fn run(records: Vec<Vec<u8>>, losses: Vec<(Loss, u64)>, room: usize, found: &[u32]) -> Run {
-    let (told, recorded, selected) = (Told::default(), Told::default(), Rc::default());
+    let (told, recorded, judged) = (Told::default(), Told::default(), Rc::default());
     let stop = Stop::new().unwrap();
     let deadline = Rc::new(Cell::new(Some(BootNanos(5))));
     let log = Log::new(Level::Error, io::sink());
@@ -195,17 +203,25 @@ fn run(records: Vec<Vec<u8>>, losses: Vec<(Loss, u64)>, room: usize, found: &[u3
         &log,
     );
     feed.host(HostInfo::default());
-    let found: HashSet<u32> = found.iter().copied().collect();
+    let everyone = found.to_vec();
     let live = Live {
         probes: FakeProbes {
             ring: Stop::new().unwrap().asked().try_clone_to_owned().unwrap(),
             records,
             losses,
             stop: stop.clone(),
-            selected: Rc::clone(&selected),
+            judged: Rc::clone(&judged),
         },
         feed,
-        watch: Some(Watch::new(move || found.clone())),
+        judge: Some(Judge::new(
+            |pid| match pid % 3 {
+                0 => Verdict::Selected,
+                1 => Verdict::Excluded,
+                _ => Verdict::Passed,
+            },
+            move || everyone.clone(),
+            false,
+        )),
         log: &log,
         clock: || BootNanos(7),
     };
@@ -214,7 +230,7 @@ fn run(records: Vec<Vec<u8>>, losses: Vec<(Loss, u64)>, room: usize, found: &[u3
     Run {
         told: told.lines(),
         recorded: recorded.lines(),
-        selected: selected.take(),
+        judged: judged.take(),
         tally,
     }
 }
@@ -321,10 +337,40 @@ fn a_recording_that_fails_ends_there_and_tracing_goes_on() {
 }
 
 #[test]
-fn a_process_that_is_found_is_selected_and_one_that_cannot_be_stops_nothing() {
-    let mut run = run(vec![], vec![], 99, &[12, 13, 14]);
-    run.selected.sort_unstable();
-    assert_eq!(run.selected, [12, 14]);
+fn every_process_is_judged_and_one_that_cannot_be_stops_nothing() {
+    let run = run(vec![], vec![], 99, &[12, 13, 14]);
+    assert_eq!(run.judged, ["process 12 Selected", "process 14 Passed"]);
+}
+
+#[test]
+fn a_question_is_answered_and_nobody_else_hears_of_it() {
+    let ask = |pid: u32, inode: u64| {
+        let head = [kind::ASK, 32].map(u32::to_ne_bytes).concat();
+        let rest = [7, 1, pid, 0].map(u32::to_ne_bytes).concat();
+        [head, inode.to_ne_bytes().to_vec(), rest].concat()
+    };
+    let no_file = [
+        [kind::ASK, 32, 0, 0].map(u32::to_ne_bytes).concat(),
+        [0, 0, 10, 0].map(u32::to_ne_bytes).concat(),
+    ];
+    let run = run(vec![ask(9, 77), ask(11, 78), no_file.concat()], vec![], 99, &[]);
+    assert_eq!(
+        run.judged,
+        [
+            "process 9 Selected",
+            "file 77 Selected",
+            "process 11 Passed",
+            "file 78 Passed",
+            "process 10 Excluded"
+        ]
+    );
+    assert_eq!(run.told, ["host", "end"]);
+}
+
+#[test]
+fn after_records_were_lost_everyone_is_looked_at_again() {
+    let run = run(vec![], vec![(Loss::RingFull, 1)], 99, &[12]);
+    assert_eq!(run.judged, ["process 12 Selected", "process 12 Selected"]);
 }
 
 #[test]

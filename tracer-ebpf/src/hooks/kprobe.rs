@@ -1,10 +1,10 @@
 //! The `kprobe` family: the functions of the `socket` family by breakpoints, for kernels without trampolines.
 //!
-//! Hooks: `tcp_sendmsg`, `tcp_recvmsg`, `tcp_sendpage`, `tcp_splice_read` at entry and return, and `tcp_cleanup_rbuf`, by which
-//! `tcp_recvmsg` says how much it has read: of a function that waits, the kernel follows only as many calls at once as twice
-//! its processors, and every idle kept-alive connection of a server with a thread each is such a call. Where the
-//! compiler has inlined `tcp_cleanup_rbuf`, returns beyond that are missed, which is counted.
-//! Produces: calls begun and ended.
+//! Hooks: `tcp_sendmsg`, `tcp_recvmsg`, `tcp_sendpage`, `tcp_splice_read` at entry and return, and `release_sock`, which each of
+//! them calls when it has moved bytes. The return alone is not enough: of a function that waits, the kernel follows only
+//! ten calls at once, or twice its processors, and every idle kept-alive connection of a server with a thread each is
+//! such a call. Where `release_sock` runs, TCP's own sequence numbers say how many bytes the call has moved.
+//! Produces: calls begun, followed and ended.
 
 use aya_ebpf::{
     EbpfContext,
@@ -17,6 +17,7 @@ use super::tcp;
 use crate::{
     path::{
         call,
+        connection::Sock,
         message::{Chain, Loop, Repeat},
         select::Current,
     },
@@ -59,19 +60,19 @@ fn tracer_kprobe_recvmsg(ctx: ProbeContext) -> u32 {
 }
 
 #[kprobe]
-fn tracer_kprobe_cleanup_rbuf(ctx: ProbeContext) -> u32 {
-    copied(&ctx, &Loop)
+fn tracer_kprobe_release(ctx: ProbeContext) -> u32 {
+    released(&ctx, &Loop)
 }
 
 #[kprobe]
-fn tracer_kprobe_cleanup_rbuf_chain(ctx: ProbeContext) -> u32 {
-    copied(&ctx, &chain(&ctx))
+fn tracer_kprobe_release_chain(ctx: ProbeContext) -> u32 {
+    released(&ctx, &chain(&ctx))
 }
 
 #[inline(always)]
-fn copied(context: &ProbeContext, repeat: &impl Repeat) -> u32 {
-    if let Some(copied) = context.arg::<i32>(1) {
-        call::progress(copied as i64, Current::get(), repeat);
+fn released(context: &ProbeContext, repeat: &impl Repeat) -> u32 {
+    if let Some(sock) = context.arg::<u64>(0) {
+        call::progress(Sock(sock), Current::get(), repeat);
     }
     0
 }

@@ -4,7 +4,8 @@
 //! `inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`,
 //! `sched_process_fork(struct task_struct *parent, struct task_struct *child)`,
 //! `sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`,
-//! `sched_process_exit(struct task_struct *p)`. Produces: open, close and process records, and the process set.
+//! `sched_process_exit(struct task_struct *p)`,
+//! `cgroup_attach_task(struct cgroup *to, const char *path, struct task_struct *task, bool threadgroup)`. Produces: open, close and process records, and the process set.
 
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 
@@ -55,6 +56,14 @@ fn tracer_fork(ctx: RawTracePointContext) -> i32 {
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
 fn tracer_exec(_ctx: RawTracePointContext) -> i32 {
     select::executed(Current::get().tgid);
+    0
+}
+
+#[raw_tracepoint(tracepoint = "cgroup_attach_task")]
+fn tracer_cgroup_attach(ctx: RawTracePointContext) -> i32 {
+    if let Some(tgid) = member::<u32>(ctx.arg(2), layout().task_tgid) {
+        select::moved(tgid);
+    }
     0
 }
 

@@ -4,7 +4,7 @@
 //!          begin                      end(moved)
 //!   none ─────────▶ in progress ──────────────────▶ framed, none
 //!                    │   ▲  │ end of the thread ──▶ none
-//!                    │   └──┘ progress(moved so far) ─▶ framed that far
+//!                    │   └──┘ progress ─▶ framed that far
 //!                    └─ begin: the return was not seen ─▶ counted, in progress
 //! ```
 
@@ -133,16 +133,26 @@ pub fn end(result: i64, current: Current, repeat: &impl Repeat) {
     }
 }
 
-/// The current thread has moved this many bytes in its call so far.
+/// The current thread may have moved bytes of the sock in its call: how many is taken from TCP itself.
 #[inline(always)]
-pub fn progress(total: i64, current: Current, repeat: &impl Repeat) {
+pub fn progress(sock: Sock, current: Current, repeat: &impl Repeat) {
     let Some(known) = CALLS.get_ptr_mut(current.key()) else {
         return;
     };
     let call = unsafe { *known };
-    if total > 0 {
-        unsafe { (*known).done = total as u64 };
-        framed(&call, total as u64, current, repeat);
+    if call.sock != sock.0 {
+        return;
+    }
+    let now = if call.memory.sent != 0 {
+        sock.write_seq()
+    } else {
+        sock.copied_seq()
+    };
+    let total = now.wrapping_sub(call.seq) as u64;
+    // What lies behind is no progress.
+    if total < 1 << 31 {
+        unsafe { (*known).done = total };
+        framed(&call, total, current, repeat);
     }
 }
 

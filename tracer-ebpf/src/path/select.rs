@@ -1,26 +1,56 @@
 //! Which processes are traced. Decided before anything is copied; children inherit.
+//!
+//! ```text
+//!            exec, first sight on the network: judged by control group, namespace, executable
+//!   unknown ────────────────▶ selected ──▶ exec into what is excluded ──▶ excluded
+//!      ▲    ────────────────▶ excluded, for good
+//!      │    ────────────────▶ passed ──▶ exec: judged anew
+//!      │                        │ moved to another control group
+//!      └────────────────────────┘
+//!   unknown ── exec of a program nobody has judged ──▶ unknown, and the user side is asked
+//!   any but excluded ── listens on a selected port ──▶ selected
+//! ```
 
 use aya_ebpf::{
-    helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_boot_ns, generated::bpf_get_current_comm},
+    helpers::{
+        bpf_get_current_pid_tgid, bpf_get_current_task, bpf_ktime_get_boot_ns,
+        generated::{bpf_get_current_ancestor_cgroup_id, bpf_get_current_comm},
+    },
     macros::map,
     maps::{Array, HashMap},
 };
 use tracer_common::{
     Loss,
-    layout::process::{EXCLUDED, SELECTED},
-    record::{ProcessRecord, kind},
+    layout::{
+        CGROUP_LEVELS, Exe, PORT_WORDS,
+        process::{EXCLUDED, PASSED, SELECTED},
+        rule,
+    },
+    record::{AskRecord, ProcessRecord, kind},
 };
 
 use super::emit;
-use crate::peek::settings;
+use crate::peek::{layout, member, settings};
 
 /// Process id to [`tracer_common::layout::process`].
 #[map]
 static PROCESSES: HashMap<u32, u8> = HashMap::with_max_entries(16384, 0);
 
-/// One bit a TCP port: processes that listen on it are selected.
+/// One bit a TCP port: processes that listen on it are selected, or excluded in the second half.
 #[map]
-static PORTS: Array<u64> = Array::with_max_entries(1024, 0);
+static PORTS: Array<u64> = Array::with_max_entries(2 * PORT_WORDS, 0);
+
+/// Control groups (of the unified hierarchy, by id) that decide about the processes below them.
+#[map]
+static CGROUPS: HashMap<u64, u8> = HashMap::with_max_entries(1024, 0);
+
+/// Network namespaces, by inode number, that decide about the processes in them.
+#[map]
+static NETNS: HashMap<u32, u8> = HashMap::with_max_entries(1024, 0);
+
+/// Executables that the user side has judged.
+#[map]
+static EXES: HashMap<Exe, u8> = HashMap::with_max_entries(4096, 0);
 
 /// The thread that runs now.
 #[derive(Clone, Copy)]
@@ -49,7 +79,14 @@ impl Current {
     }
 }
 
-/// Whether a process is traced.
+/// The thread that runs now, if its process is traced.
+#[inline(always)]
+pub fn traced() -> Option<Current> {
+    let current = Current::get();
+    selected(current.tgid).then_some(current)
+}
+
+/// Whether the current process is traced.
 #[inline(always)]
 pub fn selected(tgid: u32) -> bool {
     let settings = settings();
@@ -58,15 +95,102 @@ pub fn selected(tgid: u32) -> bool {
     }
     match mark(tgid) {
         Some(mark) => mark == SELECTED,
-        None => settings.select_all != 0,
+        None if settings.rules == 0 => settings.select_all != 0,
+        None => first_sight(tgid) == SELECTED,
     }
 }
 
-/// The thread that runs now, if its process is traced.
+/// A process that was there before the agent, or came without a new program: judged once.
 #[inline(always)]
-pub fn traced() -> Option<Current> {
-    let current = Current::get();
-    selected(current.tgid).then_some(current)
+fn first_sight(tgid: u32) -> u8 {
+    let mut exe = Exe::NONE;
+    let verdict = judge(&mut exe);
+    if verdict == UNDECIDED {
+        // The user side has looked at all processes, or is about to.
+        return PASSED;
+    }
+    set(tgid, verdict);
+    if verdict == SELECTED {
+        report(tracer_common::record::process_event::SELECTED, tgid, 0);
+    }
+    verdict
+}
+
+/// No rule in the kernel decides.
+const UNDECIDED: u8 = 0;
+
+/// Judges the current process by the rules there are; what it runs is left in `exe` where that matters.
+#[inline(always)]
+fn judge(exe: &mut Exe) -> u8 {
+    let settings = settings();
+    let mut selected = settings.select_all != 0;
+    let mut undecided = false;
+    if settings.rules & rule::CGROUP != 0 {
+        let mut level = 1;
+        while level <= CGROUP_LEVELS {
+            let group = unsafe { bpf_get_current_ancestor_cgroup_id(level as i32) };
+            if group == 0 {
+                break;
+            }
+            match value(CGROUPS.get_ptr(group)) {
+                Some(EXCLUDED) => return EXCLUDED,
+                Some(SELECTED) => selected = true,
+                _ => {}
+            }
+            level += 1;
+        }
+    }
+    let task = unsafe { bpf_get_current_task() };
+    if settings.rules & rule::NETNS != 0 {
+        match value(NETNS.get_ptr(netns(task).unwrap_or(0))) {
+            Some(EXCLUDED) => return EXCLUDED,
+            Some(SELECTED) => selected = true,
+            _ => {}
+        }
+    }
+    if settings.rules & rule::ASK != 0 {
+        *exe = executable(task).unwrap_or(Exe::NONE);
+        match value(EXES.get_ptr(&*exe)) {
+            Some(EXCLUDED) => return EXCLUDED,
+            Some(SELECTED) => selected = true,
+            Some(_) => {}
+            None => undecided = true,
+        }
+    }
+    if undecided {
+        UNDECIDED
+    } else if selected {
+        SELECTED
+    } else {
+        PASSED
+    }
+}
+
+#[inline(always)]
+fn value(found: Option<*const u8>) -> Option<u8> {
+    found.map(|value| unsafe { *value })
+}
+
+#[inline(always)]
+fn netns(task: u64) -> Option<u32> {
+    let layout = layout();
+    let proxy: u64 = member(task, layout.task_nsproxy)?;
+    let net: u64 = member(proxy, layout.nsproxy_net)?;
+    member(net, layout.net_inum)
+}
+
+#[inline(always)]
+fn executable(task: u64) -> Option<Exe> {
+    let layout = layout();
+    let memory: u64 = member(task, layout.task_mm)?;
+    let file: u64 = member(memory, layout.mm_exe_file)?;
+    let inode: u64 = member(file, layout.file_inode)?;
+    let device: u64 = member(inode, layout.inode_super)?;
+    Some(Exe {
+        inode: member(inode, layout.inode_number)?,
+        device: member(device, layout.super_device)?,
+        generation: member(inode, layout.inode_generation)?,
+    })
 }
 
 /// Whether a process is the agent.
@@ -77,25 +201,66 @@ pub fn is_agent(tgid: u32) -> bool {
 
 #[inline(always)]
 fn mark(tgid: u32) -> Option<u8> {
-    PROCESSES.get_ptr(tgid).map(|mark| unsafe { *mark })
+    value(PROCESSES.get_ptr(tgid))
+}
+
+#[inline(always)]
+fn set(tgid: u32, mark: u8) {
+    if PROCESSES.insert(tgid, mark, 0).is_err() {
+        emit::lost(Loss::ProcessesFull);
+    }
 }
 
 /// A process made another: the child is marked like its parent.
 #[inline(always)]
 pub fn forked(parent: u32, child: u32) {
     let Some(mark) = mark(parent) else { return };
-    if PROCESSES.insert(child, mark, 0).is_err() {
-        emit::lost(Loss::ProcessesFull);
-    } else if mark == SELECTED {
+    if mark == PASSED {
+        return;
+    }
+    set(child, mark);
+    if mark == SELECTED {
         report(tracer_common::record::process_event::FORK, child, parent);
     }
 }
 
-/// The current process runs a new program.
+/// The current process runs a new program: it is judged before its first instruction, unless it was selected or
+/// excluded before; who is selected can still be excluded.
 #[inline(always)]
 pub fn executed(tgid: u32) {
-    if mark(tgid) == Some(SELECTED) {
+    let before = mark(tgid);
+    let mut verdict = before.unwrap_or(PASSED);
+    if settings().rules != 0 && verdict != EXCLUDED && !is_agent(tgid) {
+        let mut exe = Exe::NONE;
+        let found = judge(&mut exe);
+        if found == UNDECIDED {
+            emit::fixed(&AskRecord {
+                kind: kind::ASK,
+                size: size_of::<AskRecord>() as u32,
+                exe,
+                tgid,
+                reserved: 0,
+            });
+        }
+        if found == EXCLUDED || verdict != SELECTED {
+            verdict = found;
+            if found == UNDECIDED {
+                let _ = PROCESSES.remove(tgid);
+            } else {
+                set(tgid, found);
+            }
+        }
+    }
+    if verdict == SELECTED {
         report(tracer_common::record::process_event::EXEC, tgid, 0);
+    }
+}
+
+/// A process is moved to another control group: who was not selected is judged anew, when it is seen next.
+#[inline(always)]
+pub fn moved(tgid: u32) {
+    if mark(tgid) == Some(PASSED) {
+        let _ = PROCESSES.remove(tgid);
     }
 }
 
@@ -114,23 +279,23 @@ pub fn exited(tgid: u32) {
 /// The current process was seen on the network: with everything selected, its life is followed from here on.
 #[inline(always)]
 pub fn seen(tgid: u32) {
-    if settings().select_all != 0 && mark(tgid).is_none() && PROCESSES.insert(tgid, SELECTED, 0).is_err() {
-        emit::lost(Loss::ProcessesFull);
+    if settings().select_all != 0 && mark(tgid).is_none() {
+        set(tgid, SELECTED);
     }
 }
 
-/// The current process listens on a port: it is selected if the port is.
+/// The current process listens on a port: it is excluded, or selected, if the port is.
 #[inline(always)]
 pub fn listens(tgid: u32, port: u16) {
-    let Some(bits) = PORTS.get(port as u32 >> 6) else {
-        return;
-    };
-    if bits & (1 << (port & 63)) == 0 || mark(tgid) == Some(EXCLUDED) || is_agent(tgid) {
+    if is_agent(tgid) || mark(tgid) == Some(EXCLUDED) {
         return;
     }
-    if PROCESSES.insert(tgid, SELECTED, 0).is_err() {
-        emit::lost(Loss::ProcessesFull);
-    } else {
+    let word = port as u32 >> 6;
+    let bit = 1u64 << (port & 63);
+    if PORTS.get(word + PORT_WORDS).is_some_and(|bits| bits & bit != 0) {
+        set(tgid, EXCLUDED);
+    } else if PORTS.get(word).is_some_and(|bits| bits & bit != 0) {
+        set(tgid, SELECTED);
         report(tracer_common::record::process_event::SELECTED, tgid, 0);
     }
 }

@@ -1,0 +1,193 @@
+//! Selection: who is traced is decided in the kernel, from the first packet on.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+use tempfile::TempDir;
+
+use crate::Test;
+use crate::agent::{Agent, Traced};
+use crate::http1::{answer, of_kind};
+use crate::skip::{Skip, needs};
+use crate::spans::Kind;
+
+pub const TESTS: &[Test] = &[
+    ("run_by_exe_traces_programs_that_start_later", by_exe),
+    ("an_excluded_program_is_left_out_of_what_is_traced", without_exe),
+    ("an_excluded_port_leaves_out_its_server", without_port),
+    ("run_by_cgroup_traces_what_is_below_it", by_cgroup),
+    ("run_by_netns_traces_what_is_in_it", by_netns),
+];
+
+/// A copy of curl under a name that nothing else on this machine has.
+fn own_curl(folder: &TempDir, name: &str) -> Result<PathBuf> {
+    needs(&["python3", "curl"])?;
+    let found = Command::new("sh").args(["-c", "command -v curl"]).output()?;
+    let path = fs::canonicalize(String::from_utf8(found.stdout)?.trim())?;
+    let copy = folder.path().join(name);
+    fs::copy(path, &copy)?;
+    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755))?;
+    Ok(copy)
+}
+
+fn by_exe(agent: &Agent) -> Result<()> {
+    let folder = TempDir::new()?;
+    let curl = own_curl(&folder, "own-curl")?.display().to_string();
+    let running = agent.run(&["--exe", &format!("{}/own-*", folder.path().display())])?;
+    // Three programs one after the other: the first is judged by the agent, those after it by the kernel.
+    let three = format!("{curl} -sS $1/a && {curl} -sS $1/b && {curl} -sS $1/c");
+    untraced(&["sh", "-c", &three, "sh", "{url}"])?;
+    let traced = running.stop()?;
+    of_kind(&traced, Kind::Client, 3)?;
+    of_kind(&traced, Kind::Server, 0)?;
+    Ok(())
+}
+
+fn without_exe(agent: &Agent) -> Result<()> {
+    let folder = TempDir::new()?;
+    let curl = own_curl(&folder, "left-out")?.display().to_string();
+    let both = format!("curl -sS $1/seen && {curl} -sS $1/unseen");
+    let options = ["--exclude-exe", "left-out"];
+    let traced = agent.trace(&options, &answer(&[], &["sh", "-c", &both, "sh", "{url}"]))?;
+    let clients = of_kind(&traced, Kind::Client, 1)?;
+    ensure!(
+        clients
+            .iter()
+            .all(|span| span.attribute("url.full").ends_with("/seen")),
+        "{clients:?}"
+    );
+    of_kind(&traced, Kind::Server, 2)?;
+    Ok(())
+}
+
+fn without_port(agent: &Agent) -> Result<()> {
+    needs(&["python3", "curl"])?;
+    let port = std::net::TcpListener::bind("127.0.0.1:0")?
+        .local_addr()?
+        .port()
+        .to_string();
+    let command = answer(&["--port", &port], &["curl", "-sS", "{url}/a"]);
+    let traced = agent.trace(&["--exclude-port", &port], &command)?;
+    of_kind(&traced, Kind::Client, 0)?;
+    of_kind(&traced, Kind::Server, 0)?;
+    Ok(())
+}
+
+/// A control group that is gone with this value.
+struct Cgroup(PathBuf);
+
+impl Cgroup {
+    fn new(below: &Path, name: &str) -> Result<Self> {
+        let path = below.join(name);
+        fs::create_dir(&path).map_err(|error| {
+            Skip(format!(
+                "no control group can be made in {}: {error}",
+                below.display()
+            ))
+        })?;
+        Ok(Self(path))
+    }
+
+    /// A command in it, from its first instruction on.
+    fn command(&self, words: &[&str]) -> Vec<String> {
+        let enter = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", self.0.display());
+        let shell = ["sh", "-c", &enter, "sh"].map(str::to_owned);
+        shell
+            .into_iter()
+            .chain(words.iter().map(|word| (*word).to_owned()))
+            .collect()
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        // It is empty: whoever was in it has ended.
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+fn by_cgroup(agent: &Agent) -> Result<()> {
+    needs(&["python3", "curl"])?;
+    let mounts = fs::read_to_string("/proc/self/mounts")?;
+    let root = mounts.lines().find_map(|line| {
+        line.split(' ')
+            .nth(1)
+            .filter(|_| line.split(' ').nth(2) == Some("cgroup2"))
+    });
+    let Some(root) = root else {
+        bail!(Skip("no cgroup2 is mounted".to_owned()));
+    };
+    let outer = Cgroup::new(Path::new(root), &format!("live-test-{}", std::process::id()))?;
+    let inner = Cgroup::new(&outer.0, "inner")?;
+    let left_out = Cgroup::new(&outer.0, "left-out")?;
+    let name = |group: &Cgroup| group.0.display().to_string();
+    let running = agent.run(&["--cgroup", &name(&outer), "--exclude-cgroup", &name(&left_out)])?;
+    for group in [&inner, &left_out] {
+        let client = group.command(&["curl", "-sS", "{url}/a"]);
+        untraced(&client.iter().map(String::as_str).collect::<Vec<_>>())?;
+    }
+    let traced = running.stop()?;
+    of_kind(&traced, Kind::Client, 1)?;
+    of_kind(&traced, Kind::Server, 0)?;
+    Ok(())
+}
+
+/// A network namespace that is gone with this value.
+struct Netns(String);
+
+impl Netns {
+    fn new() -> Result<Self> {
+        let name = format!("live-test-{}", std::process::id());
+        needs(&["ip"])?;
+        let made = Command::new("ip").args(["netns", "add", &name]).output()?;
+        if !made.status.success() {
+            bail!(Skip(format!(
+                "no network namespace can be made: {}",
+                String::from_utf8_lossy(&made.stderr).trim()
+            )));
+        }
+        let namespace = Self(name);
+        let up = Command::new("ip")
+            .args(["-n", &namespace.0, "link", "set", "lo", "up"])
+            .status()?;
+        ensure!(up.success(), "lo does not come up in {}", namespace.0);
+        Ok(namespace)
+    }
+}
+
+impl Drop for Netns {
+    fn drop(&mut self) {
+        let _ = Command::new("ip").args(["netns", "delete", &self.0]).status();
+    }
+}
+
+fn by_netns(agent: &Agent) -> Result<()> {
+    needs(&["python3", "curl"])?;
+    let namespace = Netns::new()?;
+    let running = agent.run(&["--netns", &namespace.0])?;
+    untraced(&["curl", "-sS", "{url}/outside"])?;
+    let inside = answer(&[], &["curl", "-sS", "{url}/inside"]);
+    let status = Command::new("ip")
+        .args(["netns", "exec", &namespace.0])
+        .args(inside)
+        .stdout(Stdio::null())
+        .status()?;
+    ensure!(status.success(), "ended with {status}");
+    let traced: Traced = running.stop()?;
+    crate::http1::paired(&traced, 1)
+}
+
+/// Runs a server and this client, started by this program and not by the agent.
+fn untraced(client: &[&str]) -> Result<()> {
+    let words = answer(&[], client);
+    let (program, arguments) = words.split_first().context("no command")?;
+    let status = Command::new(program)
+        .args(arguments)
+        .stdout(Stdio::null())
+        .status()?;
+    ensure!(status.success(), "the client ended with {status}");
+    Ok(())
+}
