@@ -364,7 +364,7 @@ fn a_question_is_answered_and_nobody_else_hears_of_it() {
             "process 10 Excluded"
         ]
     );
-    assert_eq!(run.told, ["host", "end"]);
+    assert_eq!(run.told, ["host", "tick 7", "end"]);
 }
 
 #[test]

@@ -109,10 +109,10 @@ pub fn begin(sock: Sock, memory: Memory, current: Current) -> Option<()> {
     };
     let key = current.key();
     if CALLS.insert(key, call, BPF_NOEXIST as u64).is_err() {
-        if let Some(old) = CALLS.get_ptr(key) {
-            if unsafe { (*old).done } == 0 {
-                emit::lost(Loss::Unpaired);
-            }
+        if let Some(old) = CALLS.get_ptr(key)
+            && unsafe { (*old).done } == 0
+        {
+            emit::lost(Loss::Unpaired);
         }
         if CALLS.insert(key, call, 0).is_err() {
             emit::lost(Loss::CallsFull);

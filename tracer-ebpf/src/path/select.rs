@@ -150,7 +150,7 @@ fn judge(exe: &mut Exe) -> u8 {
     }
     if settings.rules & rule::ASK != 0 {
         *exe = executable(task).unwrap_or(Exe::NONE);
-        match value(EXES.get_ptr(&*exe)) {
+        match value(EXES.get_ptr(*exe)) {
             Some(EXCLUDED) => return EXCLUDED,
             Some(SELECTED) => selected = true,
             Some(_) => {}
