@@ -61,27 +61,28 @@ impl Agent {
             "{} is missing: cargo build --package tracer-agent",
             program.display()
         );
-        let agent = Self {
-            program,
-            family: family.to_owned(),
-        };
-        let tried = Command::new(&agent.program)
-            .args([
-                "trace",
-                "--export=json=/dev/null",
-                "--hooks",
-                family,
-                "--",
-                "true",
-            ])
+        let tried = Command::new(&program)
+            .args(["trace", "--export=json=/dev/null", "--hooks", family])
+            .args(["--log-level", "debug", "--", "true"])
             .stdin(Stdio::null())
             .output()?;
+        let said = String::from_utf8_lossy(&tried.stderr);
         if !tried.status.success() {
-            let reason = String::from_utf8_lossy(&tried.stderr).trim().to_owned();
+            let reason = said.lines().last().unwrap_or_default().to_owned();
             ensure!(family != "auto", "the agent does not work here: {reason}");
             bail!(Skip(reason));
         }
-        Ok(agent)
+        let taken = said.lines().find_map(|line| line.split_once("hooks: "));
+        let (_, taken) = taken.context("the agent does not say which hooks it takes")?;
+        Ok(Self {
+            program,
+            family: taken.to_owned(),
+        })
+    }
+
+    /// The hook family that the kernel takes.
+    pub fn family(&self) -> &str {
+        &self.family
     }
 
     /// `tracer-agent trace OPTIONS -- COMMAND`, to its end.
