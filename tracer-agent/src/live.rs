@@ -37,6 +37,8 @@ pub trait Probes {
     /// # Errors
     /// When the counters cannot be read.
     fn losses(&self) -> io::Result<Vec<(Loss, u64)>>;
+    /// Those who waited when the probes were attached are no longer looked for.
+    fn settle(&mut self);
     /// A process was judged; whether that changes anything. Who is selected by something else stays so unless excluded.
     ///
     /// # Errors
@@ -55,6 +57,9 @@ const BATCH: usize = 4096;
 const LOSSES_EVERY_NS: u64 = 1_000_000_000;
 /// How often where nothing is: a loss can come without a record.
 const IDLE_LOSSES_EVERY_NS: u64 = 5_000_000_000;
+/// How long a call may have been waiting when the probes were attached, and still be seen when it returns. Idle connections are
+/// kept for a minute or so by most servers.
+const SETTLED_AFTER_NS: u64 = 120_000_000_000;
 /// Records that are still taken after the end was asked for: more than a ring holds, so that traffic that goes on
 /// cannot keep the agent from ending.
 const LAST_RECORDS: usize = 1 << 20;
@@ -69,6 +74,8 @@ pub struct Live<'a, P, C, D> {
     pub judge: Option<Judge<'a>>,
     /// What the agent says of itself.
     pub log: &'a Log,
+    /// When nobody is left who waited before; none before the start and after it has come.
+    pub settles_at: Option<BootNanos>,
     /// The clock of the records.
     pub clock: fn() -> BootNanos,
 }
@@ -78,7 +85,7 @@ impl<P: Probes, C: Core, D: Processes> Live<'_, P, C, D> {
     /// side could no longer be asked. What was read until then is delivered in any case.
     pub fn run(mut self, stop: &Stop) -> (Tally, io::Result<()>) {
         let mut reported = LossReport::default();
-        self.look();
+        self.settles_at = Some((self.clock)().plus(SETTLED_AFTER_NS));
         let outcome = self.until(stop, &mut reported);
         let mut left = LAST_RECORDS;
         while left > 0 && self.take(BATCH) > 0 {
@@ -95,6 +102,10 @@ impl<P: Probes, C: Core, D: Processes> Live<'_, P, C, D> {
             let taken = self.take(BATCH);
             let now = (self.clock)();
             self.feed.tick(now);
+            if self.settles_at.is_some_and(|at| at <= now) {
+                self.settles_at = None;
+                self.probes.settle();
+            }
             reported.pending |= taken > 0;
             if reported.due() <= now {
                 self.tell_losses(reported)?;
@@ -129,7 +140,9 @@ impl<P: Probes, C: Core, D: Processes> Live<'_, P, C, D> {
     fn pause(&self, reported: &LossReport) -> Duration {
         let now = (self.clock)();
         let deadline = self.feed.next_deadline().map(|deadline| deadline.since(now));
-        Duration::from_nanos(deadline.into_iter().fold(reported.due().since(now), u64::min))
+        let settles = self.settles_at.map(|at| at.since(now));
+        let deadlines = [deadline, settles].into_iter().flatten();
+        Duration::from_nanos(deadlines.fold(reported.due().since(now), u64::min))
     }
 
     fn tell_losses(&mut self, reported: &mut LossReport) -> io::Result<()> {

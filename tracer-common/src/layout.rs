@@ -66,7 +66,13 @@ layout! {
     net_inum = "net", "ns.inum";
     task_nsproxy = "task_struct", "nsproxy";
     nsproxy_net = "nsproxy", "net_ns";
-    task_mm = "task_struct", "mm";
+    task_cgroups = "task_struct", "cgroups";
+        css_set_group = "css_set", "dfl_cgrp";
+        cgroup_node = "cgroup", "kn";
+        cgroup_parent = "cgroup", "self.parent";
+        css_group = "cgroup_subsys_state", "cgroup";
+        kernfs_id = "kernfs_node", "id";
+        task_mm = "task_struct", "mm";
     mm_exe_file = "mm_struct", "exe_file";
     file_inode = "file", "f_inode";
     inode_number = "inode", "i_ino";
@@ -138,8 +144,8 @@ pub mod process {
     pub const PASSED: u8 = 3;
 }
 
-/// Most levels of control groups that are looked at, from the root's children on.
-pub const CGROUP_LEVELS: u32 = 12;
+/// Most levels of control groups that are looked at, from that of the process upwards.
+pub const CGROUP_LEVELS: u32 = 16;
 
 /// Words of 64 ports in the map of ports: first those that select who listens on them, then those that exclude.
 pub const PORT_WORDS: u32 = 1024;

@@ -53,6 +53,7 @@ pub fn attach<'a>(
             asks: !(selection.exes.is_empty() && selection.exclude_exes.is_empty()),
         },
         families: families(hooks),
+        joins: selection.may_grow() || !selection.pids.is_empty(),
         agent_pid: std::process::id(),
         ring_bytes: RING_BYTES,
     };
@@ -76,7 +77,7 @@ pub fn attach<'a>(
         }
     }
     still_there(selection, command, discovery, log)?;
-    let judge = plan.selection.asks.then(|| {
+    let mut judge = plan.selection.asks.then(|| {
         let own = std::process::id();
         Judge::new(
             move |pid| {
@@ -92,6 +93,9 @@ pub fn attach<'a>(
             selection.all,
         )
     });
+    if let Some(judge) = &mut judge {
+        judge.look(&mut probes, log);
+    }
     Ok((probes, judge))
 }
 

@@ -86,6 +86,7 @@ pub fn follow(
         feed,
         judge,
         log,
+        settles_at: None,
         clock,
     }
     .run(stop);

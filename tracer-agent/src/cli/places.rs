@@ -7,7 +7,6 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use tracer_common::layout::CGROUP_LEVELS;
 
 /// Where `ip netns` keeps names.
 const NETNS_NAMES: &str = "/run/netns";
@@ -15,7 +14,7 @@ const NETNS_NAMES: &str = "/run/netns";
 /// The id of a control group: a path below the unified hierarchy, or the folder itself.
 ///
 /// # Errors
-/// When there is none, or it is deeper than the kernel side looks.
+/// When there is none, or it is the root.
 pub fn cgroup(name: &str, mounts: &str) -> anyhow::Result<u64> {
     let Some(root) = unified_root(mounts) else {
         bail!("--cgroup {name}: no unified control group hierarchy (cgroup2) is mounted here");
@@ -33,9 +32,6 @@ pub fn cgroup(name: &str, mounts: &str) -> anyhow::Result<u64> {
         .map_or(0, |below| below.components().count());
     if depth == 0 {
         bail!("--cgroup {name} is the root, which every process is below: use --all");
-    }
-    if depth > CGROUP_LEVELS as usize {
-        bail!("--cgroup {name} is deeper than {CGROUP_LEVELS} levels: name one above it");
     }
     Ok(found.ino())
 }

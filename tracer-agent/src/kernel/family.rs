@@ -53,6 +53,9 @@ pub const LIVES: &[Part] = &[
     part("tracer_set_state", Hook::Tracepoint("inet_sock_set_state")),
 ];
 
+/// Calls that wait when the agent comes: attached after all others, for a while.
+pub const JOIN: Part = part("tracer_join", Hook::Tracepoint("sys_exit"));
+
 /// Returns before entries: a call that is begun is ended.
 const SOCKET: &[Part] = &[
     part("tracer_fexit_sendmsg", Hook::Exit("tcp_sendmsg")),

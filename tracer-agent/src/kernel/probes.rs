@@ -18,7 +18,7 @@ use tracer_common::{
 
 use super::{
     KernelError, capability,
-    family::{Family, Hook, LIVES, Part},
+    family::{Family, Hook, JOIN, LIVES, Part},
     layout::{self, Resolved},
 };
 
@@ -61,6 +61,8 @@ pub struct Plan {
     pub selection: Selection,
     /// Hook families in the order in which they are tried.
     pub families: Vec<Family>,
+    /// Calls that wait already are to be seen when they return.
+    pub joins: bool,
     /// The agent itself.
     pub agent_pid: u32,
     /// Size of the ring buffer: a power of two, at least a page.
@@ -74,7 +76,9 @@ pub struct Probes {
     exes: HashMap<MapData, ExeKey, u8>,
     losses: PerCpuArray<MapData, u64>,
     /// Keeps programs and links; they are gone when this is dropped.
-    _loaded: Ebpf,
+    loaded: Ebpf,
+    /// The program that sees calls which were there before, as long as it is attached.
+    join: Option<String>,
     /// The family that was taken.
     pub family: Family,
     /// Those that were tried before it, and why they were not.
@@ -155,15 +159,21 @@ impl Probes {
                 .unwrap_or(false),
         };
         let taken = attach_best(&mut loaded, &plan.families, &kernel);
-        drop(types);
-        give_back_memory();
         let (family, refused) = taken?;
+        // Without it only what was waiting is missed.
+        let join = if plan.joins {
+            join(&mut loaded, &kernel).ok()
+        } else {
+            None
+        };
+        give_back_memory();
         Ok(Self {
             ring,
             processes,
             exes,
             losses,
-            _loaded: loaded,
+            loaded,
+            join,
             family,
             refused,
         })
@@ -175,6 +185,16 @@ impl Probes {
     /// When the process map is full.
     pub fn select(&mut self, pid: u32) -> Result<(), KernelError> {
         mark(&mut self.processes, pid, process::SELECTED)
+    }
+
+    /// Whoever waited for something before the probes were attached has got it by now, or will hardly ever.
+    pub fn settle(&mut self) {
+        if let Some(join) = self.join.take()
+            && let Some(Program::RawTracePoint(program)) = self.loaded.program_mut(&join)
+        {
+            // It is loaded, so it can be unloaded.
+            let _ = program.unload();
+        }
     }
 
     /// A process was judged; whether that changes anything. What was decided otherwise stays, except by excluding.
@@ -352,6 +372,27 @@ fn attach_family(loaded: &mut Ebpf, family: Family, kernel: &Kernel<'_>) -> Resu
         }
     }
     attached
+}
+
+/// Attaches the program that sees calls which were there before; its name.
+fn join(loaded: &mut Ebpf, kernel: &Kernel<'_>) -> Result<String, Failed> {
+    let name = kernel.variant(&JOIN, loaded);
+    let (chain, map) = Family::Syscall.chain();
+    let mut wanted = vec![(name.as_str(), JOIN.hook)];
+    let failed = |source| (name.clone(), source);
+    if !kernel.has_loop
+        && loaded
+            .program(chain.program)
+            .is_some_and(|program| program.fd().is_err())
+    {
+        wanted.push((chain.program, chain.hook));
+    }
+    load_all(loaded, &wanted, None)?;
+    if !kernel.has_loop {
+        close_chain(loaded, chain.program, map).map_err(failed)?;
+    }
+    attach(loaded, &name, &JOIN, kernel).map_err(failed)?;
+    Ok(name)
 }
 
 /// Has the kernel verify every program, each in a thread: the longest verification takes most of the time that the

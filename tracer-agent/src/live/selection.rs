@@ -40,7 +40,7 @@ impl<'a> Judge<'a> {
     }
 
     /// Judges every process: those that were there before the probes, or whose question was lost.
-    pub(super) fn look(&mut self, probes: &mut impl Probes, log: &Log) {
+    pub fn look(&mut self, probes: &mut impl Probes, log: &Log) {
         for pid in (self.everyone)() {
             self.judge(pid, probes, log);
         }

@@ -20,7 +20,7 @@ use crate::{
     path::{
         call::{self, Memory, Shape},
         connection::Sock,
-        message::{Chain, Loop},
+        message::{Chain, Loop, Repeat},
         select::{self, Current},
     },
     peek::{at, layout, member},
@@ -54,6 +54,7 @@ mod regs {
     pub const DX: u64 = 96;
     pub const SI: u64 = 104;
     pub const DI: u64 = 112;
+    pub const ORIG_AX: u64 = 120;
 }
 
 /// `current_thread_info()->status` says that a 32-bit call is running: other numbers, other structs.
@@ -90,6 +91,20 @@ fn tracer_sys_exit_chain(ctx: RawTracePointContext) -> i32 {
 #[raw_tracepoint(tracepoint = "sys_exit")]
 fn tracer_sys_chain(ctx: RawTracePointContext) -> i32 {
     chain(&ctx).turns();
+    0
+}
+
+/// Calls that were waiting when the agent came: nothing saw them begin, so everything is taken from their return. Attached
+/// beside any family, and only for a while.
+#[raw_tracepoint(tracepoint = "sys_exit")]
+fn tracer_join(ctx: RawTracePointContext) -> i32 {
+    let _ = joined(ctx.arg(0), ctx.arg(1), &Loop);
+    0
+}
+
+#[raw_tracepoint(tracepoint = "sys_exit")]
+fn tracer_join_chain(ctx: RawTracePointContext) -> i32 {
+    let _ = joined(ctx.arg(0), ctx.arg(1), &chain(&ctx));
     0
 }
 
@@ -130,11 +145,7 @@ fn form(id: u64) -> Option<Form> {
 fn entered(registers: u64, id: u64) -> Option<()> {
     let mut form = form(id)?;
     let current = select::traced()?;
-    let task = unsafe { bpf_get_current_task() };
-    let status: u32 = member(task, layout().task_status).unwrap_or(0);
-    if status & TS_COMPAT != 0 {
-        return None;
-    }
+    let task = native()?;
     let mut sock = socket(task, at(registers + form.fd)?);
     if sock.is_none() && id == number::SPLICE {
         form.sent = false;
@@ -159,6 +170,38 @@ fn entered(registers: u64, id: u64) -> Option<()> {
         sent: form.sent as u32,
     };
     call::begin(sock, memory, current)
+}
+
+#[inline(always)]
+fn joined(registers: u64, result: i64, repeat: &impl Repeat) -> Option<()> {
+    if result <= 0 {
+        return None;
+    }
+    let form = form(at(registers + regs::ORIG_AX)?)?;
+    if form.sent || form.shape == Shape::Messages || form.shape == Shape::Unseen {
+        return None;
+    }
+    let current = select::traced()?;
+    let sock = socket(native()?, at(registers + form.fd)?)?;
+    if form.flags != 0 && !matches!(flags::moves(false, at(registers + form.flags)?), Move::Bytes) {
+        return None;
+    }
+    let memory = Memory {
+        address: at(registers + regs::SI)?,
+        count: at(registers + regs::DX)?,
+        skip: 0,
+        shape: form.shape,
+        sent: 0,
+    };
+    call::join(sock, memory, result as u64, current, repeat)
+}
+
+/// The current task, unless it makes a 32-bit call.
+#[inline(always)]
+fn native() -> Option<u64> {
+    let task = unsafe { bpf_get_current_task() };
+    let status: u32 = member(task, layout().task_status).unwrap_or(0);
+    (status & TS_COMPAT == 0).then_some(task)
 }
 
 /// The TCP sock behind a file descriptor of a task.

@@ -146,7 +146,7 @@ pub fn progress(sock: Sock, current: Current, repeat: &impl Repeat) {
     let now = if call.memory.sent != 0 {
         sock.write_seq()
     } else {
-        sock.copied_seq()
+        sock.copied_bytes()
     };
     let total = now.wrapping_sub(call.seq) as u64;
     // What lies behind is no progress.
@@ -154,6 +154,38 @@ pub fn progress(sock: Sock, current: Current, repeat: &impl Repeat) {
         unsafe { (*known).done = total };
         framed(&call, total, current, repeat);
     }
+}
+
+/// A call has received bytes of which nobody knew that it was waiting for them.
+#[inline(always)]
+pub fn join(sock: Sock, memory: Memory, moved: u64, current: Current, repeat: &impl Repeat) -> Option<()> {
+    if CALLS.get_ptr(current.key()).is_some() {
+        return None;
+    }
+    let now = sock.copied_bytes();
+    let first = now.wrapping_sub(moved as u32);
+    let known = connection::get(sock);
+    if let Some(known) = known
+        && unsafe { (*known).received.seq } != first
+    {
+        // It was seen.
+        return None;
+    }
+    let connection = unsafe { &mut *connection::used(sock, current)? };
+    if connection.ignored() {
+        return None;
+    }
+    connection.received.seq = first;
+    let call = Call {
+        sock: sock.0,
+        memory,
+        entered_ns: 0,
+        done: 0,
+        seq: first,
+        reserved: 0,
+    };
+    framed(&call, moved, current, repeat);
+    None
 }
 
 /// Forgets the call of a thread that ends in it.

@@ -25,6 +25,12 @@ const IPPROTO_TCP: u16 = 6;
 /// `TCP_CLOSE` of the kernel's socket states.
 pub const TCP_CLOSE: u8 = 7;
 
+/// States after the peer's end of the stream has come.
+const TCP_TIME_WAIT: u8 = 6;
+const TCP_CLOSE_WAIT: u8 = 8;
+const TCP_LAST_ACK: u8 = 9;
+const TCP_CLOSING: u8 = 11;
+
 /// Everything that was sent is acknowledged as far as the application is concerned: it closed both directions.
 const SHUTDOWN_MASK: u8 = 3;
 
@@ -129,6 +135,19 @@ impl Sock {
     #[inline(always)]
     pub fn copied_seq(self) -> u32 {
         member(self.0, layout().tcp_copied_seq).unwrap_or(0)
+    }
+
+    /// The same, without the number that the end of the stream takes when the process has been told of it.
+    #[inline(always)]
+    pub fn copied_bytes(self) -> u32 {
+        let copied = self.copied_seq();
+        let state: u8 = member(self.0, layout().sock_state).unwrap_or(0);
+        let ended = matches!(state, TCP_CLOSE_WAIT | TCP_LAST_ACK | TCP_CLOSING | TCP_TIME_WAIT);
+        if ended && member(self.0, layout().tcp_rcv_nxt) == Some(copied) {
+            copied.wrapping_sub(1)
+        } else {
+            copied
+        }
     }
 
     /// Local port, host byte order.

@@ -14,7 +14,7 @@
 use aya_ebpf::{
     helpers::{
         bpf_get_current_pid_tgid, bpf_get_current_task, bpf_ktime_get_boot_ns,
-        generated::{bpf_get_current_ancestor_cgroup_id, bpf_get_current_comm},
+        generated::bpf_get_current_comm,
     },
     macros::map,
     maps::{Array, HashMap},
@@ -125,22 +125,24 @@ fn judge(exe: &mut Exe) -> u8 {
     let settings = settings();
     let mut selected = settings.select_all != 0;
     let mut undecided = false;
+    let task = unsafe { bpf_get_current_task() };
     if settings.rules & rule::CGROUP != 0 {
-        let mut level = 1;
-        while level <= CGROUP_LEVELS {
-            let group = unsafe { bpf_get_current_ancestor_cgroup_id(level as i32) };
-            if group == 0 {
-                break;
-            }
-            match value(CGROUPS.get_ptr(group)) {
+        let mut group = cgroup(task).unwrap_or(0);
+        let mut level = 0;
+        while level < CGROUP_LEVELS && group != 0 {
+            let id = member(group, layout().cgroup_node).and_then(|node| member(node, layout().kernfs_id));
+            match value(CGROUPS.get_ptr(id.unwrap_or(0u64))) {
                 Some(EXCLUDED) => return EXCLUDED,
                 Some(SELECTED) => selected = true,
                 _ => {}
             }
+            let parent: Option<u64> = member(group, layout().cgroup_parent);
+            group = parent
+                .and_then(|parent| member(parent, layout().css_group))
+                .unwrap_or(0);
             level += 1;
         }
     }
-    let task = unsafe { bpf_get_current_task() };
     if settings.rules & rule::NETNS != 0 {
         match value(NETNS.get_ptr(netns(task).unwrap_or(0))) {
             Some(EXCLUDED) => return EXCLUDED,
@@ -169,6 +171,13 @@ fn judge(exe: &mut Exe) -> u8 {
 #[inline(always)]
 fn value(found: Option<*const u8>) -> Option<u8> {
     found.map(|value| unsafe { *value })
+}
+
+/// The control group of a task in the unified hierarchy. The helper for it is not in every kernel.
+#[inline(always)]
+fn cgroup(task: u64) -> Option<u64> {
+    let set: u64 = member(task, layout().task_cgroups)?;
+    member(set, layout().css_set_group)
 }
 
 #[inline(always)]
