@@ -8,13 +8,19 @@ use anyhow::{Result, ensure};
 use tempfile::TempDir;
 
 use crate::Test;
-use crate::agent::Agent;
+use crate::agent::{Agent, Traced};
 use crate::skip::needs;
 
-pub const TESTS: &[Test] = &[(
-    "every_request_of_a_saturated_nginx_is_a_span_or_a_counted_loss",
-    saturated,
-)];
+pub const TESTS: &[Test] = &[
+    (
+        "every_request_of_a_saturated_nginx_is_a_span_or_a_counted_loss",
+        saturated,
+    ),
+    (
+        "with_hardly_any_memory_losses_are_counted_and_what_comes_after_is_whole",
+        overloaded,
+    ),
+];
 
 /// One process that answers from memory and writes a line for each request.
 const NGINX: &str = r#"
@@ -41,13 +47,46 @@ nginx -p "$1" -c nginx.conf -e stderr &
 until [ -s "$1/nginx.pid" ]; do sleep 0.05; done
 wrk -t1 -c"$4" -d"$3" "http://127.0.0.1:$2/"
 status=$?
+curl -sS -o /dev/null "http://127.0.0.1:$2/after1" -o /dev/null "http://127.0.0.1:$2/after2" || status=1
 kill -QUIT $!
 wait
 exit $status
 "#;
 
 fn saturated(agent: &Agent) -> Result<()> {
-    needs(&["nginx", "wrk"])?;
+    loaded(agent, &[]).map(drop)
+}
+
+/// The smallest ring there is holds a few requests.
+fn overloaded(agent: &Agent) -> Result<()> {
+    let (traced, lost) = loaded(agent, &["--ring-size", "4K"])?;
+    ensure!(
+        lost > 0,
+        "nothing was lost, so nothing is proven: {}",
+        traced.errors
+    );
+    let after: Vec<_> = traced
+        .spans
+        .iter()
+        .filter(|span| {
+            ["url.path", "url.full"]
+                .iter()
+                .any(|key| span.attribute(key).contains("/after"))
+        })
+        .collect();
+    ensure!(
+        after.len() == 4
+            && after
+                .iter()
+                .all(|span| span.attribute("tracer.incomplete").is_empty()),
+        "what came after the load is not whole: {after:?}"
+    );
+    Ok(())
+}
+
+/// Loads a server under the agent; how many requests were lost, which are all that are no spans.
+fn loaded(agent: &Agent, options: &[&str]) -> Result<(Traced, usize)> {
+    needs(&["nginx", "wrk", "curl"])?;
     let folder = TempDir::new()?;
     let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port().to_string();
     fs::write(folder.path().join("nginx.conf"), NGINX.replace("@PORT@", &port))?;
@@ -61,7 +100,7 @@ fn saturated(agent: &Agent) -> Result<()> {
     let connections = CONNECTIONS.to_string();
     let traced = agent
         .trace(
-            &[],
+            options,
             &["sh", "-c", SCRIPT, "sh", &place, &port, time, &connections],
         )?
         .successful()?;
@@ -78,7 +117,7 @@ fn saturated(agent: &Agent) -> Result<()> {
     // At the end each connection may have one request that was sent and never read.
     let ends = 2 * served..=2 * served + CONNECTIONS;
     ensure!(ends.contains(&(spans + lost)), "the sums do not agree: {told}");
-    Ok(())
+    Ok((traced, lost))
 }
 
 /// The count of a loss in the agent's last words, which name it before its count: requests that the kernel side

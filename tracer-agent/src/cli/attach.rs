@@ -7,7 +7,7 @@ use super::places;
 
 use crate::{
     config::{
-        Selection,
+        Options, Selection,
         values::{Hooks, Ports},
     },
     discovery::Discovery,
@@ -16,20 +16,17 @@ use crate::{
     observe::{Event, Log},
 };
 
-/// Memory for records on their way out of the kernel.
-const RING_BYTES: u32 = 4 << 20;
-
 /// Attaches the probes. `command` is CMD's process, which waits at the gate.
 ///
 /// # Errors
 /// When a process does not exist, or the kernel does not let the agent do it; the message says what to do.
 pub fn attach<'a>(
-    selection: &'a Selection,
-    hooks: Hooks,
+    options: &'a Options,
     command: Option<u32>,
     discovery: &'a Discovery,
     log: &Log,
 ) -> anyhow::Result<(Probes, Option<Judge<'a>>)> {
+    let selection = &options.selection;
     if !in_initial_pid_namespace() {
         bail!(
             "the agent runs in a pid namespace of its own, where process ids mean others than to the kernel: \
@@ -52,10 +49,10 @@ pub fn attach<'a>(
             netns: marked(&selection.netns, &selection.exclude_netns, places::netns)?,
             asks: !(selection.exes.is_empty() && selection.exclude_exes.is_empty()),
         },
-        families: families(hooks),
+        families: families(options.hooks),
         joins: selection.may_grow() || !selection.pids.is_empty(),
         agent_pid: std::process::id(),
-        ring_bytes: RING_BYTES,
+        ring_bytes: options.ring_size.0,
     };
     let mut probes = Probes::attach(&plan)
         .inspect_err(|error| {

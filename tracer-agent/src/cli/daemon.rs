@@ -38,7 +38,7 @@ pub fn run(settings: Settings<LiveSettings>) -> Result<Exit, CliError> {
     });
     let _ending = ending.context("cannot catch signals")?;
     let options = &session.options;
-    let (probes, judge) = attach(&options.selection, options.hooks, None, &discovery, &session.log)?;
+    let (probes, judge) = attach(options, None, &discovery, &session.log)?;
     session.log.say(&Event::Ready {
         what: in_words(&options.selection),
     });

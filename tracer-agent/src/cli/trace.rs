@@ -33,13 +33,7 @@ pub fn trace(settings: Settings<LiveSettings>, command: &[OsString]) -> Result<E
     let discovery = Discovery::new("/proc".into());
     let gated = Gated::new(SELF, command).context("cannot start a process for CMD")?;
     let pid = gated.pid();
-    let attached = attach(
-        &session.options.selection,
-        session.options.hooks,
-        Some(pid),
-        &discovery,
-        &session.log,
-    );
+    let attached = attach(&session.options, Some(pid), &discovery, &session.log);
     let (probes, judge) = match attached {
         Ok(attached) => attached,
         Err(error) => {

@@ -7,8 +7,8 @@ use super::{
     layers::Layers,
     settings::{self, Setting},
     values::{
-        ExportTarget, Glob, HeaderName, Hooks, Instrumented, Level, Name, NotAValue, Ports, ProcessId, Route,
-        Sampler, Switch,
+        ExportTarget, Glob, HeaderName, Hooks, Instrumented, Level, Name, NotAValue, Ports, ProcessId,
+        RingSize, Route, Sampler, Switch,
     },
 };
 use crate::pipeline;
@@ -20,6 +20,8 @@ pub struct Options {
     pub selection: Selection,
     /// Which kernel functions are hooked.
     pub hooks: Hooks,
+    /// Memory for records on their way out of the kernel.
+    pub ring_size: RingSize,
     /// Where spans go, in the order given; empty when nothing was said.
     pub exports: Vec<ExportTarget>,
     /// The recording to write.
@@ -105,6 +107,7 @@ impl Options {
         Ok(Self {
             selection: selection(layers)?,
             hooks: one(layers, &settings::HOOKS)?,
+            ring_size: one(layers, &settings::RING_SIZE)?,
             exports: exports(layers)?,
             record: record(layers)?,
             instrumented: one(layers, &settings::INSTRUMENTED)?,

@@ -96,6 +96,40 @@ impl FromStr for ProcessId {
     }
 }
 
+/// Size of the ring buffer in bytes: what the kernel takes is a power of two, a page at least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RingSize(pub u32);
+
+impl Default for RingSize {
+    fn default() -> Self {
+        Self(4 << 20)
+    }
+}
+
+impl FromStr for RingSize {
+    type Err = NotAValue;
+
+    fn from_str(text: &str) -> Result<Self, NotAValue> {
+        let (number, unit) = match text.char_indices().find(|(_, char)| !char.is_ascii_digit()) {
+            Some((at, _)) => text.split_at(at),
+            None => (text, ""),
+        };
+        let shift = match unit {
+            "" => Some(0),
+            "K" | "KiB" => Some(10),
+            "M" | "MiB" => Some(20),
+            _ => None,
+        };
+        let number: Option<u32> = number.parse().ok();
+        number
+            .zip(shift)
+            .and_then(|(number, shift)| number.checked_mul(1 << shift))
+            .filter(|size| size.is_power_of_two() && (4096..=1 << 30).contains(size))
+            .map(Self)
+            .ok_or(NotAValue("a power of two from 4K to 1024M"))
+    }
+}
+
 /// The name of an HTTP header, in lower case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeaderName(pub String);
@@ -197,5 +231,18 @@ mod tests {
             Err(NotAValue("a level: error, warn, info or debug"))
         );
         assert!(Level::Error < Level::Debug);
+        let refused = Err(NotAValue("a power of two from 4K to 1024M"));
+        for (text, size) in [
+            ("4096", Ok(RingSize(4096))),
+            ("64K", Ok(RingSize(65536))),
+            ("16MiB", Ok(RingSize(16 << 20))),
+            ("2048", refused),
+            ("5M", refused),
+            ("4096M", refused),
+            ("M", refused),
+            ("4G", refused),
+        ] {
+            assert_eq!(text.parse(), size, "{text}");
+        }
     }
 }
