@@ -47,6 +47,8 @@ losses! {
     RequestLost = 11, "request_lost";
     /// The return of a call was not seen: how many bytes it moved shows by the next call on the connection only.
     Unpaired = 12, "unpaired";
+    /// The bytes of a call were not looked at, because the CPU was in the middle of too many others.
+    Busy = 13, "busy";
 }
 
 #[cfg(test)]

@@ -26,6 +26,8 @@ use super::{
 
 /// Steps of the framer in one call: a head of HEAD_SEARCH_MAX bytes of usual lines, many times over.
 const STEPS: u32 = 4096;
+/// Calls that one CPU may frame at once: where the kernel preempts programs, one may begin in the middle of another.
+const AREAS: u32 = 2;
 /// Steps in one program where programs call each other: each is verified for itself.
 const TURNS: u32 = 8;
 
@@ -52,10 +54,12 @@ struct Scratch {
     memory: Walk,
     /// Whose bytes they are.
     sock: u64,
+    /// 1 while it is in use.
+    busy: u64,
 }
 
 #[map]
-static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
+static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(AREAS, 0);
 
 struct Kernel;
 
@@ -89,8 +93,8 @@ impl Port for Kernel {
 
 /// How the steps of the framer are repeated.
 pub trait Repeat {
-    /// Frames what stands in the scratch area, and concludes.
-    fn frame(&self);
+    /// Frames what stands in this scratch area, and concludes.
+    fn frame(&self, area: u32);
 }
 
 /// Not at all: for calls that are known to have no user memory.
@@ -98,7 +102,9 @@ pub struct NoBytes;
 
 impl Repeat for NoBytes {
     #[inline(always)]
-    fn frame(&self) {}
+    fn frame(&self, area: u32) {
+        conclude(area);
+    }
 }
 
 /// By `bpf_loop`, which came in 5.17: as many steps as are needed.
@@ -106,9 +112,10 @@ pub struct Loop;
 
 impl Repeat for Loop {
     #[inline(always)]
-    fn frame(&self) {
-        unsafe { bpf_loop(STEPS, step as *mut c_void, core::ptr::null_mut(), 0) };
-        conclude();
+    fn frame(&self, area: u32) {
+        let mut area = area;
+        unsafe { bpf_loop(STEPS, step as *mut c_void, (&raw mut area).cast(), 0) };
+        conclude(area);
     }
 }
 
@@ -122,10 +129,12 @@ pub struct Chain<'a, C> {
 
 impl<C: EbpfContext> Repeat for Chain<'_, C> {
     #[inline(always)]
-    fn frame(&self) {
-        unsafe { self.next.tail_call(self.context, 0) };
+    fn frame(&self, area: u32) {
+        if area == 0 {
+            unsafe { self.next.tail_call(self.context, 0) };
+        }
         // Not reached unless the row is full, or the program is not there.
-        conclude();
+        conclude(area);
     }
 }
 
@@ -133,13 +142,13 @@ impl<C: EbpfContext> Chain<'_, C> {
     /// A few steps; then the next program of the row, or the end.
     #[inline(always)]
     pub fn turns(&self) {
-        for turn in 0..TURNS {
-            if step(turn, core::ptr::null_mut()) != 0 {
-                conclude();
+        for _ in 0..TURNS {
+            if one_step(0) != 0 {
+                conclude(0);
                 return;
             }
         }
-        self.frame();
+        self.frame(0);
     }
 }
 
@@ -150,13 +159,14 @@ pub fn moved(call: &Call, result: u64, current: Current, repeat: &impl Repeat) {
     let Some(known) = connection::get(Sock(call.sock)) else {
         return;
     };
-    let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
-        return;
+    let Some((area, scratch)) = free_area() else {
+        return emit::lost(Loss::Busy);
     };
     let (connection, scratch) = unsafe { (&mut *known, &mut *scratch) };
     if connection.ignored() {
         return;
     }
+    scratch.busy = 1;
     scratch.sock = call.sock;
     let work = &mut scratch.work;
     let now = unsafe { bpf_ktime_get_boot_ns() };
@@ -185,23 +195,43 @@ pub fn moved(call: &Call, result: u64, current: Current, repeat: &impl Repeat) {
         framer::pass_unseen(work, &mut Kernel, result);
         scratch.memory.left = 0;
         work.left = 0;
-        conclude();
+        conclude(area);
     } else {
         scratch.memory = walk(call, result);
-        repeat.frame();
+        repeat.frame(area);
     }
+}
+
+/// A scratch area of this CPU that is not in use. Where the kernel preempts programs, one may find the first taken.
+#[inline(always)]
+fn free_area() -> Option<(u32, *mut Scratch)> {
+    let mut area = 0;
+    while area < AREAS {
+        let scratch = SCRATCH.get_ptr_mut(area)?;
+        if unsafe { (*scratch).busy } == 0 {
+            return Some((area, scratch));
+        }
+        area += 1;
+    }
+    None
 }
 
 /// Everything of the call is framed that can be: what is held is delivered, and the connection remembers where it stands.
 #[inline(always)]
-fn conclude() {
-    let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
+fn conclude(area: u32) {
+    let Some(scratch) = SCRATCH.get_ptr_mut(area) else {
         return;
     };
     let scratch = unsafe { &mut *scratch };
     rest(scratch);
-    let work = &mut scratch.work;
-    framer::finish(work, &mut Kernel);
+    framer::finish(&mut scratch.work, &mut Kernel);
+    remember(scratch);
+    scratch.busy = 0;
+}
+
+#[inline(always)]
+fn remember(scratch: &Scratch) {
+    let work = &scratch.work;
     let Some(known) = connection::get(Sock(scratch.sock)) else {
         return;
     };
@@ -296,8 +326,13 @@ fn message(memory: &mut Walk, address: u64) {
 }
 
 /// One turn of the loop: a step of the framer, or the next buffer. 0 goes on, 1 ends.
-extern "C" fn step(_turn: u32, _context: *mut c_void) -> i64 {
-    let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
+extern "C" fn step(_turn: u32, area: *mut c_void) -> i64 {
+    one_step(unsafe { *area.cast::<u32>() })
+}
+
+#[inline(always)]
+fn one_step(area: u32) -> i64 {
+    let Some(scratch) = SCRATCH.get_ptr_mut(area) else {
         return 1;
     };
     let scratch = unsafe { &mut *scratch };

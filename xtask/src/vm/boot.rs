@@ -61,7 +61,7 @@ pub fn boot(
 ) -> Result<Verdict> {
     let mut emulator = emulator(vmlinuz, initramfs)
         .spawn()
-        .context("qemu-system-x86_64 does not start")?;
+        .context("setpriv does not start qemu-system-x86_64")?;
     let verdict = follow(&mut emulator, timeout, each);
     // It may have ended by itself.
     let _ = emulator.kill();
@@ -71,7 +71,9 @@ pub fn boot(
 }
 
 fn emulator(vmlinuz: &Path, initramfs: &Path) -> Command {
-    let mut command = Command::new("qemu-system-x86_64");
+    // It ends with this program, however that ends.
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]);
     // Emulated even where there is KVM: the same everywhere, and nested virtualisation often does not boot.
     command
         .args([
