@@ -72,6 +72,13 @@ impl Agent {
             ensure!(family != "auto", "the agent does not work here: {reason}");
             bail!(Skip(reason));
         }
+        let preempted = "this kernel preempts programs";
+        if let Some(reason) = said
+            .lines()
+            .find(|line| line.contains("warning: ") && line.contains(preempted))
+        {
+            bail!(Skip(reason.to_owned()));
+        }
         let taken = said.lines().find_map(|line| line.split_once("hooks: "));
         let (_, taken) = taken.context("the agent does not say which hooks it takes")?;
         Ok(Self {

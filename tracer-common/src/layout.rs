@@ -74,7 +74,9 @@ layout! {
         kernfs_id = "kernfs_node", "id";
         task_mm = "task_struct", "mm";
     mm_exe_file = "mm_struct", "exe_file";
-    file_inode = "file", "f_inode";
+    file_dentry = "file", "f_path.dentry";
+        dentry_name = "dentry", "d_name.name";
+        file_inode = "file", "f_inode";
     inode_number = "inode", "i_ino";
     inode_generation = "inode", "i_generation";
     inode_super = "inode", "i_sb";
@@ -113,6 +115,8 @@ pub struct Settings {
     pub select_all: u32,
     /// [`rule`]: what processes are judged by.
     pub rules: u32,
+    /// Number of rules by file name of the executable.
+    pub names: u32,
 }
 
 impl Settings {
@@ -121,6 +125,7 @@ impl Settings {
         agent_tgid: 0,
         select_all: 0,
         rules: 0,
+        names: 0,
     };
 }
 
@@ -130,7 +135,7 @@ pub mod rule {
     pub const CGROUP: u32 = 1 << 0;
     /// By network namespace.
     pub const NETNS: u32 = 1 << 1;
-    /// By executable, or by something else that the user side has to look at.
+    /// By path of the executable, which the user side has to look at.
     pub const ASK: u32 = 1 << 2;
 }
 

@@ -5,6 +5,7 @@
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
 pub mod framer;
+pub mod glob;
 pub mod lane;
 pub mod layout;
 pub mod loss;

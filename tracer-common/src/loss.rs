@@ -49,6 +49,9 @@ losses! {
     Unpaired = 12, "unpaired";
     /// The bytes of a call were not looked at, because the CPU was in the middle of too many others.
     Busy = 13, "busy";
+    /// The kernel did not run a program, because the CPU was in the middle of the same one: it preempts them. Counted
+    /// by the kernel itself.
+    Skipped = 14, "skipped";
 }
 
 #[cfg(test)]

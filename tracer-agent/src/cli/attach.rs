@@ -1,14 +1,17 @@
 //! From a selection in words to probes in the kernel.
 
 use anyhow::{Context as _, bail};
-use tracer_common::layout::process;
+use tracer_common::{
+    glob::{self, NameRule},
+    layout::process,
+};
 
 use super::places;
 
 use crate::{
     config::{
         Options, Selection,
-        values::{Hooks, Ports},
+        values::{Glob, Hooks, Ports},
     },
     discovery::Discovery,
     kernel::{self, Family, KernelError, Probes, Refusal},
@@ -36,6 +39,7 @@ pub fn attach<'a>(
     if let Some(pid) = selection.pids.iter().find(|pid| !discovery.runs(**pid)) {
         bail!("there is no process {pid}: it has ended, or its id is that of another pid namespace");
     }
+    let names = names(selection);
     let plan = kernel::Plan {
         selection: kernel::Selection {
             all: selection.all,
@@ -47,7 +51,8 @@ pub fn attach<'a>(
                 places::cgroup(name, &mounts())
             })?,
             netns: marked(&selection.netns, &selection.exclude_netns, places::netns)?,
-            asks: !(selection.exes.is_empty() && selection.exclude_exes.is_empty()),
+            asks: names.is_none(),
+            names: names.unwrap_or_default(),
         },
         families: families(options.hooks),
         joins: selection.may_grow() || !selection.pids.is_empty(),
@@ -62,6 +67,12 @@ pub fn attach<'a>(
         })
         .context("cannot trace")?;
     say_refused(&probes.refused, log);
+    if probes.may_skip() {
+        log.say(&Event::Remark(format!(
+            "hooks {}: this kernel preempts programs, and then skips some calls, which is counted; --hooks kprobe sees all",
+            probes.family
+        )));
+    }
     log.say(&Event::Hooks {
         family: probes.family.to_string(),
     });
@@ -74,7 +85,8 @@ pub fn attach<'a>(
         }
     }
     still_there(selection, command, discovery, log)?;
-    let mut judge = plan.selection.asks.then(|| {
+    let by_program = !(selection.exes.is_empty() && selection.exclude_exes.is_empty());
+    let mut judge = by_program.then(|| {
         let own = std::process::id();
         Judge::new(
             move |pid| {
@@ -94,6 +106,17 @@ pub fn attach<'a>(
         judge.look(&mut probes, log);
     }
     Ok((probes, judge))
+}
+
+/// Rules by which the kernel side can judge every program by itself, if it can.
+fn names(selection: &Selection) -> Option<Vec<NameRule>> {
+    let of = |patterns: &[Glob], verdict| {
+        let rules = patterns.iter().map(|glob| NameRule::new(glob.pattern(), verdict));
+        rules.collect::<Option<Vec<_>>>()
+    };
+    let mut rules = of(&selection.exes, process::SELECTED)?;
+    rules.extend(of(&selection.exclude_exes, process::EXCLUDED)?);
+    (rules.len() <= glob::RULES as usize).then_some(rules)
 }
 
 fn mounts() -> String {

@@ -2,7 +2,7 @@
 
 use std::{fmt, path::Path};
 
-use super::layout::Resolved;
+use super::{layout::Resolved, preemption::Preemption};
 
 /// A way to see what programs write and read, in the order of preference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,6 +159,11 @@ impl Family {
                 .find(|function| !kernel.has_function(function))
                 .map(|function| format!("this kernel has no function {function}, or it is inlined")),
         }
+    }
+
+    /// Whether its programs may be skipped where the kernel preempts them.
+    pub fn suffers_from(self, preemption: Preemption) -> bool {
+        preemption == Preemption::On && self != Self::Kprobe
     }
 
     /// What it cannot see, in the words of a user; nothing where it sees all.

@@ -5,6 +5,7 @@ pub mod capability;
 mod error;
 mod family;
 pub mod layout;
+mod preemption;
 mod probes;
 
 pub use error::KernelError;

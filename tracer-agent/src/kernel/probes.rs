@@ -1,7 +1,8 @@
 //! Loads the kernel side, attaches it, and is the way to its maps. Everything vanishes with this value.
 
 use std::{
-    os::fd::{AsFd as _, BorrowedFd},
+    fs,
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd},
     thread,
 };
 
@@ -13,6 +14,7 @@ use aya::{
 };
 use tracer_common::{
     Loss,
+    glob::NameRule,
     layout::{Exe, Layout, PORT_WORDS, Settings, process, rule},
 };
 
@@ -20,6 +22,7 @@ use super::{
     KernelError, capability,
     family::{Family, Hook, JOIN, LIVES, Part},
     layout::{self, Resolved},
+    preemption::Preemption,
 };
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-ebpf"));
@@ -41,6 +44,8 @@ pub struct Selection {
     pub cgroups: Vec<(u64, u8)>,
     /// Network namespaces by inode number, with what becomes of processes in them.
     pub netns: Vec<(u32, u8)>,
+    /// Files by name, with what becomes of processes that run them.
+    pub names: Vec<NameRule>,
     /// Programs are judged by the agent: it is asked when a process runs one that nobody has judged.
     pub asks: bool,
 }
@@ -121,6 +126,7 @@ impl Probes {
             agent_tgid: plan.agent_pid,
             select_all: u32::from(plan.selection.all),
             rules: plan.selection.rules(),
+            names: u32::try_from(plan.selection.names.len()).unwrap_or(u32::MAX),
         };
         let mut loaded = loader
             .btf(None)
@@ -148,6 +154,10 @@ impl Probes {
         let mut netns: HashMap<_, u32, u8> = take(&mut loaded, "NETNS")?;
         for (namespace, mark) in &plan.selection.netns {
             netns.insert(namespace, mark, 0).map_err(of_map("NETNS"))?;
+        }
+        let mut names: Array<_, Name> = take(&mut loaded, "NAMES")?;
+        for (place, rule) in (0..).zip(&plan.selection.names) {
+            names.set(place, Name(*rule), 0).map_err(of_map("NAMES"))?;
         }
         let exes = take(&mut loaded, "EXES")?;
         let ring = take(&mut loaded, "RECORDS")?;
@@ -195,6 +205,28 @@ impl Probes {
             // It is loaded, so it can be unloaded.
             let _ = program.unload();
         }
+    }
+
+    /// How often the kernel did not run a program, by its own count; 0 where it does not count.
+    fn skipped(&self) -> u64 {
+        let descriptors = self
+            .loaded
+            .programs()
+            .filter_map(|(_, program)| program.fd().ok());
+        let counts = descriptors.filter_map(|descriptor| {
+            let path = format!("/proc/self/fdinfo/{}", descriptor.as_fd().as_raw_fd());
+            let text = fs::read_to_string(path).ok()?;
+            let line = text
+                .lines()
+                .find_map(|line| line.strip_prefix("recursion_misses:"))?;
+            line.trim().parse::<u64>().ok()
+        });
+        counts.sum()
+    }
+
+    /// Whether calls may be skipped, because the kernel preempts programs and no other family was taken.
+    pub fn may_skip(&self) -> bool {
+        self.family.suffers_from(Preemption::of_running_kernel())
     }
 
     /// A process was judged; whether that changes anything. What was decided otherwise stays, except by excluding.
@@ -253,6 +285,9 @@ impl Probes {
         Loss::ALL
             .iter()
             .map(|cause| {
+                if *cause == Loss::Skipped {
+                    return Ok((*cause, self.skipped()));
+                }
                 let counts = self.losses.get(&(*cause as u32), 0).map_err(of_map("LOSSES"))?;
                 Ok((*cause, counts.iter().sum()))
             })
@@ -317,7 +352,21 @@ fn attach_best(
     kernel: &Kernel<'_>,
 ) -> Result<(Family, Vec<Refusal>), KernelError> {
     let mut refused = Vec::new();
-    for family in families.iter().copied() {
+    let preemption = Preemption::of_running_kernel();
+    // What is skipped now and then comes after what is not.
+    let (later, first): (Vec<Family>, Vec<Family>) = families
+        .iter()
+        .partition(|family| family.suffers_from(preemption));
+    let passed_over = families
+        .iter()
+        .position(|family| first.first() == Some(family))
+        .unwrap_or(0);
+    refused.extend(families.iter().take(passed_over).map(|family| Refusal {
+        family: *family,
+        reason: PREEMPTED.to_owned(),
+        log: None,
+    }));
+    for family in first.into_iter().chain(later) {
         let attempt = match family.obstacle(kernel.resolved) {
             Some(reason) => Err((reason, None)),
             None => {
@@ -456,6 +505,9 @@ fn attach(loaded: &mut Ebpf, name: &str, part: &Part, kernel: &Kernel<'_>) -> Re
     }
 }
 
+/// Why a family is not preferred.
+const PREEMPTED: &str = "this kernel preempts programs, and then skips some calls, which is counted";
+
 /// A program, and what became of it.
 type Failed = (String, ProgramError);
 
@@ -520,6 +572,15 @@ fn give_back_memory() {
     // SAFETY: takes no pointers, may be called at any time, and does nothing where another allocator is in use.
     unsafe { libmimalloc_sys::mi_collect(true) };
 }
+
+/// A rule as a value of a map.
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct Name(NameRule);
+
+#[expect(unsafe_code, reason = "values are handed to the kernel as bytes")]
+// SAFETY: it is repr(C), without padding, and any bytes are one.
+unsafe impl aya::Pod for Name {}
 
 /// The bytes of a struct that has no padding.
 trait Plain {}

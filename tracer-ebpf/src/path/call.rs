@@ -12,7 +12,7 @@ use aya_ebpf::{bindings::BPF_NOEXIST, helpers::bpf_ktime_get_boot_ns, macros::ma
 use tracer_common::Loss;
 
 use super::{
-    connection::{self, Sock},
+    connection::{self, Maker, Sock},
     emit,
     message::{self, Repeat},
     select::Current,
@@ -91,7 +91,12 @@ static CALLS: HashMap<u64, Call> = HashMap::with_max_entries(16384, 0);
 /// A thread that is selected enters a call on a socket.
 #[inline(always)]
 pub fn begin(sock: Sock, memory: Memory, current: Current) -> Option<()> {
-    let known = connection::used(sock, current)?;
+    let maker = if memory.sent != 0 {
+        Maker::Write
+    } else {
+        Maker::Read
+    };
+    let known = connection::used(sock, current, maker)?;
     if unsafe { (*known).ignored() } {
         return None;
     }
@@ -171,7 +176,7 @@ pub fn join(sock: Sock, memory: Memory, moved: u64, current: Current, repeat: &i
         // It was seen.
         return None;
     }
-    let connection = unsafe { &mut *connection::used(sock, current)? };
+    let connection = unsafe { &mut *connection::used(sock, current, Maker::Read)? };
     if connection.ignored() {
         return None;
     }

@@ -101,9 +101,21 @@ impl Connection {
 #[map]
 static CONNECTIONS: HashMap<u64, Connection> = HashMap::with_max_entries(16384, 0);
 
+/// Who makes connections: each has an area of its own to do it in, because one may be preempted by another.
+#[derive(Clone, Copy)]
+#[repr(u32)]
+pub enum Maker {
+    /// A call that reads.
+    Read,
+    /// A call that writes.
+    Write,
+    /// A change of state.
+    State,
+}
+
 /// A connection too large for the stack, made here.
 #[map]
-static BLANK: PerCpuArray<Connection> = PerCpuArray::with_max_entries(1, 0);
+static BLANK: PerCpuArray<Connection> = PerCpuArray::with_max_entries(3, 0);
 
 /// Connections made on this CPU.
 #[map]
@@ -182,7 +194,7 @@ pub fn get(sock: Sock) -> Option<*mut Connection> {
 
 /// The connection of a sock that the current thread is about to use; made if it is new.
 #[inline(always)]
-pub fn used(sock: Sock, current: Current) -> Option<*mut Connection> {
+pub fn used(sock: Sock, current: Current, maker: Maker) -> Option<*mut Connection> {
     if let Some(known) = get(sock) {
         let connection = unsafe { &mut *known };
         if connection.flags & own_flags::NUMBERED != 0 && connection.ports == sock.ports() {
@@ -202,7 +214,7 @@ pub fn used(sock: Sock, current: Current) -> Option<*mut Connection> {
     } else {
         open_flags::ACCEPTED
     };
-    let made = make(sock, current, flags)?;
+    let made = make(sock, current, flags, maker)?;
     let connection = unsafe { &mut *made };
     number(sock, connection);
     if joined {
@@ -222,7 +234,7 @@ pub fn connecting(sock: Sock, current: Current) {
         return;
     }
     let flags = open_flags::CONNECTED | if own { open_flags::OWN } else { 0 };
-    let _ = make(sock, current, flags);
+    let _ = make(sock, current, flags, Maker::State);
 }
 
 /// A connection was established. Runs in whatever context received the packet.
@@ -265,8 +277,8 @@ pub fn closing(sock: Sock, state: u8) {
 }
 
 #[inline(always)]
-fn make(sock: Sock, current: Current, flags: u32) -> Option<*mut Connection> {
-    let made = BLANK.get_ptr_mut(0)?;
+fn make(sock: Sock, current: Current, flags: u32, maker: Maker) -> Option<*mut Connection> {
+    let made = BLANK.get_ptr_mut(maker as u32)?;
     let count = MADE.get_ptr_mut(0)?;
     let blank = unsafe { &mut *made };
     unsafe {

@@ -11,16 +11,19 @@
 //!   any but excluded ── listens on a selected port ──▶ selected
 //! ```
 
+use core::ffi::c_void;
+
 use aya_ebpf::{
     helpers::{
         bpf_get_current_pid_tgid, bpf_get_current_task, bpf_ktime_get_boot_ns,
-        generated::bpf_get_current_comm,
+        generated::{bpf_get_current_comm, bpf_probe_read_kernel_str},
     },
     macros::map,
-    maps::{Array, HashMap},
+    maps::{Array, HashMap, PerCpuArray},
 };
 use tracer_common::{
     Loss,
+    glob::{self, Found, Matching, NAME_MAX, NameRule},
     layout::{
         CGROUP_LEVELS, Exe, PORT_WORDS,
         process::{EXCLUDED, PASSED, SELECTED},
@@ -47,6 +50,14 @@ static CGROUPS: HashMap<u64, u8> = HashMap::with_max_entries(1024, 0);
 /// Network namespaces, by inode number, that decide about the processes in them.
 #[map]
 static NETNS: HashMap<u32, u8> = HashMap::with_max_entries(1024, 0);
+
+/// Rules by file name of the executable.
+#[map]
+static NAMES: Array<NameRule> = Array::with_max_entries(glob::RULES, 0);
+
+/// A file name while it is compared.
+#[map]
+static MATCHING: PerCpuArray<Matching> = PerCpuArray::with_max_entries(1, 0);
 
 /// Executables that the user side has judged.
 #[map]
@@ -95,7 +106,7 @@ pub fn selected(tgid: u32) -> bool {
     }
     match mark(tgid) {
         Some(mark) => mark == SELECTED,
-        None if settings.rules == 0 => settings.select_all != 0,
+        None if settings.rules | settings.names == 0 => settings.select_all != 0,
         None => first_sight(tgid) == SELECTED,
     }
 }
@@ -103,11 +114,13 @@ pub fn selected(tgid: u32) -> bool {
 /// A process that was there before the agent, or came without a new program: judged once.
 #[inline(always)]
 fn first_sight(tgid: u32) -> u8 {
-    let mut exe = Exe::NONE;
-    let verdict = judge(&mut exe);
-    if verdict == UNDECIDED {
-        // The user side has looked at all processes, or is about to.
+    let mut verdict = by_place(unsafe { bpf_get_current_task() });
+    if verdict == SELECTED && settings().names | (settings().rules & rule::ASK) != 0 {
+        // By its program it may be excluded. The user side has looked at all processes, or is about to.
         return PASSED;
+    }
+    if verdict == UNDECIDED {
+        verdict = PASSED;
     }
     set(tgid, verdict);
     if verdict == SELECTED {
@@ -119,13 +132,15 @@ fn first_sight(tgid: u32) -> u8 {
 /// No rule in the kernel decides.
 const UNDECIDED: u8 = 0;
 
-/// Judges the current process by the rules there are; what it runs is left in `exe` where that matters.
+/// Judges a task by where it is.
 #[inline(always)]
-fn judge(exe: &mut Exe) -> u8 {
+fn by_place(task: u64) -> u8 {
     let settings = settings();
-    let mut selected = settings.select_all != 0;
-    let mut undecided = false;
-    let task = unsafe { bpf_get_current_task() };
+    let mut verdict = if settings.select_all != 0 {
+        SELECTED
+    } else {
+        UNDECIDED
+    };
     if settings.rules & rule::CGROUP != 0 {
         let mut group = cgroup(task).unwrap_or(0);
         let mut level = 0;
@@ -133,7 +148,7 @@ fn judge(exe: &mut Exe) -> u8 {
             let id = member(group, layout().cgroup_node).and_then(|node| member(node, layout().kernfs_id));
             match value(CGROUPS.get_ptr(id.unwrap_or(0u64))) {
                 Some(EXCLUDED) => return EXCLUDED,
-                Some(SELECTED) => selected = true,
+                Some(SELECTED) => verdict = SELECTED,
                 _ => {}
             }
             let parent: Option<u64> = member(group, layout().cgroup_parent);
@@ -146,31 +161,86 @@ fn judge(exe: &mut Exe) -> u8 {
     if settings.rules & rule::NETNS != 0 {
         match value(NETNS.get_ptr(netns(task).unwrap_or(0))) {
             Some(EXCLUDED) => return EXCLUDED,
-            Some(SELECTED) => selected = true,
+            Some(SELECTED) => verdict = SELECTED,
             _ => {}
         }
     }
-    if settings.rules & rule::ASK != 0 {
-        *exe = executable(task).unwrap_or(Exe::NONE);
-        match value(EXES.get_ptr(*exe)) {
-            Some(EXCLUDED) => return EXCLUDED,
-            Some(SELECTED) => selected = true,
-            Some(_) => {}
-            None => undecided = true,
-        }
-    }
-    if undecided {
-        UNDECIDED
-    } else if selected {
-        SELECTED
+    verdict
+}
+
+/// Judges a task by what it runs; the file is left in `exe` where nobody in the kernel can judge it.
+#[inline(always)]
+fn by_program(task: u64, exe: &mut Exe) -> u8 {
+    let settings = settings();
+    let named = if settings.names != 0 {
+        by_name(task, settings.names)
     } else {
         PASSED
+    };
+    if named == EXCLUDED || (named != UNDECIDED && settings.rules & rule::ASK == 0) {
+        return named;
+    }
+    *exe = executable(task).unwrap_or(Exe::NONE);
+    match value(EXES.get_ptr(*exe)) {
+        Some(PASSED) if named == SELECTED => SELECTED,
+        Some(known) => known,
+        None => UNDECIDED,
     }
 }
 
+/// Judges a task by the file name of its executable.
 #[inline(always)]
-fn value(found: Option<*const u8>) -> Option<u8> {
-    found.map(|value| unsafe { *value })
+fn by_name(task: u64, rules: u32) -> u8 {
+    let Some(matching) = MATCHING.get_ptr_mut(0) else {
+        return UNDECIDED;
+    };
+    let matching = unsafe { &mut *matching };
+    let layout = layout();
+    let name: Option<u64> = member(task, layout.task_mm)
+        .and_then(|memory| member(memory, layout.mm_exe_file))
+        .and_then(|file| member(file, layout.file_dentry))
+        .and_then(|dentry| member(dentry, layout.dentry_name));
+    let read = unsafe {
+        bpf_probe_read_kernel_str(
+            matching.name.as_mut_ptr().cast(),
+            NAME_MAX as u32,
+            name.unwrap_or(0) as *const c_void,
+        )
+    };
+    // The length counts the zero at the end. A name that fills the room may go on behind it.
+    if read <= 0 || read >= NAME_MAX as i64 {
+        return UNDECIDED;
+    }
+    matching.len = read as u32 - 1;
+    let mut verdict = PASSED;
+    let mut number = 0;
+    while number < glob::RULES && number < rules {
+        let Some(rule) = NAMES.get_ptr(number) else {
+            return UNDECIDED;
+        };
+        let rule = unsafe { &*rule };
+        matching.begin();
+        let mut found = Found::More;
+        let mut steps = 0;
+        while steps < glob::STEPS {
+            found = glob::step(rule, matching);
+            if found != Found::More {
+                break;
+            }
+            steps += 1;
+        }
+        if found == Found::More {
+            return UNDECIDED;
+        }
+        if found == Found::Match {
+            if rule.verdict == EXCLUDED as u32 {
+                return EXCLUDED;
+            }
+            verdict = SELECTED;
+        }
+        number += 1;
+    }
+    verdict
 }
 
 /// The control group of a task in the unified hierarchy. The helper for it is not in every kernel.
@@ -178,6 +248,11 @@ fn value(found: Option<*const u8>) -> Option<u8> {
 fn cgroup(task: u64) -> Option<u64> {
     let set: u64 = member(task, layout().task_cgroups)?;
     member(set, layout().css_set_group)
+}
+
+#[inline(always)]
+fn value(found: Option<*const u8>) -> Option<u8> {
+    found.map(|value| unsafe { *value })
 }
 
 #[inline(always)]
@@ -237,12 +312,13 @@ pub fn forked(parent: u32, child: u32) {
 /// excluded before; who is selected can still be excluded.
 #[inline(always)]
 pub fn executed(tgid: u32) {
-    let before = mark(tgid);
-    let mut verdict = before.unwrap_or(PASSED);
-    if settings().rules != 0 && verdict != EXCLUDED && !is_agent(tgid) {
+    let mut verdict = mark(tgid).unwrap_or(PASSED);
+    let settings = settings();
+    if settings.rules | settings.names != 0 && verdict != EXCLUDED && !is_agent(tgid) {
+        let task = unsafe { bpf_get_current_task() };
         let mut exe = Exe::NONE;
-        let found = judge(&mut exe);
-        if found == UNDECIDED {
+        let program = by_program(task, &mut exe);
+        if program == UNDECIDED {
             emit::fixed(&AskRecord {
                 kind: kind::ASK,
                 size: size_of::<AskRecord>() as u32,
@@ -251,17 +327,32 @@ pub fn executed(tgid: u32) {
                 reserved: 0,
             });
         }
-        if found == EXCLUDED || verdict != SELECTED {
-            verdict = found;
-            if found == UNDECIDED {
-                let _ = PROCESSES.remove(tgid);
-            } else {
-                set(tgid, found);
-            }
+        verdict = together(verdict, by_place(task), program);
+        if verdict == UNDECIDED {
+            let _ = PROCESSES.remove(tgid);
+        } else {
+            set(tgid, verdict);
         }
     }
     if verdict == SELECTED {
         report(tracer_common::record::process_event::EXEC, tgid, 0);
+    }
+}
+
+/// What becomes of a process that was `before` and runs a new program. To exclude is stronger; whoever was selected stays so
+/// while its program is looked at, and nobody else is traced before that.
+#[inline(always)]
+fn together(before: u8, place: u8, program: u8) -> u8 {
+    if place == EXCLUDED || program == EXCLUDED {
+        EXCLUDED
+    } else if before == SELECTED {
+        SELECTED
+    } else if program == UNDECIDED {
+        UNDECIDED
+    } else if place == SELECTED || program == SELECTED {
+        SELECTED
+    } else {
+        PASSED
     }
 }
 

@@ -34,6 +34,7 @@ $b mount -t tmpfs shm /root/dev/shm
 $b mount -t devpts pts /root/dev/pts
 $b mount -t tmpfs run /root/run
 $b mount -t tracefs trace /root/sys/kernel/tracing
+$b mount -t debugfs debug /root/sys/kernel/debug
 $b mount -t bpf bpf /root/sys/fs/bpf
 $b mount -t cgroup2 cgroup /root/sys/fs/cgroup
 $b ip link set lo up
