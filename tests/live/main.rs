@@ -3,7 +3,7 @@
 //!
 //!     live-tests [--hooks FAMILY,…] [--brief] [NAME-PART]
 //!
-//! Runs once for each hook family (`auto` where none is named); with `--brief` those after the first run only the
+//! Runs once for each hook family (`auto` where none is named); with `--brief` those after the first that the kernel takes run only the
 //! tests whose outcome depends on the family. Writes a line for each test (`ok FAMILY/NAME`, `FAILED FAMILY/NAME: reason`,
 //! `skipped FAMILY/NAME: reason`) and the sums.
 
@@ -119,7 +119,8 @@ fn main() -> ExitCode {
     ]
     .concat();
     let mut sums = Sums::default();
-    for (place, family) in wanted.families.iter().enumerate() {
+    let mut is_first = true;
+    for family in &wanted.families {
         let agent = match Agent::beside_this_program(family) {
             Ok(agent) => agent,
             Err(error) => {
@@ -128,7 +129,7 @@ fn main() -> ExitCode {
             }
         };
         for (name, test) in &tests {
-            if !wanted.includes(name, place == 0) {
+            if !wanted.includes(name, is_first) {
                 continue;
             }
             let begun = now();
@@ -140,6 +141,7 @@ fn main() -> ExitCode {
                 begun.elapsed().as_secs_f64(),
             );
         }
+        is_first = false;
     }
     println!(
         "{} passed, {} failed, {} skipped",
