@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use super::{btf::BtfError, probes::Refusal};
+use super::{btf::BtfError, load::Refusal};
 
 /// Why the kernel side cannot be loaded or asked.
 #[derive(Debug, thiserror::Error)]

@@ -5,6 +5,7 @@ pub mod capability;
 mod error;
 mod family;
 pub mod layout;
+mod load;
 mod preemption;
 mod probes;
 
@@ -17,7 +18,8 @@ use tracer_common::{
 };
 
 pub use family::Family;
-pub use probes::{Plan, Probes, Refusal, Selection};
+pub use load::Refusal;
+pub use probes::{Plan, Probes, Selection};
 
 use crate::live::{self, Verdict};
 

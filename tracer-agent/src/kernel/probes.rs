@@ -1,4 +1,4 @@
-//! Loads the kernel side, attaches it, and is the way to its maps. Everything vanishes with this value.
+//! The kernel side while it is attached: the way to its maps. Everything vanishes with this value.
 
 use std::{
     fs,
@@ -8,9 +8,9 @@ use std::{
 
 use aya::{
     Btf, Ebpf, EbpfLoader, include_bytes_aligned,
-    maps::{Array, HashMap, MapData, PerCpuArray, ProgramArray, RingBuf},
-    programs::{FEntry, FExit, KProbe, Program, ProgramError, ProgramType, RawTracePoint},
-    sys::{BpfHelper, SyscallError, is_helper_supported},
+    maps::{Array, HashMap, MapData, PerCpuArray, RingBuf},
+    programs::{Program, ProgramType},
+    sys::{BpfHelper, is_helper_supported},
 };
 use tracer_common::{
     Loss,
@@ -20,8 +20,9 @@ use tracer_common::{
 
 use super::{
     KernelError, capability,
-    family::{Family, Hook, JOIN, LIVES, Part},
-    layout::{self, Resolved},
+    family::Family,
+    layout,
+    load::{self, Kernel, Refusal, finished},
     preemption::Preemption,
 };
 
@@ -88,17 +89,6 @@ pub struct Probes {
     pub family: Family,
     /// Those that were tried before it, and why they were not.
     pub refused: Vec<Refusal>,
-}
-
-/// Why a family was not taken.
-#[derive(Debug)]
-pub struct Refusal {
-    /// Which one.
-    pub family: Family,
-    /// Why, in a line.
-    pub reason: String,
-    /// What the kernel's verifier wrote, if it was the one.
-    pub log: Option<String>,
 }
 
 impl Probes {
@@ -168,11 +158,11 @@ impl Probes {
             has_loop: is_helper_supported(ProgramType::RawTracePoint, BpfHelper::BPF_FUNC_loop)
                 .unwrap_or(false),
         };
-        let taken = attach_best(&mut loaded, &plan.families, &kernel);
+        let taken = load::attach_best(&mut loaded, &plan.families, &kernel);
         let (family, refused) = taken?;
         // Without it only what was waiting is missed.
         let join = if plan.joins {
-            join(&mut loaded, &kernel).ok()
+            load::join(&mut loaded, &kernel).ok()
         } else {
             None
         };
@@ -304,239 +294,6 @@ where
     };
     let map = loaded.take_map(name).ok_or_else(absent).map_err(of_map(name))?;
     M::try_from(map).map_err(of_map(name))
-}
-
-/// What is known of the kernel when programs are loaded.
-struct Kernel<'a> {
-    resolved: &'a Resolved,
-    /// aya's reading of its BTF, where trampolines are wanted.
-    types: Option<&'a Btf>,
-    /// Whether it has `bpf_loop`.
-    has_loop: bool,
-}
-
-impl Kernel<'_> {
-    /// The functions of a part that this kernel has.
-    fn functions<'a>(&'a self, part: &'a Part) -> impl Iterator<Item = &'static str> {
-        let functions = part.hook.functions().iter().copied();
-        functions.filter(|function| self.resolved.has_function(function))
-    }
-
-    /// The programs of a family that go anywhere in this kernel.
-    fn parts(&self, family: Family) -> Vec<Part> {
-        let goes_somewhere =
-            |part: &&Part| part.hook.functions().is_empty() || self.functions(part).next().is_some();
-        LIVES
-            .iter()
-            .chain(family.parts())
-            .filter(goes_somewhere)
-            .copied()
-            .collect()
-    }
-
-    /// The name of the variant of a part that this kernel takes.
-    fn variant(&self, part: &Part, loaded: &Ebpf) -> String {
-        let chained = format!("{}_chain", part.program);
-        if !self.has_loop && loaded.program(&chained).is_some() {
-            chained
-        } else {
-            part.program.to_owned()
-        }
-    }
-}
-
-/// Loads and attaches the first family that the kernel takes.
-fn attach_best(
-    loaded: &mut Ebpf,
-    families: &[Family],
-    kernel: &Kernel<'_>,
-) -> Result<(Family, Vec<Refusal>), KernelError> {
-    let mut refused = Vec::new();
-    let preemption = Preemption::of_running_kernel();
-    // What is skipped now and then comes after what is not.
-    let (later, first): (Vec<Family>, Vec<Family>) = families
-        .iter()
-        .partition(|family| family.suffers_from(preemption));
-    let passed_over = families
-        .iter()
-        .position(|family| first.first() == Some(family))
-        .unwrap_or(0);
-    refused.extend(families.iter().take(passed_over).map(|family| Refusal {
-        family: *family,
-        reason: PREEMPTED.to_owned(),
-        log: None,
-    }));
-    for family in first.into_iter().chain(later) {
-        let attempt = match family.obstacle(kernel.resolved) {
-            Some(reason) => Err((reason, None)),
-            None => {
-                attach_family(loaded, family, kernel).map_err(|(program, error)| in_words(&program, error))
-            }
-        };
-        let Err((reason, log)) = attempt else {
-            return Ok((family, refused));
-        };
-        refused.push(Refusal { family, reason, log });
-    }
-    Err(KernelError::NoFamily { refused })
-}
-
-/// Loads and attaches a family, as a whole or not at all.
-fn attach_family(loaded: &mut Ebpf, family: Family, kernel: &Kernel<'_>) -> Result<(), Failed> {
-    let parts: Vec<_> = kernel
-        .parts(family)
-        .into_iter()
-        .map(|part| (kernel.variant(&part, loaded), part))
-        .collect();
-    let (chain, map) = family.chain();
-    let mut wanted: Vec<_> = parts
-        .iter()
-        .map(|(name, part)| (name.as_str(), part.hook))
-        .collect();
-    if !kernel.has_loop {
-        wanted.push((chain.program, chain.hook));
-    }
-    let attached = load_all(loaded, &wanted, kernel.types)
-        .and_then(|()| {
-            if kernel.has_loop {
-                return Ok(());
-            }
-            close_chain(loaded, chain.program, map).map_err(|source| (chain.program.to_owned(), source))
-        })
-        .and_then(|()| {
-            parts.iter().try_for_each(|(name, part)| {
-                attach(loaded, name, part, kernel).map_err(|source| (name.clone(), source))
-            })
-        });
-    if attached.is_err() {
-        for (name, _) in wanted {
-            // What was not loaded cannot be unloaded.
-            let _ = match loaded.program_mut(name) {
-                Some(Program::RawTracePoint(program)) => program.unload(),
-                Some(Program::FEntry(program)) => program.unload(),
-                Some(Program::FExit(program)) => program.unload(),
-                Some(Program::KProbe(program)) => program.unload(),
-                _ => Ok(()),
-            };
-        }
-    }
-    attached
-}
-
-/// Attaches the program that sees calls which were there before; its name.
-fn join(loaded: &mut Ebpf, kernel: &Kernel<'_>) -> Result<String, Failed> {
-    let name = kernel.variant(&JOIN, loaded);
-    let (chain, map) = Family::Syscall.chain();
-    let mut wanted = vec![(name.as_str(), JOIN.hook)];
-    let failed = |source| (name.clone(), source);
-    if !kernel.has_loop
-        && loaded
-            .program(chain.program)
-            .is_some_and(|program| program.fd().is_err())
-    {
-        wanted.push((chain.program, chain.hook));
-    }
-    load_all(loaded, &wanted, None)?;
-    if !kernel.has_loop {
-        close_chain(loaded, chain.program, map).map_err(failed)?;
-    }
-    attach(loaded, &name, &JOIN, kernel).map_err(failed)?;
-    Ok(name)
-}
-
-/// Has the kernel verify every program, each in a thread: the longest verification takes most of the time that the
-/// agent needs to start, and the others fit beside it.
-fn load_all(loaded: &mut Ebpf, wanted: &[(&str, Hook)], types: Option<&Btf>) -> Result<(), Failed> {
-    thread::scope(|scope| {
-        let mut loading = Vec::new();
-        for (name, program) in loaded.programs_mut() {
-            if let Some((name, hook)) = wanted.iter().find(|(wanted, _)| *wanted == name) {
-                loading.push((name, scope.spawn(move || load(program, *hook, types))));
-            }
-        }
-        let mut outcome = Ok(());
-        for (name, load) in loading {
-            let load = finished(load).map_err(|source| ((*name).to_owned(), source));
-            outcome = outcome.and(load);
-        }
-        outcome
-    })
-}
-
-fn load(program: &mut Program, hook: Hook, types: Option<&Btf>) -> Result<(), ProgramError> {
-    match hook {
-        Hook::Tracepoint(_) => <&mut RawTracePoint>::try_from(program)?.load(),
-        Hook::Probe(_) | Hook::Return(_) => <&mut KProbe>::try_from(program)?.load(),
-        Hook::Entry(function) => {
-            <&mut FEntry>::try_from(program)?.load(function, types.ok_or(ProgramError::NotLoaded)?)
-        }
-        Hook::Exit(function) => {
-            <&mut FExit>::try_from(program)?.load(function, types.ok_or(ProgramError::NotLoaded)?)
-        }
-    }
-}
-
-/// Has the programs of a chain find the one that goes on.
-fn close_chain(loaded: &mut Ebpf, program: &str, map: &str) -> Result<(), ProgramError> {
-    let absent = || ProgramError::NotLoaded;
-    let next = loaded.program(program).ok_or_else(absent)?.fd()?.try_clone();
-    let next = next.map_err(|io_error| SyscallError {
-        call: "dup",
-        io_error,
-    })?;
-    let mut chain = ProgramArray::try_from(loaded.map_mut(map).ok_or_else(absent)?)?;
-    Ok(chain.set(0, &next, 0)?)
-}
-
-fn attach(loaded: &mut Ebpf, name: &str, part: &Part, kernel: &Kernel<'_>) -> Result<(), ProgramError> {
-    let program = loaded.program_mut(name).ok_or(ProgramError::NotLoaded)?;
-    match part.hook {
-        Hook::Tracepoint(tracepoint) => <&mut RawTracePoint>::try_from(program)?
-            .attach(tracepoint)
-            .map(drop),
-        Hook::Entry(_) => <&mut FEntry>::try_from(program)?.attach().map(drop),
-        Hook::Exit(_) => <&mut FExit>::try_from(program)?.attach().map(drop),
-        Hook::Probe(_) | Hook::Return(_) => {
-            let program = <&mut KProbe>::try_from(program)?;
-            kernel
-                .functions(part)
-                .try_for_each(|function| program.attach(function, 0).map(drop))
-        }
-    }
-}
-
-/// Why a family is not preferred.
-const PREEMPTED: &str = "this kernel preempts programs, and then skips some calls, which is counted";
-
-/// A program, and what became of it.
-type Failed = (String, ProgramError);
-
-/// A refusal in a line, and the verifier's log apart from it.
-fn in_words(program: &str, error: ProgramError) -> (String, Option<String>) {
-    match error {
-        ProgramError::LoadError {
-            io_error,
-            verifier_log,
-        } => {
-            let log = verifier_log.to_string();
-            let reason = format!("the kernel refused program {program}: {io_error}");
-            (reason, (!log.trim().is_empty()).then_some(log))
-        }
-        error => {
-            let causes = anyhow::Chain::new(&error).map(ToString::to_string);
-            (
-                format!("{program}: {}", causes.collect::<Vec<_>>().join(": ")),
-                None,
-            )
-        }
-    }
-}
-
-/// What a thread returned; its panic goes on in this one.
-fn finished<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
-    thread
-        .join()
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 fn mark(processes: &mut HashMap<MapData, u32, u8>, pid: u32, mark: u8) -> Result<(), KernelError> {
