@@ -149,10 +149,32 @@ fn a_process_that_does_not_exist_is_named() {
 }
 
 #[test]
-fn a_hook_family_that_is_not_there_is_refused_by_name() {
-    let (status, text) = run(&mut agent(&["trace", "--hooks", "kprobe", "--", "true"]));
-    assert_eq!(status, Some(1), "{text}");
-    assert!(text.contains("kprobe") && text.contains("syscall"), "{text}");
+fn a_hook_family_that_is_asked_for_is_taken_or_refused_by_name() {
+    for family in ["socket", "kprobe", "syscall"] {
+        let (status, text) = run(&mut agent(&[
+            "trace",
+            "--log-level",
+            "debug",
+            "--hooks",
+            family,
+            "--",
+            "true",
+        ]));
+        let (taken, refused) = (format!("hooks: {family}"), format!("{family}: "));
+        match status {
+            Some(0) => assert!(text.contains(&taken), "{text}"),
+            Some(1) => assert!(
+                text.contains(&refused)
+                    || text.contains("not permitted")
+                    || text.contains("type information"),
+                "{text}"
+            ),
+            status => panic!("{status:?}: {text}"),
+        }
+    }
+    let (status, text) = run(&mut agent(&["trace", "--hooks", "kprobes", "--", "true"]));
+    assert_eq!(status, Some(2), "{text}");
+    assert!(text.contains("auto, socket, kprobe or syscall"), "{text}");
 }
 
 #[test]

@@ -56,7 +56,7 @@ settings! {
     PORT = "port", Some("LIST"), true, false, "Trace what listens on these ports (80,8000-8010)";
     EXE = "exe", Some("GLOB"), true, false, "Trace programs by path or file name (*/nginx)";
     CGROUP = "cgroup", Some("PATH"), true, false, "Trace what is in this control group or below it";
-    NETNS = "netns", Some("NAME"), true, false, "Trace what is in this network namespace (a name or a path)";
+    NETNS = "netns", Some("NAME"), true, false, "Trace what is in this network namespace";
     ALL = "all", None, false, false, "Trace every process of the host";
     EXCLUDE_PID = "exclude-pid", Some("PID"), true, false, "Leave this process out";
     EXCLUDE_PORT = "exclude-port", Some("LIST"), true, false, "Leave out what listens on these ports";
@@ -67,8 +67,8 @@ settings! {
     RECORD = "record", Some("FILE"), false, false, "Keep what the kernel reports, for replay";
     RECORD_RAW = "record-raw", None, false, false, "Do not redact the recording";
     HOOKS = "hooks", Some("FAMILY"), false, false, "auto, socket, kprobe or syscall";
-    RING_SIZE = "ring-size", Some("SIZE"), false, false, "Memory for records on their way (4M, a power of two)";
-    INSTRUMENTED = "instrumented", Some("WHAT"), false, true, "Programs that trace themselves: skip (default), keep";
+    RING_SIZE = "ring-size", Some("SIZE"), false, false, "Memory for records on their way (4M)";
+    INSTRUMENTED = "instrumented", Some("WHAT"), false, true, "Self-tracing programs: skip (default) or keep";
     ROUTE = "route", Some("PATTERN"), true, true, "Name spans by route (/orders/{id})";
     CAPTURE_HEADER = "capture-header", Some("NAME"), true, true, "Keep this HTTP header on spans";
     SAMPLER = "sampler", Some("NAME[=ARG]"), false, true, "Sampler, as OTEL_TRACES_SAMPLER names them";
