@@ -75,6 +75,11 @@ fn overloaded(agent: &Agent) -> Result<()> {
         })
         .collect();
     ensure!(
+        !traced.errors.contains("connections_unpairable"),
+        "connections that were kept did not recover: {}",
+        traced.errors
+    );
+    ensure!(
         after.len() == 4
             && after
                 .iter()
@@ -108,7 +113,10 @@ fn loaded(agent: &Agent, options: &[&str]) -> Result<(Traced, usize)> {
         .lines()
         .count();
     let spans = traced.spans.len();
-    let lost = counted(&traced.errors, "kernel: request_lost") + counted(&traced.errors, "queue_full");
+    // Lost in the kernel, seen but no exchange, made but not delivered.
+    let lost = counted(&traced.errors, "kernel: request_lost")
+        + counted(&traced.errors, "protocols: requests_")
+        + counted(&traced.errors, "queue_full");
     let told = format!(
         "{served} requests served: {spans} spans at both ends and {lost} counted losses; standard error was:\n{}",
         traced.errors
@@ -120,16 +128,13 @@ fn loaded(agent: &Agent, options: &[&str]) -> Result<(Traced, usize)> {
     Ok((traced, lost))
 }
 
-/// The count of a loss in the agent's last words, which name it before its count: requests that the kernel side
-/// could not deliver, spans that the exporter could not.
+/// The count of a loss in the agent's last words, `loss COUNT`; that of all losses whose names begin so, if there are more.
 fn counted(errors: &str, loss: &str) -> usize {
-    let mut counts = errors.lines().filter_map(|line| {
-        let (_, after) = line.split_once(loss)?;
+    let counts = errors.lines().filter_map(|line| {
+        let (_, after) = line.strip_prefix("tracer-agent: ")?.split_once(loss)?;
         after
             .split([' ', ','])
-            .find(|word| !word.is_empty())?
-            .parse()
-            .ok()
+            .find_map(|word| word.parse::<usize>().ok())
     });
-    counts.next_back().unwrap_or(0)
+    counts.sum()
 }

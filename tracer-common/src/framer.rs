@@ -67,6 +67,16 @@ pub struct Waiting {
 }
 
 impl Waiting {
+    /// The number of the exchange whose message of this kind comes next.
+    #[inline(always)]
+    const fn number(&self, response: bool) -> u32 {
+        if response {
+            self.popped.wrapping_add(1)
+        } else {
+            self.pushed.wrapping_add(1)
+        }
+    }
+
     #[inline(always)]
     fn push(&mut self, method: u8) {
         let shift = (self.pushed & 31) * 2;
@@ -74,15 +84,17 @@ impl Waiting {
         self.pushed = self.pushed.wrapping_add(1);
     }
 
+    /// A response that is `counted` has its request, though that may be framed a moment later, on another CPU. Without
+    /// a count, where no request waits the response is to one that was not seen.
     #[inline(always)]
-    fn pop(&mut self) -> u8 {
+    fn pop(&mut self, counted: bool) -> u8 {
         let waiting = self.pushed.wrapping_sub(self.popped);
-        if waiting == 0 {
+        if waiting == 0 && !counted {
             return Method::OTHER;
         }
         let shift = (self.popped & 31) * 2;
         self.popped = self.popped.wrapping_add(1);
-        if waiting > 32 {
+        if waiting == 0 || waiting > 32 {
             Method::OTHER
         } else {
             ((self.methods >> shift) & 3) as u8
@@ -136,7 +148,8 @@ pub struct Work {
     window: u32,
     window_len: u32,
     found: u32,
-    reserved: u32,
+    /// See [`DataRecord::exchange`].
+    exchange: u32,
     /// 1 if the process wrote the bytes.
     pub sent: u32,
     /// 1 until the first byte of the call is passed.
@@ -172,7 +185,7 @@ impl Work {
                 seq: 0,
                 flags: 0,
                 captured: 0,
-                reserved: 0,
+                exchange: 0,
             },
             payload: [0; PAYLOAD],
             lane: Lane::NEW,
@@ -192,7 +205,7 @@ impl Work {
             window: 0,
             window_len: 0,
             found: 0,
-            reserved: 0,
+            exchange: 0,
             sent: 0,
             at_call_start: 0,
             turned_opaque: 0,
@@ -213,6 +226,19 @@ impl Work {
         self.piece_seq = self.lane.seq;
         self.piece_flags = 0;
         self.lane.last_ns = self.end_ns;
+        self.count();
+    }
+
+    /// Says of which exchange the head is that passes.
+    #[inline(always)]
+    fn count(&mut self) {
+        let lane = &self.lane;
+        self.exchange = if lane.state != State::HEAD || lane.facts & (fact::START_LINE | fact::UNCOUNTED) != 0
+        {
+            0
+        } else {
+            self.waiting.number(lane.is(fact::RESPONSE))
+        };
     }
 
     /// Gives the next buffer of the call.
@@ -447,8 +473,14 @@ fn between_messages<P: Port>(work: &mut Work, port: &mut P) {
     work.piece_offset = work.lane.offset;
     work.piece_seq = work.lane.seq;
     work.piece_flags = flag::HEAD_START;
+    work.exchange = 0;
+    let uncounted = if work.lane.state == State::SEEK {
+        fact::UNCOUNTED
+    } else {
+        work.lane.facts & fact::UNCOUNTED
+    };
     work.lane.state = State::HEAD;
-    work.lane.facts = fact::START_LINE;
+    work.lane.facts = fact::START_LINE | uncounted;
     work.lane.head_len = 0;
     work.lane.line_len = 0;
     work.lane.status = 0;
@@ -571,6 +603,7 @@ fn head_line<P: Port>(work: &mut Work, port: &mut P, blank: bool, doubtful: bool
             return;
         }
         work.lane.facts &= !fact::START_LINE;
+        work.count();
     } else if blank {
         head_end(work, port);
     } else {
@@ -770,15 +803,16 @@ fn head_end<P: Port>(work: &mut Work, port: &mut P) {
     let mut opaque = false;
     let mut bodiless = false;
     let response = work.lane.is(fact::RESPONSE);
+    let counted = !work.lane.is(fact::UNCOUNTED);
     if response {
         let status = work.lane.status;
         if status == 101 {
-            work.waiting.pop();
+            work.waiting.pop(counted);
             opaque = true;
         } else if status < 200 {
             bodiless = true;
         } else {
-            let method = work.waiting.pop();
+            let method = work.waiting.pop(counted);
             opaque = method == Method::CONNECT && status < 300;
             bodiless = method == Method::HEAD || status == 204 || status == 304;
         }
@@ -890,6 +924,7 @@ fn run<P: Port>(work: &mut Work, port: &mut P, flags: u32) {
     work.record.offset = work.lane.run_offset;
     work.record.seq = work.lane.run_seq;
     work.record.start_ns = work.lane.run_start_ns;
+    work.record.exchange = 0;
     deliver(work, port, len, 0, flags | unknown);
 }
 
@@ -917,6 +952,7 @@ fn piece<P: Port>(work: &mut Work, port: &mut P, flags: u32) {
         work.record.offset = work.piece_offset;
         work.record.seq = work.piece_seq;
         work.record.start_ns = work.start_ns;
+        work.record.exchange = work.exchange;
         deliver(work, port, len, captured, flags | head | truncated);
     }
     work.out_len = 0;

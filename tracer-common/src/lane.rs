@@ -57,6 +57,8 @@ pub mod fact {
     pub const RUN: u8 = 1 << 5;
     /// What the held bytes are is not known.
     pub const RUN_UNKNOWN: u8 = 1 << 6;
+    /// Messages may have passed that were not counted: the place in the stream was lost, for a while or from the first.
+    pub const UNCOUNTED: u8 = 1 << 7;
 }
 
 /// One direction of a connection.

@@ -73,8 +73,10 @@ pub struct DataRecord {
     pub flags: u32,
     /// Number of captured bytes that follow this struct.
     pub captured: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// For a piece of a head: the number of the exchange it belongs to, counted on this connection from 1. A request and
+    /// its responses have the same, whatever is lost between them. 0 where it is not known: before the start line is
+    /// whole, and from where the kernel side itself has lost its place in this direction.
+    pub exchange: u32,
 }
 
 /// Bits of [`OpenRecord::flags`].

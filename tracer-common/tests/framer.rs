@@ -111,6 +111,15 @@ impl Stream {
     fn messages(&self) -> Vec<Message> {
         messages(&self.records)
     }
+
+    /// The exchanges of its head pieces.
+    fn exchanges(&self) -> Vec<u32> {
+        let heads = self
+            .records
+            .iter()
+            .filter(|(record, _)| record.flags & flag::HEAD != 0);
+        heads.map(|(record, _)| record.exchange).collect()
+    }
 }
 
 /// A message as the agent will see it.
@@ -350,6 +359,34 @@ fn more_requests_than_are_remembered_lose_their_methods_but_not_their_count() {
         &mut waiting,
     );
     assert_eq!((waiting.pushed, waiting.popped), (40, 40));
+}
+
+#[test]
+fn exchanges_are_numbered_as_long_as_every_byte_is_seen() {
+    let mut waiting = Waiting::default();
+    let (mut requests, mut responses) = (Stream::new(), Stream::new());
+    requests.call(
+        b"GET /a HTTP/1.1\r\nA: b\r\n\r\nGET /b HTTP/1.1\r\n\r\n",
+        &[],
+        &mut waiting,
+    );
+    for piece in ["GET /c", " HTTP/1.1\r\nA:", " b\r\n\r\n"] {
+        requests.call(piece.as_bytes(), &[], &mut waiting);
+    }
+    assert_eq!(requests.exchanges(), [1, 2, 0, 3, 3]);
+    let empty = "HTTP/1.1 204 No Content\r\n\r\n";
+    let interim = "HTTP/1.1 100 Continue\r\n\r\n";
+    responses.call(format!("{empty}{interim}{empty}").as_bytes(), &[], &mut waiting);
+    responses.call(empty.as_bytes(), &[], &mut waiting);
+    // One that is framed before its request, by a thread that was faster.
+    responses.call(empty.as_bytes(), &[], &mut waiting);
+    requests.call(b"GET /d HTTP/1.1\r\n\r\n", &[], &mut waiting);
+    assert_eq!(responses.exchanges(), [1, 2, 2, 3, 4]);
+    assert_eq!(requests.exchanges().last(), Some(&4));
+    responses.unseen(10);
+    responses.call(empty.as_bytes(), &[], &mut waiting);
+    responses.call(empty.as_bytes(), &[], &mut waiting);
+    assert_eq!(responses.exchanges()[5..], [0, 0]);
 }
 
 #[derive(Clone, Debug)]

@@ -1,6 +1,9 @@
 //! Records of the kernel side, decoded: bytes in, typed record out, nothing believed.
 
-use std::net::{Ipv6Addr, SocketAddr};
+use std::{
+    net::{Ipv6Addr, SocketAddr},
+    num::NonZeroU32,
+};
 
 use tracer_common::record::{data_flags, kind, open_flags};
 
@@ -42,6 +45,7 @@ pub struct Data<'a> {
     pub seq: u32,
     pub marks: Marks,
     pub captured: &'a [u8],
+    pub exchange: Option<NonZeroU32>,
 }
 
 /// What the kernel side knows of the bytes of a [`Data`]: see [`data_flags`].
@@ -222,7 +226,7 @@ fn data<'a>(read: &mut Fields<'a>) -> Result<Data<'a>, RecordError> {
     let seq = read.u32()?;
     let flags = read.u32()?;
     let captured = read.u32()?;
-    read.u32()?;
+    let exchange = NonZeroU32::new(read.u32()?);
     let captured = read.slice(captured as usize)?;
     if captured.len() as u64 > len || offset.0.checked_add(len).is_none() {
         return Err(RecordError::Field("len"));
@@ -242,6 +246,7 @@ fn data<'a>(read: &mut Fields<'a>) -> Result<Data<'a>, RecordError> {
         seq,
         marks: Marks::new(flags),
         captured,
+        exchange,
     })
 }
 

@@ -30,6 +30,8 @@ pub struct End {
     tid: u32,
     addresses: [([u8; 4], u16); 2],
     netns: u32,
+    /// Heads so far each way, if the kernel side counts them.
+    heads: Option<[u32; 2]>,
     records: Vec<Vec<u8>>,
 }
 
@@ -47,6 +49,7 @@ impl End {
             tid: 100 + u32::try_from(side).unwrap_or_default(),
             addresses: [([10, 0, 0, 1], port(side)), ([10, 9, 9, 9], port(side ^ 1))],
             netns: 1,
+            heads: None,
             records: Vec::new(),
         }
     }
@@ -70,6 +73,13 @@ impl End {
     #[must_use]
     pub fn between(mut self, local: ([u8; 4], u16), peer: ([u8; 4], u16)) -> Self {
         self.addresses = [local, peer];
+        self
+    }
+
+    /// The kernel side sees every byte and numbers the exchanges. (Interim responses would be counted too.)
+    #[must_use]
+    pub fn counted(mut self) -> Self {
+        self.heads = Some([0; 2]);
         self
     }
 
@@ -200,6 +210,14 @@ impl End {
         let captured_len = u32::try_from(captured.len()).unwrap_or(u32::MAX);
         let [received, sent_offset] = &mut self.offsets;
         let offset = if lane == 1 { sent_offset } else { received };
+        let mut number = 0;
+        if let Some([received, sent]) = &mut self.heads
+            && flags & data_flags::HEAD != 0
+        {
+            let count = if lane == 1 { sent } else { received };
+            *count += u32::from(flags & data_flags::HEAD_START != 0);
+            number = *count;
+        }
         let mut record = Vec::with_capacity(80 + captured.len());
         record.extend(kind::DATA.to_ne_bytes());
         record.extend((80 + captured_len).to_ne_bytes());
@@ -207,7 +225,7 @@ impl End {
             record.extend(word.to_ne_bytes());
         }
         let seq = u32::try_from(*offset & 0xffff_ffff).unwrap_or_default();
-        for word in [self.tgid, self.tid, seq, flags | sent, captured_len, 0] {
+        for word in [self.tgid, self.tid, seq, flags | sent, captured_len, number] {
             record.extend(word.to_ne_bytes());
         }
         record.extend(captured);

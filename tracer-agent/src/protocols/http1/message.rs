@@ -1,8 +1,11 @@
 //! A request and a final response, as long as their exchange is running.
 
+use std::num::NonZeroU32;
+
 use super::{
     ending::LastWord,
     head::{Coding, ResponseHead},
+    stream::Beginning,
 };
 use crate::{
     ids::{BootNanos, Task},
@@ -25,6 +28,8 @@ pub(super) struct Request {
     pub exchange: Option<ExchangeId>,
     /// It was given up as unanswered.
     pub timed_out: bool,
+    /// See [`Data::exchange`](crate::capture::record::Data::exchange).
+    pub number: Option<NonZeroU32>,
     pub method: Method,
     pub start: BootNanos,
     /// When the last of its bytes that was seen passed.
@@ -74,6 +79,8 @@ impl Request {
 pub(super) struct Response {
     /// `None` when it could not be parsed.
     pub head: Option<exchange::Response>,
+    /// That of its request.
+    pub number: Option<NonZeroU32>,
     pub task: Task,
     pub start: BootNanos,
     /// When the last of its bytes that was seen passed.
@@ -93,7 +100,7 @@ pub(super) struct Response {
 }
 
 impl Response {
-    pub(super) fn new(head: Option<ResponseHead>, task: Task, start: BootNanos) -> Self {
+    pub(super) fn new(head: Option<ResponseHead>, beginning: Beginning) -> Self {
         let (head, body_by_head) = match head {
             Some(head) => (Some(head.response), head.body),
             None => (None, Coding::Unsaid),
@@ -101,9 +108,10 @@ impl Response {
         Self {
             damaged: head.is_none(),
             head,
-            task,
-            start,
-            last: start,
+            number: beginning.number,
+            task: beginning.task,
+            start: beginning.start,
+            last: beginning.start,
             gap: None,
             body_start: 0,
             body: None,

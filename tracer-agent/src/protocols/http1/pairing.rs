@@ -1,7 +1,10 @@
 //! Which response answers which request.
 //!
-//! Responses come in the order of their requests (RFC 9112 §9.3.2), so the oldest of each belong together as
-//! long as nothing was lost. After a loss it is not known how many messages were in it. What decides then:
+//! The kernel side numbers requests and responses while it sees every byte of them, whatever becomes of its records: equal
+//! numbers belong together. Where it has lost its place itself, there are no numbers.
+//!
+//! Responses come in the order of their requests (RFC 9112 §9.3.2), so without numbers the oldest of each belong together
+//! as long as nothing was lost. After a loss it is not known how many messages were in it. What decides then:
 //!
 //! - a response does not begin before its request;
 //! - a client that was never seen to send a request before the last one was answered (nearly all of them)
@@ -11,7 +14,7 @@
 //! Where these do not decide, requests end as incomplete without a response. On a connection that pipelines,
 //! pairing is given up at the first loss that matters, for good: a wrong pair would shift all that follow.
 
-use std::collections::VecDeque;
+use std::{cmp::Ordering, collections::VecDeque, num::NonZeroU32};
 
 use super::{
     ending::{LastWord, ended, unanswered},
@@ -141,6 +144,10 @@ impl Pairing {
 
     /// Decides about the oldest response; false when it has to wait, or there is none.
     fn pair_front(&mut self, outlook: Outlook, cx: &mut Context<'_>) -> bool {
+        let number = self.responses.front().and_then(|response| response.number);
+        if let Some(decided) = number.and_then(|number| self.pair_by_number(number, outlook, cx)) {
+            return decided;
+        }
         let Some(response) = self.responses.front() else {
             return false;
         };
@@ -166,6 +173,25 @@ impl Pairing {
             (Some(gap), _) => return self.pair_after_lost_responses(gap, last, outlook, cx),
         }
         true
+    }
+
+    /// Decides about the oldest response if the requests are numbered as it is: `None` where they are not.
+    fn pair_by_number(&mut self, number: NonZeroU32, outlook: Outlook, cx: &mut Context<'_>) -> Option<bool> {
+        let newest = match self.requests.back() {
+            Some(newest) => newest.number?.cmp(&number),
+            None => Ordering::Less,
+        };
+        let place = self
+            .requests
+            .iter()
+            .position(|request| request.number == Some(number));
+        match (place, newest) {
+            (Some(place), _) => self.pair(place, cx),
+            // Its request may be told later; or it was lost, which the next one tells.
+            (None, Ordering::Less) if outlook == Outlook::Open => return Some(false),
+            (None, _) => self.drop_response(cx),
+        }
+        Some(true)
     }
 
     fn pair_after_lost_requests(&mut self, gap: Gap, candidates: usize, cx: &mut Context<'_>) {

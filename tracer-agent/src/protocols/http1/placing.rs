@@ -85,7 +85,7 @@ impl Conversation {
             cx.counters.responses_unpairable += 1;
             return None;
         }
-        let mut response = Response::new(head, seen.beginning.task, seen.beginning.start);
+        let mut response = Response::new(head, seen.beginning);
         response.last = seen.last;
         response.gap = gap;
         if seen.cut {
@@ -128,6 +128,7 @@ impl Conversation {
         self.pairing.push_request(Request {
             exchange,
             timed_out: false,
+            number: seen.beginning.number,
             method,
             start: seen.beginning.start,
             last: seen.last,

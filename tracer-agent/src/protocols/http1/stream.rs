@@ -1,5 +1,7 @@
 //! One direction of a connection: where in its messages it stands.
 
+use std::num::NonZeroU32;
+
 use super::message::Gap;
 use crate::{
     capture::record::Data,
@@ -34,12 +36,14 @@ pub(super) enum At {
     Lost,
 }
 
-/// The first byte of a message.
+/// The first byte of a message, and its number.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Beginning {
     pub start: BootNanos,
     pub task: Task,
     pub seq: u32,
+    /// See [`Data::exchange`].
+    pub number: Option<NonZeroU32>,
 }
 
 impl Beginning {
@@ -48,6 +52,7 @@ impl Beginning {
             start: data.start,
             task: data.task,
             seq: data.seq,
+            number: data.exchange,
         }
     }
 }
@@ -74,6 +79,7 @@ impl UnfinishedHead {
     /// Adds a piece, or as much of it as there is room for.
     pub(super) fn add(&mut self, data: &Data<'_>, cx: &mut Context<'_>) {
         self.last = data.end;
+        self.beginning.number = self.beginning.number.or(data.exchange);
         if self.cut {
             return;
         }

@@ -7,6 +7,7 @@ mod orders;
 mod wrong;
 
 use crate::{
+    capture::record::Record,
     connections::{Connections, Limits},
     ids::BootNanos,
     protocols::{
@@ -39,7 +40,12 @@ impl Stages {
     }
 
     pub(super) fn feed(&mut self, end: &End) {
-        for record in end.records() {
+        self.feed_encoded(end.encoded());
+    }
+
+    pub(super) fn feed_encoded(&mut self, records: &[Vec<u8>]) {
+        for record in records {
+            let record = Record::decode(record).unwrap();
             self.protocols
                 .push(self.connections.apply(&record), &mut self.events);
         }
