@@ -2,8 +2,9 @@
 
 use std::env;
 use std::fs::File;
+use std::process::{Command, Stdio};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 
 use crate::Test;
@@ -36,6 +37,21 @@ fn answered(agent: &Agent, options: &[&str], client: &[&str]) -> Result<Traced> 
 pub fn answer<'word>(options: &[&'word str], client: &[&'word str]) -> Vec<&'word str> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/live/answer.py");
     [&["python3", script], options, &["--"], client].concat()
+}
+
+/// Runs that command, started by this program and not by the agent.
+pub fn answer_untraced(options: &[&str], client: &[&str]) -> Result<()> {
+    let words = answer(options, client);
+    let (program, arguments) = words.split_first().context("no command")?;
+    let status = Command::new(program)
+        .args(arguments)
+        .stdout(Stdio::null())
+        .status()?;
+    ensure!(
+        status.success(),
+        "the command that is not traced ended with {status}"
+    );
+    Ok(())
 }
 
 /// The spans of one kind in the order of their start, checked to be as many as were made.

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::Test;
 use crate::agent::Agent;
-use crate::http1::{answer, of_kind, paired};
+use crate::http1::{answer, answer_untraced, of_kind, paired};
 use crate::skip::{Skip, needs};
 use crate::spans::Kind;
 
@@ -47,7 +47,7 @@ fn by_port(agent: &Agent) -> Result<()> {
     needs(&["python3", "curl"])?;
     let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port().to_string();
     let running = agent.run(&["--port", &port])?;
-    answer_untraced(&["--port", &port])?;
+    answer_untraced(&["--port", &port], &CLIENT)?;
     let traced = running.stop()?;
     let servers = of_kind(&traced, Kind::Server, 2)?;
     ensure!(
@@ -65,18 +65,6 @@ fn all(agent: &Agent) -> Result<()> {
     }
     needs(&["python3", "curl"])?;
     let running = agent.run(&["--all"])?;
-    answer_untraced(&[])?;
+    answer_untraced(&[], &CLIENT)?;
     paired(&running.stop()?, 2)
-}
-
-/// Runs a server and its client, started by this program and not by the agent.
-fn answer_untraced(options: &[&str]) -> Result<()> {
-    let words = answer(options, &CLIENT);
-    let (program, arguments) = words.split_first().context("no command")?;
-    let status = Command::new(program)
-        .args(arguments)
-        .stdout(Stdio::null())
-        .status()?;
-    ensure!(status.success(), "the traced command ended with {status}");
-    Ok(())
 }

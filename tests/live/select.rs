@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::Test;
 use crate::agent::{Agent, Traced};
-use crate::http1::{answer, of_kind};
+use crate::http1::{answer, answer_untraced, of_kind};
 use crate::skip::{Skip, needs};
 use crate::spans::Kind;
 
@@ -19,6 +19,10 @@ pub const TESTS: &[Test] = &[
     ("an_excluded_program_is_left_out_of_what_is_traced", without_exe),
     ("an_excluded_port_leaves_out_its_server", without_port),
     ("run_by_cgroup_traces_what_is_below_it", by_cgroup),
+    (
+        "a_control_group_and_a_program_select_what_is_either_and_exclude_what_is_one",
+        by_cgroup_and_exe,
+    ),
     ("run_by_netns_traces_what_is_in_it", by_netns),
 ];
 
@@ -39,7 +43,7 @@ fn by_exe(agent: &Agent) -> Result<()> {
     let running = agent.run(&["--exe", &format!("{}/own-*", folder.path().display())])?;
     // Three programs one after the other: the first is judged by the agent, those after it by the kernel.
     let three = format!("{curl} -sS $1/a && {curl} -sS $1/b && {curl} -sS $1/c");
-    untraced(&["sh", "-c", &three, "sh", "{url}"])?;
+    answer_untraced(&[], &["sh", "-c", &three, "sh", "{url}"])?;
     let traced = running.stop()?;
     of_kind(&traced, Kind::Client, 3)?;
     of_kind(&traced, Kind::Server, 0)?;
@@ -91,6 +95,16 @@ impl Cgroup {
         Ok(Self(path))
     }
 
+    fn name(&self) -> String {
+        self.0.display().to_string()
+    }
+
+    /// Runs a server outside and this client in it, started by this program and not by the agent.
+    fn untraced(&self, client: &[&str]) -> Result<()> {
+        let client = self.command(client);
+        answer_untraced(&[], &client.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
     /// A command in it, from its first instruction on.
     fn command(&self, words: &[&str]) -> Vec<String> {
         let enter = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", self.0.display());
@@ -109,8 +123,8 @@ impl Drop for Cgroup {
     }
 }
 
-fn by_cgroup(agent: &Agent) -> Result<()> {
-    needs(&["python3", "curl"])?;
+/// Where control groups can be made.
+fn cgroups() -> Result<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mounts")?;
     let root = mounts.lines().find_map(|line| {
         line.split(' ')
@@ -120,18 +134,91 @@ fn by_cgroup(agent: &Agent) -> Result<()> {
     let Some(root) = root else {
         bail!(Skip("no cgroup2 is mounted".to_owned()));
     };
-    let outer = Cgroup::new(Path::new(root), &format!("live-test-{}", std::process::id()))?;
+    Ok(root.into())
+}
+
+fn by_cgroup(agent: &Agent) -> Result<()> {
+    needs(&["python3", "curl"])?;
+    let outer = Cgroup::new(&cgroups()?, &format!("live-test-{}", std::process::id()))?;
     let inner = Cgroup::new(&outer.0, "inner")?;
     let left_out = Cgroup::new(&outer.0, "left-out")?;
-    let name = |group: &Cgroup| group.0.display().to_string();
-    let running = agent.run(&["--cgroup", &name(&outer), "--exclude-cgroup", &name(&left_out)])?;
+    let running = agent.run(&["--cgroup", &outer.name(), "--exclude-cgroup", &left_out.name()])?;
     for group in [&inner, &left_out] {
-        let client = group.command(&["curl", "-sS", "{url}/a"]);
-        untraced(&client.iter().map(String::as_str).collect::<Vec<_>>())?;
+        group.untraced(&["curl", "-sS", "{url}/a"])?;
     }
     let traced = running.stop()?;
     of_kind(&traced, Kind::Client, 1)?;
     of_kind(&traced, Kind::Server, 0)?;
+    Ok(())
+}
+
+/// Waits for a file, then makes a request.
+const EARLY: &str = r#"
+import os, sys, time, urllib.request
+while not os.path.exists(sys.argv[2]):
+    time.sleep(0.02)
+urllib.request.urlopen(sys.argv[1]).read()
+"#;
+
+fn by_cgroup_and_exe(agent: &Agent) -> Result<()> {
+    let folder = TempDir::new()?;
+    let curl = |name| Ok::<_, anyhow::Error>(own_curl(&folder, name)?.display().to_string());
+    let (by_name, by_path, hidden) = (curl("by-name")?, curl("by-path")?, curl("hidden")?);
+    let outer = Cgroup::new(&cgroups()?, &format!("live-test-{}", std::process::id()))?;
+    let inner = Cgroup::new(&outer.0, "inner")?;
+    let left_out = Cgroup::new(&outer.0, "left-out")?;
+    let go = folder.path().join("go").display().to_string();
+    // A pattern with a path is judged by the agent, the others by the kernel side.
+    for select in ["by-name", by_path.as_str()] {
+        // Was there before the agent, and runs no other program after it.
+        let early = inner.command(&answer(&[], &["python3", "-c", EARLY, "{url}/before", &go]));
+        let (shell, arguments) = early.split_first().context("no command")?;
+        let mut early = Command::new(shell)
+            .args(arguments)
+            .stdout(Stdio::null())
+            .spawn()?;
+        let running = agent.run(&[
+            "--cgroup",
+            &inner.name(),
+            "--exe",
+            select,
+            "--exclude-cgroup",
+            &left_out.name(),
+            "--exclude-exe",
+            "hidden",
+        ])?;
+        let program = if select == "by-name" { &by_name } else { &by_path };
+        fs::write(&go, "")?;
+        ensure!(early.wait()?.success(), "the early client failed");
+        fs::remove_file(&go)?;
+        // Of a path the first process is only a question.
+        for target in ["asked", "again"] {
+            answer_untraced(&[], &[program, "-sS", &format!("{{url}}/{target}")])?;
+            inner.untraced(&["curl", "-sS", &format!("{{url}}/group-{target}")])?;
+        }
+        answer_untraced(&[], &["curl", "-sS", "{url}/neither"])?;
+        left_out.untraced(&[program, "-sS", "{url}/left-out"])?;
+        inner.untraced(&[&hidden, "-sS", "{url}/hidden"])?;
+        let traced = running.stop()?;
+        let seen: Vec<_> = traced
+            .spans
+            .iter()
+            .filter(|span| span.kind == Kind::Client)
+            .filter_map(|span| span.attribute("url.full").rsplit('/').next().map(str::to_owned))
+            .collect();
+        for target in ["before", "again", "group-again"] {
+            ensure!(
+                seen.iter().any(|seen| seen == target),
+                "{select}: {target} is not in {seen:?}"
+            );
+        }
+        for target in ["neither", "left-out", "hidden"] {
+            ensure!(
+                seen.iter().all(|seen| seen != target),
+                "{select}: {target} is in {seen:?}"
+            );
+        }
+    }
     Ok(())
 }
 
@@ -168,7 +255,7 @@ fn by_netns(agent: &Agent) -> Result<()> {
     needs(&["python3", "curl"])?;
     let namespace = Netns::new()?;
     let running = agent.run(&["--netns", &namespace.0])?;
-    untraced(&["curl", "-sS", "{url}/outside"])?;
+    answer_untraced(&[], &["curl", "-sS", "{url}/outside"])?;
     let inside = answer(&[], &["curl", "-sS", "{url}/inside"]);
     let status = Command::new("ip")
         .args(["netns", "exec", &namespace.0])
@@ -178,16 +265,4 @@ fn by_netns(agent: &Agent) -> Result<()> {
     ensure!(status.success(), "ended with {status}");
     let traced: Traced = running.stop()?;
     crate::http1::paired(&traced, 1)
-}
-
-/// Runs a server and this client, started by this program and not by the agent.
-fn untraced(client: &[&str]) -> Result<()> {
-    let words = answer(&[], client);
-    let (program, arguments) = words.split_first().context("no command")?;
-    let status = Command::new(program)
-        .args(arguments)
-        .stdout(Stdio::null())
-        .status()?;
-    ensure!(status.success(), "the client ended with {status}");
-    Ok(())
 }

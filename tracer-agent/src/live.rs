@@ -11,17 +11,14 @@ mod stop;
 use std::{collections::HashMap, io, os::fd::BorrowedFd, time::Duration};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use tracer_common::{
-    Loss,
-    layout::Exe,
-    record::{AskRecord, kind},
-};
+use tracer_common::{Loss, layout::Exe};
 
 pub use feed::{Core, Feed, Processes, Recorder, Tally};
-pub use selection::{Judge, Verdict};
+pub use selection::{Judge, Programs};
 pub use stop::Stop;
 
 use crate::{
+    capture::record::{Ask, Verdict},
     ids::BootNanos,
     observe::{Event, Log},
 };
@@ -44,11 +41,21 @@ pub trait Probes {
     /// # Errors
     /// When it cannot be remembered.
     fn judge(&mut self, pid: u32, verdict: Verdict) -> io::Result<bool>;
+    /// The same about a process of which the kernel side has asked; nothing if it has ended since.
+    ///
+    /// # Errors
+    /// When it cannot be remembered.
+    fn answer(&mut self, pid: u32, verdict: Verdict) -> io::Result<bool>;
     /// A program was judged: who runs it next is not asked about.
     ///
     /// # Errors
     /// When it cannot be remembered.
     fn learn(&mut self, exe: Exe, verdict: Verdict) -> io::Result<()>;
+    /// A process that was passed over is to be judged anew when it is next seen.
+    ///
+    /// # Errors
+    /// When it cannot be forgotten.
+    fn forget(&mut self, pid: u32) -> io::Result<()>;
 }
 
 /// Records that are taken before time and losses are looked at again.
@@ -66,26 +73,40 @@ const LAST_RECORDS: usize = 1 << 20;
 
 /// A live run.
 pub struct Live<'a, P, C, D> {
-    /// The kernel side.
-    pub probes: P,
-    /// The way to the core.
-    pub feed: Feed<'a, C, D>,
+    probes: P,
+    feed: Feed<'a, C, D>,
     /// Answers what the kernel side asks about processes.
-    pub judge: Option<Judge<'a>>,
-    /// What the agent says of itself.
-    pub log: &'a Log,
-    /// When nobody is left who waited before; none before the start and after it has come.
-    pub settles_at: Option<BootNanos>,
+    judge: Option<Judge<'a>>,
+    log: &'a Log,
     /// The clock of the records.
-    pub clock: fn() -> BootNanos,
+    clock: fn() -> BootNanos,
+    /// When nobody is left who waited before; none after it has come.
+    settles_at: Option<BootNanos>,
 }
 
-impl<P: Probes, C: Core, D: Processes> Live<'_, P, C, D> {
+impl<'a, P: Probes, C: Core, D: Processes> Live<'a, P, C, D> {
+    /// A run of these probes, on the clock of their records; `judge` answers what they ask.
+    pub fn new(
+        probes: P,
+        feed: Feed<'a, C, D>,
+        judge: Option<Judge<'a>>,
+        log: &'a Log,
+        clock: fn() -> BootNanos,
+    ) -> Self {
+        Self {
+            probes,
+            feed,
+            judge,
+            log,
+            clock,
+            settles_at: Some(clock().plus(SETTLED_AFTER_NS)),
+        }
+    }
+
     /// Runs until `stop` says so, then flushes; what came of it, and whether it had to end early because the kernel
     /// side could no longer be asked. What was read until then is delivered in any case.
     pub fn run(mut self, stop: &Stop) -> (Tally, io::Result<()>) {
         let mut reported = LossReport::default();
-        self.settles_at = Some((self.clock)().plus(SETTLED_AFTER_NS));
         let outcome = self.until(stop, &mut reported);
         let mut left = LAST_RECORDS;
         while left > 0 && self.take(BATCH) > 0 {
@@ -117,11 +138,11 @@ impl<P: Probes, C: Core, D: Processes> Live<'_, P, C, D> {
     fn take(&mut self, most: usize) -> usize {
         let feed = &mut self.feed;
         let mut asked = Vec::new();
-        let taken = self.probes.drain(most, &mut |record| match question(record) {
+        let taken = self.probes.drain(most, &mut |record| match Ask::decode(record) {
             Some(ask) => asked.push(ask),
             None => feed.record(record),
         });
-        if let Some(judge) = &mut self.judge {
+        if let Some(judge) = &self.judge {
             for ask in asked {
                 judge.answer(&ask, &mut self.probes, self.log);
             }
@@ -131,7 +152,7 @@ impl<P: Probes, C: Core, D: Processes> Live<'_, P, C, D> {
     }
 
     fn look(&mut self) {
-        if let Some(judge) = &mut self.judge {
+        if let Some(judge) = &self.judge {
             judge.look(&mut self.probes, self.log);
         }
     }
@@ -164,23 +185,6 @@ impl<P: Probes, C: Core, D: Processes> Live<'_, P, C, D> {
         reported.last = (self.clock)();
         Ok(())
     }
-}
-
-/// The question in a record, if it is one.
-fn question(record: &[u8]) -> Option<AskRecord> {
-    let word = |at: usize| Some(u32::from_ne_bytes(*record.get(at..)?.first_chunk()?));
-    let long = |at: usize| Some(u64::from_ne_bytes(*record.get(at..)?.first_chunk()?));
-    (word(0)? == kind::ASK).then_some(AskRecord {
-        kind: kind::ASK,
-        size: word(4)?,
-        exe: Exe {
-            inode: long(8)?,
-            device: word(16)?,
-            generation: word(20)?,
-        },
-        tgid: word(24)?,
-        reserved: 0,
-    })
 }
 
 /// What of the kernel's loss counters the core was told.

@@ -141,12 +141,17 @@ pub mod rule {
 
 /// Values of the process map, and of the maps of control groups, network namespaces and executables.
 pub mod process {
+    /// No rule decides; never in a map.
+    pub const UNDECIDED: u8 = 0;
     /// The process is traced, and its children.
     pub const SELECTED: u8 = 1;
     /// The process is left out, and its children.
     pub const EXCLUDED: u8 = 2;
     /// The process was judged, and no rule selects it; its next program is judged anew.
     pub const PASSED: u8 = 3;
+    /// The process is selected unless its control group, network namespace or program excludes it, which is looked at
+    /// when it is next seen.
+    pub const DUE: u8 = 4;
 }
 
 /// Most levels of control groups that are looked at, from that of the process upwards.

@@ -200,8 +200,8 @@ pub struct AskRecord {
     pub exe: crate::layout::Exe,
     /// The process.
     pub tgid: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// What its control group and its network namespace say: one of [`crate::layout::process`].
+    pub place: u32,
 }
 
 const _: () = assert!(size_of::<AskRecord>() == 32);

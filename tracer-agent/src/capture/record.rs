@@ -5,7 +5,10 @@ use std::{
     num::NonZeroU32,
 };
 
-use tracer_common::record::{data_flags, kind, open_flags};
+use tracer_common::{
+    layout::{Exe, process},
+    record::{data_flags, kind, open_flags},
+};
 
 use crate::ids::{BootNanos, ConnectionId, Pid, StreamOffset, Task};
 
@@ -137,6 +140,69 @@ pub struct ProcessEvent {
     pub comm: Comm,
 }
 
+/// See [`tracer_common::record::AskRecord`]: not a record of what passed, but a question, which is answered and gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each field is documented on AskRecord")]
+pub struct Ask {
+    pub exe: Exe,
+    pub pid: Pid,
+    pub place: Verdict,
+}
+
+impl Ask {
+    /// The question in these bytes, if they are one.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut read = Fields::new(bytes);
+        let kind = read.u32().ok()?;
+        if kind != kind::ASK {
+            return None;
+        }
+        read.u32().ok()?;
+        ask(&mut read).ok()
+    }
+}
+
+/// Whether a process is traced, as far as one rule or all of them decide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is.
+    Selected,
+    /// It is not, whatever else speaks for it.
+    Excluded,
+    /// Nothing is said about it.
+    Passed,
+}
+
+impl Verdict {
+    /// From one of [`tracer_common::layout::process`].
+    pub fn of_mark(mark: u8) -> Self {
+        match mark {
+            process::SELECTED | process::DUE => Self::Selected,
+            process::EXCLUDED => Self::Excluded,
+            _ => Self::Passed,
+        }
+    }
+
+    /// As one of [`tracer_common::layout::process`].
+    pub fn mark(self) -> u8 {
+        match self {
+            Self::Selected => process::SELECTED,
+            Self::Excluded => process::EXCLUDED,
+            Self::Passed => process::PASSED,
+        }
+    }
+
+    /// Both together: to exclude is stronger.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Excluded, _) | (_, Self::Excluded) => Self::Excluded,
+            (Self::Selected, _) | (_, Self::Selected) => Self::Selected,
+            (Self::Passed, Self::Passed) => Self::Passed,
+        }
+    }
+}
+
 /// What happened to a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
@@ -189,11 +255,7 @@ impl<'a> Record<'a> {
     /// # Errors
     /// [`RecordError`] when the bytes are not a whole record; never panics.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, RecordError> {
-        let mut read = Fields {
-            rest: bytes,
-            whole: bytes.len(),
-            kind: 0,
-        };
+        let mut read = Fields::new(bytes);
         let kind = read.u32()?;
         read.kind = kind;
         let size = read.u32()? as usize;
@@ -208,7 +270,7 @@ impl<'a> Record<'a> {
             kind::DATA => data(&mut read).map(Self::Data),
             kind::OPEN => open(&mut read).map(Self::Open),
             kind::CLOSE => close(&mut read).map(Self::Close),
-            kind::PROCESS => process(&mut read).map(Self::Process),
+            kind::PROCESS => process_event(&mut read).map(Self::Process),
             other => Err(RecordError::Kind(other)),
         }
     }
@@ -300,7 +362,7 @@ fn close(read: &mut Fields<'_>) -> Result<Close, RecordError> {
     })
 }
 
-fn process(read: &mut Fields<'_>) -> Result<ProcessEvent, RecordError> {
+fn process_event(read: &mut Fields<'_>) -> Result<ProcessEvent, RecordError> {
     use tracer_common::record::process_event;
     let at = BootNanos(read.u64()?);
     let event = read.u32()?;
@@ -322,6 +384,21 @@ fn process(read: &mut Fields<'_>) -> Result<ProcessEvent, RecordError> {
     })
 }
 
+fn ask(read: &mut Fields<'_>) -> Result<Ask, RecordError> {
+    let exe = Exe {
+        inode: read.u64()?,
+        device: read.u32()?,
+        generation: read.u32()?,
+    };
+    let pid = Pid(read.u32()?);
+    let place = u8::try_from(read.u32()?).map_err(|_| RecordError::Field("place"))?;
+    Ok(Ask {
+        exe,
+        pid,
+        place: Verdict::of_mark(place),
+    })
+}
+
 fn time(nanos: u64) -> Option<BootNanos> {
     (nanos != 0).then_some(BootNanos(nanos))
 }
@@ -334,6 +411,14 @@ struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        Self {
+            rest: bytes,
+            whole: bytes.len(),
+            kind: 0,
+        }
+    }
+
     fn slice(&mut self, len: usize) -> Result<&'a [u8], RecordError> {
         let (head, rest) = self.rest.split_at_checked(len).ok_or(RecordError::Short {
             kind: self.kind,

@@ -9,13 +9,14 @@ use tracer_common::{
 use super::places;
 
 use crate::{
+    capture::record::Verdict,
     config::{
         Options, Selection,
         values::{Glob, Hooks, Ports},
     },
     discovery::Discovery,
     kernel::{self, Family, KernelError, Probes, Refusal},
-    live::{Judge, Verdict},
+    live::{Judge, Programs},
     observe::{Event, Log},
 };
 
@@ -79,33 +80,71 @@ pub fn attach<'a>(
     // Whoever begins to listen from here on is seen by the kernel side; whoever did before, here.
     if !selection.ports.is_empty() {
         for pid in discovery.pids_listening_on(&plan.selection.ports) {
-            if probes.judge(pid, process::SELECTED).context("cannot trace")? {
+            if probes.select(pid).context("cannot trace")? {
                 log.say(&Event::Selected { pid });
             }
         }
     }
     still_there(selection, command, discovery, log)?;
     let by_program = !(selection.exes.is_empty() && selection.exclude_exes.is_empty());
-    let mut judge = by_program.then(|| {
-        let own = std::process::id();
-        Judge::new(
-            move |pid| {
-                if pid == own || discovery.runs_exe(pid, &selection.exclude_exes) {
-                    Verdict::Excluded
-                } else if discovery.runs_exe(pid, &selection.exes) {
-                    Verdict::Selected
-                } else {
-                    Verdict::Passed
-                }
-            },
-            || discovery.pids(),
-            selection.all,
-        )
+    let judge = by_program.then(|| {
+        let rules = Rules {
+            selection,
+            discovery,
+            own: std::process::id(),
+        };
+        Judge::new(rules, place(selection))
     });
-    if let Some(judge) = &mut judge {
+    if let Some(judge) = &judge {
         judge.look(&mut probes, log);
     }
     Ok((probes, judge))
+}
+
+/// The rules about programs, and who they are about.
+struct Rules<'a> {
+    selection: &'a Selection,
+    discovery: &'a Discovery,
+    /// The agent.
+    own: u32,
+}
+
+impl Programs for Rules<'_> {
+    fn verdict(&self, pid: u32) -> Verdict {
+        let runs_one = |patterns| self.discovery.runs_exe(pid, patterns);
+        if pid == self.own || runs_one(&self.selection.exclude_exes) {
+            Verdict::Excluded
+        } else if runs_one(&self.selection.exes) {
+            Verdict::Selected
+        } else {
+            Verdict::Passed
+        }
+    }
+
+    fn inode(&self, pid: u32) -> Option<u64> {
+        self.discovery.exe_inode(pid)
+    }
+
+    fn everyone(&self) -> Vec<u32> {
+        self.discovery.pids()
+    }
+}
+
+/// What is said about a process wherever it is; `None` if that depends on where.
+fn place(selection: &Selection) -> Option<Verdict> {
+    let anywhere = [
+        &selection.cgroups,
+        &selection.exclude_cgroups,
+        &selection.netns,
+        &selection.exclude_netns,
+    ]
+    .iter()
+    .all(|places| places.is_empty());
+    anywhere.then_some(if selection.all {
+        Verdict::Selected
+    } else {
+        Verdict::Passed
+    })
 }
 
 /// Rules by which the kernel side can judge every program by itself, if it can.
@@ -123,8 +162,8 @@ fn mounts() -> String {
     std::fs::read_to_string("/proc/self/mounts").unwrap_or_default()
 }
 
-/// Numbers with what becomes of processes there; excluding is stronger.
-fn marked<Number: PartialEq>(
+/// Numbers with what becomes of processes there. Who excludes comes last: for the same number the last counts.
+fn marked<Number>(
     selected: &[String],
     excluded: &[String],
     number: impl Fn(&str) -> anyhow::Result<Number>,

@@ -80,16 +80,7 @@ pub fn follow(
         log,
     );
     feed.host(host);
-    let clock = clock::boot_now;
-    let (tally, outcome) = Live {
-        probes,
-        feed,
-        judge,
-        log,
-        settles_at: None,
-        clock,
-    }
-    .run(stop);
+    let (tally, outcome) = Live::new(probes, feed, judge, log, clock::boot_now).run(stop);
     let unrecorded = ("recording", "inputs_missing", tally.unrecorded);
     let mut summary = Summary::new(tally.spans, pipeline.counters().into_iter().chain([unrecorded]));
     summary.remarks.extend(remark(&tally));

@@ -80,6 +80,11 @@ impl Discovery {
                 .is_some_and(|exe| patterns.iter().any(|pattern| pattern.matches_path(&exe)))
     }
 
+    /// Inode number of the file that a process runs.
+    pub fn exe_inode(&self, pid: u32) -> Option<u64> {
+        self.proc.exe_inode(pid)
+    }
+
     /// Every process there is.
     pub fn pids(&self) -> Vec<u32> {
         self.proc.pids()

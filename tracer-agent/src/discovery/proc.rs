@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::Read,
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -131,6 +131,11 @@ impl Proc {
     pub(super) fn exe(&self, pid: u32) -> Option<String> {
         let path = self.link(pid, "exe")?;
         Some(text::clean(path.strip_suffix(" (deleted)").unwrap_or(&path)))
+    }
+
+    /// Inode number of the executable.
+    pub(super) fn exe_inode(&self, pid: u32) -> Option<u64> {
+        Some(fs::metadata(self.path(pid, "exe")).ok()?.ino())
     }
 
     /// Opens a file of this process to be read piece by piece.

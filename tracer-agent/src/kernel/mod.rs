@@ -12,16 +12,13 @@ mod probes;
 pub use error::KernelError;
 use std::{io, os::fd::BorrowedFd};
 
-use tracer_common::{
-    Loss,
-    layout::{Exe, process},
-};
+use tracer_common::{Loss, layout::Exe};
 
 pub use family::Family;
 pub use load::Refusal;
 pub use probes::{Plan, Probes, Selection};
 
-use crate::live::{self, Verdict};
+use crate::{capture::record::Verdict, live};
 
 impl live::Probes for Probes {
     fn ring(&self) -> BorrowedFd<'_> {
@@ -41,18 +38,18 @@ impl live::Probes for Probes {
     }
 
     fn judge(&mut self, pid: u32, verdict: Verdict) -> io::Result<bool> {
-        self.judge(pid, mark(verdict)).map_err(io::Error::other)
+        self.judge(pid, verdict.mark()).map_err(io::Error::other)
+    }
+
+    fn answer(&mut self, pid: u32, verdict: Verdict) -> io::Result<bool> {
+        self.answer(pid, verdict.mark()).map_err(io::Error::other)
     }
 
     fn learn(&mut self, exe: Exe, verdict: Verdict) -> io::Result<()> {
-        self.learn(exe, mark(verdict)).map_err(io::Error::other)
+        self.learn(exe, verdict.mark()).map_err(io::Error::other)
     }
-}
 
-fn mark(verdict: Verdict) -> u8 {
-    match verdict {
-        Verdict::Selected => process::SELECTED,
-        Verdict::Excluded => process::EXCLUDED,
-        Verdict::Passed => process::PASSED,
+    fn forget(&mut self, pid: u32) -> io::Result<()> {
+        self.forget(pid).map_err(io::Error::other)
     }
 }

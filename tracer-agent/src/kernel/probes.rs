@@ -28,6 +28,9 @@ use super::{
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-ebpf"));
 
+/// Of `bpf_map_update_elem`: only a key that is there.
+const BPF_EXIST: u64 = 2;
+
 /// What is to be traced from the first moment on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
@@ -52,6 +55,17 @@ pub struct Selection {
 }
 
 impl Selection {
+    /// What a process is that was selected by itself: places that are excluded are known to the kernel side only.
+    fn chosen(&self) -> u8 {
+        let cgroups = self.cgroups.iter().map(|(_, mark)| *mark);
+        let netns = self.netns.iter().map(|(_, mark)| *mark);
+        if cgroups.chain(netns).any(|mark| mark == process::EXCLUDED) {
+            process::DUE
+        } else {
+            process::SELECTED
+        }
+    }
+
     fn rules(&self) -> u32 {
         let of = |applies, rule| if applies { rule } else { 0 };
         of(!self.cgroups.is_empty(), rule::CGROUP)
@@ -81,6 +95,8 @@ pub struct Probes {
     processes: HashMap<MapData, u32, u8>,
     exes: HashMap<MapData, ExeKey, u8>,
     losses: PerCpuArray<MapData, u64>,
+    /// See [`Selection::chosen`].
+    chosen: u8,
     /// Keeps programs and links; they are gone when this is dropped.
     loaded: Ebpf,
     /// The program that sees calls which were there before, as long as it is attached.
@@ -129,7 +145,7 @@ impl Probes {
             mark(&mut processes, *pid, process::EXCLUDED)?;
         }
         for pid in &plan.selection.pids {
-            mark(&mut processes, *pid, process::SELECTED)?;
+            mark(&mut processes, *pid, plan.selection.chosen())?;
         }
         let mut ports: Array<_, u64> = take(&mut loaded, "PORTS")?;
         let selecting = port_words(&plan.selection.ports);
@@ -172,6 +188,7 @@ impl Probes {
             processes,
             exes,
             losses,
+            chosen: plan.selection.chosen(),
             loaded,
             join,
             family,
@@ -179,12 +196,12 @@ impl Probes {
         })
     }
 
-    /// Traces a process and its future children from now on.
+    /// Traces a process and its future children from now on, unless it is excluded; whether that is new.
     ///
     /// # Errors
     /// When the process map is full.
-    pub fn select(&mut self, pid: u32) -> Result<(), KernelError> {
-        mark(&mut self.processes, pid, process::SELECTED)
+    pub fn select(&mut self, pid: u32) -> Result<bool, KernelError> {
+        self.judge(pid, self.chosen)
     }
 
     /// Whoever waited for something before the probes were attached has got it by now, or will hardly ever.
@@ -225,15 +242,38 @@ impl Probes {
     /// When the process map is full.
     pub fn judge(&mut self, pid: u32, verdict: u8) -> Result<bool, KernelError> {
         let before = self.processes.get(&pid, 0).ok();
-        let stays = match before {
-            Some(process::EXCLUDED) => true,
-            Some(process::SELECTED) => verdict != process::EXCLUDED,
-            _ => false,
-        };
-        if !stays && before != Some(verdict) {
+        let changes = changes(before, verdict);
+        if changes {
             mark(&mut self.processes, pid, verdict)?;
         }
-        Ok(!stays && before != Some(verdict))
+        Ok(changes)
+    }
+
+    /// The same for a process that the kernel side knows: one that it knows no more has ended.
+    ///
+    /// # Errors
+    /// When the process map cannot be changed.
+    pub fn answer(&mut self, pid: u32, verdict: u8) -> Result<bool, KernelError> {
+        let before = self.processes.get(&pid, 0).ok();
+        if before.is_none() || !changes(before, verdict) {
+            return Ok(false);
+        }
+        match self.processes.insert(pid, verdict, BPF_EXIST) {
+            Ok(()) => Ok(true),
+            Err(_) if self.processes.get(&pid, 0).is_err() => Ok(false),
+            Err(error) => Err(of_map("PROCESSES")(error)),
+        }
+    }
+
+    /// A process that was passed over is to be judged anew when it is next seen.
+    ///
+    /// # Errors
+    /// When the process map cannot be changed.
+    pub fn forget(&mut self, pid: u32) -> Result<(), KernelError> {
+        if self.processes.get(&pid, 0).ok() == Some(process::PASSED) {
+            self.processes.remove(&pid).map_err(of_map("PROCESSES"))?;
+        }
+        Ok(())
     }
 
     /// A program was judged. When there is no room all are forgotten and asked about again.
@@ -282,6 +322,15 @@ impl Probes {
                 Ok((*cause, counts.iter().sum()))
             })
             .collect()
+    }
+}
+
+/// Whether a verdict changes what was known of a process.
+fn changes(before: Option<u8>, verdict: u8) -> bool {
+    match before {
+        Some(process::EXCLUDED) => false,
+        Some(process::SELECTED | process::DUE) => verdict == process::EXCLUDED,
+        _ => before != Some(verdict),
     }
 }
 

@@ -1,73 +1,76 @@
-//! What the kernel side cannot judge by itself: it knows ids of processes, control groups and files, but no paths. It asks
-//! when a process runs a program that nobody has judged, and knows the program from then on.
+//! What the kernel side cannot judge by itself: it knows control groups, network namespaces and files by number, but no
+//! paths. It asks when a process runs a program that nobody has judged, and knows the program from then on.
 
-use tracer_common::{layout::Exe, record::AskRecord};
+use std::io;
+
+use tracer_common::layout::Exe;
 
 use super::Probes;
-use crate::observe::{Event, Log};
+use crate::{
+    capture::record::{Ask, Verdict},
+    observe::{Event, Log},
+};
 
-/// Whether a process is traced, as far as its program decides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It is.
-    Selected,
-    /// It is not, whatever else speaks for it.
-    Excluded,
-    /// Its program says nothing.
-    Passed,
+/// The processes there are, and what they run.
+pub trait Programs {
+    /// What the program of a process says about it.
+    fn verdict(&self, pid: u32) -> Verdict;
+    /// Inode number of the file that a process runs.
+    fn inode(&self, pid: u32) -> Option<u64>;
+    /// Every process.
+    fn everyone(&self) -> Vec<u32>;
 }
 
-/// Judges processes by what they are.
+/// Judges processes by what they run.
 pub struct Judge<'a> {
-    verdict: Box<dyn FnMut(u32) -> Verdict + 'a>,
-    everyone: Box<dyn FnMut() -> Vec<u32> + 'a>,
-    /// What becomes of a process whose program says nothing.
-    otherwise: Verdict,
+    programs: Box<dyn Programs + 'a>,
+    /// What the place of a process says, where it is the same for all; else only the kernel side knows.
+    place: Option<Verdict>,
 }
 
 impl<'a> Judge<'a> {
-    /// Judges by `verdict`; `everyone` names the processes there are, `all` says that who is not excluded is selected.
-    pub fn new(
-        verdict: impl FnMut(u32) -> Verdict + 'a,
-        everyone: impl FnMut() -> Vec<u32> + 'a,
-        all: bool,
-    ) -> Self {
+    /// Judges these; `place` is what control groups and network namespaces say if no rule is about them.
+    pub fn new(programs: impl Programs + 'a, place: Option<Verdict>) -> Self {
         Self {
-            verdict: Box::new(verdict),
-            everyone: Box::new(everyone),
-            otherwise: if all { Verdict::Selected } else { Verdict::Passed },
+            programs: Box::new(programs),
+            place,
         }
     }
 
     /// Judges every process: those that were there before the probes, or whose question was lost.
-    pub fn look(&mut self, probes: &mut impl Probes, log: &Log) {
-        for pid in (self.everyone)() {
-            self.judge(pid, probes, log);
+    pub fn look(&self, probes: &mut impl Probes, log: &Log) {
+        for pid in self.programs.everyone() {
+            let program = self.programs.verdict(pid);
+            let outcome = match (self.place, program) {
+                (Some(place), _) => probes.judge(pid, place.and(program)),
+                (None, Verdict::Excluded) => probes.judge(pid, Verdict::Excluded),
+                // Its place may exclude it: the kernel side looks when the process is seen next.
+                (None, _) => probes.forget(pid).map(|()| false),
+            };
+            tell(pid, program, outcome, log);
         }
     }
 
     /// Answers the kernel side.
-    pub(super) fn answer(&mut self, ask: &AskRecord, probes: &mut impl Probes, log: &Log) {
-        let verdict = self.judge(ask.tgid, probes, log);
-        // Without a file there is nothing to know it by.
-        if ask.exe != Exe::default()
-            && let Err(error) = probes.learn(ask.exe, verdict)
+    pub(super) fn answer(&self, ask: &Ask, probes: &mut impl Probes, log: &Log) {
+        let pid = ask.pid.0;
+        let program = self.programs.verdict(pid);
+        tell(pid, program, probes.answer(pid, ask.place.and(program)), log);
+        // It may run another program by now.
+        if ask.exe != Exe::NONE
+            && self.programs.inode(pid) == Some(ask.exe.inode)
+            && let Err(error) = probes.learn(ask.exe, program)
         {
-            log.say(&Event::NotSelected { pid: ask.tgid, error });
+            log.say(&Event::Remark(format!("a program is asked about again: {error}")));
         }
     }
+}
 
-    fn judge(&mut self, pid: u32, probes: &mut impl Probes, log: &Log) -> Verdict {
-        let verdict = (self.verdict)(pid);
-        let applied = match verdict {
-            Verdict::Passed => self.otherwise,
-            decided => decided,
-        };
-        match probes.judge(pid, applied) {
-            Ok(true) if verdict == Verdict::Selected => log.say(&Event::Selected { pid }),
-            Ok(_) => {}
-            Err(error) => log.say(&Event::NotSelected { pid, error }),
-        }
-        verdict
+/// Says of a process that its program selects it, if that is new.
+fn tell(pid: u32, program: Verdict, outcome: io::Result<bool>, log: &Log) {
+    match outcome {
+        Ok(true) if program == Verdict::Selected => log.say(&Event::Selected { pid }),
+        Ok(_) => {}
+        Err(error) => log.say(&Event::NotSelected { pid, error }),
     }
 }

@@ -6,7 +6,10 @@ use std::{
     rc::Rc,
 };
 
-use tracer_common::record::{OpenRecord, ProcessRecord, kind, process_event};
+use tracer_common::{
+    layout::process::{SELECTED, UNDECIDED},
+    record::{OpenRecord, ProcessRecord, kind, process_event},
+};
 
 use super::*;
 use crate::{
@@ -140,11 +143,41 @@ impl Probes for FakeProbes {
         Ok(true)
     }
 
+    fn answer(&mut self, pid: u32, verdict: Verdict) -> io::Result<bool> {
+        self.judge(pid, verdict)
+    }
+
+    fn forget(&mut self, pid: u32) -> io::Result<()> {
+        self.judged.borrow_mut().push(format!("process {pid} forgotten"));
+        Ok(())
+    }
+
     fn learn(&mut self, exe: Exe, verdict: Verdict) -> io::Result<()> {
         self.judged
             .borrow_mut()
             .push(format!("file {} {verdict:?}", exe.inode));
         Ok(())
+    }
+}
+
+/// Every third process is selected by its program, the one after it excluded. Process `n` runs file `70 + n`.
+struct FakePrograms(Vec<u32>);
+
+impl Programs for FakePrograms {
+    fn verdict(&self, pid: u32) -> Verdict {
+        match pid % 3 {
+            0 => Verdict::Selected,
+            1 => Verdict::Excluded,
+            _ => Verdict::Passed,
+        }
+    }
+
+    fn inode(&self, pid: u32) -> Option<u64> {
+        Some(70 + u64::from(pid))
+    }
+
+    fn everyone(&self) -> Vec<u32> {
+        self.0.clone()
     }
 }
 
@@ -183,6 +216,16 @@ struct Run {
 }
 
 fn run(records: Vec<Vec<u8>>, losses: Vec<(Loss, u64)>, room: usize, found: &[u32]) -> Run {
+    run_at(Some(Verdict::Passed), records, losses, room, found)
+}
+
+fn run_at(
+    place: Option<Verdict>,
+    records: Vec<Vec<u8>>,
+    losses: Vec<(Loss, u64)>,
+    room: usize,
+    found: &[u32],
+) -> Run {
     let (told, recorded, judged) = (Told::default(), Told::default(), Rc::default());
     let stop = Stop::new().unwrap();
     let deadline = Rc::new(Cell::new(Some(BootNanos(5))));
@@ -205,29 +248,15 @@ fn run(records: Vec<Vec<u8>>, losses: Vec<(Loss, u64)>, room: usize, found: &[u3
         &log,
     );
     feed.host(HostInfo::default());
-    let everyone = found.to_vec();
-    let live = Live {
-        probes: FakeProbes {
-            ring: Stop::new().unwrap().asked().try_clone_to_owned().unwrap(),
-            records,
-            losses,
-            stop: stop.clone(),
-            judged: Rc::clone(&judged),
-        },
-        feed,
-        judge: Some(Judge::new(
-            |pid| match pid % 3 {
-                0 => Verdict::Selected,
-                1 => Verdict::Excluded,
-                _ => Verdict::Passed,
-            },
-            move || everyone.clone(),
-            false,
-        )),
-        log: &log,
-        settles_at: None,
-        clock: || BootNanos(7),
+    let probes = FakeProbes {
+        ring: Stop::new().unwrap().asked().try_clone_to_owned().unwrap(),
+        records,
+        losses,
+        stop: stop.clone(),
+        judged: Rc::clone(&judged),
     };
+    let judge = Judge::new(FakePrograms(found.to_vec()), place);
+    let live = Live::new(probes, feed, Some(judge), &log, || BootNanos(7));
     let (tally, outcome) = live.run(&stop);
     outcome.unwrap();
     Run {
@@ -346,25 +375,46 @@ fn after_records_were_lost_everyone_is_judged_and_one_that_cannot_be_stops_nothi
 }
 
 #[test]
+fn where_the_place_of_a_process_counts_the_kernel_side_judges_it() {
+    let run = run_at(None, vec![], vec![(Loss::RingFull, 1)], 99, &[12, 14, 16]);
+    assert_eq!(
+        run.judged,
+        [
+            "process 12 forgotten",
+            "process 14 forgotten",
+            "process 16 Excluded"
+        ]
+    );
+}
+
+#[test]
 fn a_question_is_answered_and_nobody_else_hears_of_it() {
-    let ask = |pid: u32, inode: u64| {
+    let ask = |pid: u32, inode: u64, place: u8| {
         let head = [kind::ASK, 32].map(u32::to_ne_bytes).concat();
-        let rest = [7, 1, pid, 0].map(u32::to_ne_bytes).concat();
+        let rest = [7, 1, pid, u32::from(place)].map(u32::to_ne_bytes).concat();
         [head, inode.to_ne_bytes().to_vec(), rest].concat()
     };
-    let no_file = [
-        [kind::ASK, 32, 0, 0].map(u32::to_ne_bytes).concat(),
-        [0, 0, 10, 0].map(u32::to_ne_bytes).concat(),
+    let asked = vec![
+        ask(9, 79, UNDECIDED),
+        ask(11, 81, UNDECIDED),
+        ask(11, 81, SELECTED),
+        ask(10, 80, SELECTED),
+        // It runs something else by now.
+        ask(12, 99, UNDECIDED),
     ];
-    let run = run(vec![ask(9, 77), ask(11, 78), no_file.concat()], vec![], 99, &[]);
+    let run = run(asked, vec![], 99, &[]);
     assert_eq!(
         run.judged,
         [
             "process 9 Selected",
-            "file 77 Selected",
+            "file 79 Selected",
             "process 11 Passed",
-            "file 78 Passed",
-            "process 10 Excluded"
+            "file 81 Passed",
+            "process 11 Selected",
+            "file 81 Passed",
+            "process 10 Excluded",
+            "file 80 Excluded",
+            "process 12 Selected"
         ]
     );
     assert_eq!(run.told, ["host", "tick 7", "end"]);

@@ -32,20 +32,20 @@ static SYS_CHAIN: ProgramArray = ProgramArray::with_max_entries(1, 0);
 
 /// System call numbers of x86-64.
 mod number {
-    pub const READ: u64 = 0;
-    pub const WRITE: u64 = 1;
-    pub const READV: u64 = 19;
-    pub const WRITEV: u64 = 20;
-    pub const SENDFILE: u64 = 40;
-    pub const SENDTO: u64 = 44;
-    pub const RECVFROM: u64 = 45;
-    pub const SENDMSG: u64 = 46;
-    pub const RECVMSG: u64 = 47;
-    pub const SPLICE: u64 = 275;
-    pub const RECVMMSG: u64 = 299;
-    pub const SENDMMSG: u64 = 307;
-    pub const PREADV2: u64 = 327;
-    pub const PWRITEV2: u64 = 328;
+    pub const READ: usize = 0;
+    pub const WRITE: usize = 1;
+    pub const READV: usize = 19;
+    pub const WRITEV: usize = 20;
+    pub const SENDFILE: usize = 40;
+    pub const SENDTO: usize = 44;
+    pub const RECVFROM: usize = 45;
+    pub const SENDMSG: usize = 46;
+    pub const RECVMSG: usize = 47;
+    pub const SPLICE: usize = 275;
+    pub const RECVMMSG: usize = 299;
+    pub const SENDMMSG: usize = 307;
+    pub const PREADV2: usize = 327;
+    pub const PWRITEV2: usize = 328;
 }
 
 /// Offsets in `struct pt_regs` of x86-64, which is part of the kernel's interface to user space.
@@ -61,13 +61,54 @@ mod regs {
 const TS_COMPAT: u32 = 2;
 
 /// A call as its number describes it.
+#[derive(Clone, Copy)]
 struct Form {
-    shape: Shape,
-    sent: bool,
-    /// Where the file descriptor is.
-    fd: u64,
+    /// Where the file descriptor is, 0 for a call that moves no bytes.
+    fd: u8,
     /// Where the flags are, 0 for none.
-    flags: u64,
+    flags: u8,
+    sent: bool,
+    shape: Shape,
+}
+
+const NO_FORM: Form = Form {
+    fd: 0,
+    flags: 0,
+    sent: false,
+    shape: Shape::Unseen,
+};
+
+/// Numbers that are looked at.
+const NUMBERS: usize = 512;
+
+/// By number. A table: as a `match` it would have the verifier look at everything that follows once for each call.
+static FORMS: [Form; NUMBERS] = forms();
+
+const fn forms() -> [Form; NUMBERS] {
+    const fn form(shape: Shape, sent: bool, fd: u64, flags: u64) -> Form {
+        Form {
+            fd: fd as u8,
+            flags: flags as u8,
+            sent,
+            shape,
+        }
+    }
+    let mut forms = [NO_FORM; NUMBERS];
+    forms[number::READ] = form(Shape::Buffer, false, regs::DI, 0);
+    forms[number::WRITE] = form(Shape::Buffer, true, regs::DI, 0);
+    forms[number::READV] = form(Shape::Vector, false, regs::DI, 0);
+    forms[number::PREADV2] = form(Shape::Vector, false, regs::DI, 0);
+    forms[number::WRITEV] = form(Shape::Vector, true, regs::DI, 0);
+    forms[number::PWRITEV2] = form(Shape::Vector, true, regs::DI, 0);
+    forms[number::RECVFROM] = form(Shape::Buffer, false, regs::DI, regs::R10);
+    forms[number::SENDTO] = form(Shape::Buffer, true, regs::DI, regs::R10);
+    forms[number::RECVMSG] = form(Shape::Message, false, regs::DI, regs::DX);
+    forms[number::SENDMSG] = form(Shape::Message, true, regs::DI, regs::DX);
+    forms[number::RECVMMSG] = form(Shape::Messages, false, regs::DI, regs::R10);
+    forms[number::SENDMMSG] = form(Shape::Messages, true, regs::DI, regs::R10);
+    forms[number::SENDFILE] = form(Shape::Unseen, true, regs::DI, 0);
+    forms[number::SPLICE] = form(Shape::Unseen, true, regs::DX, 0);
+    forms
 }
 
 #[raw_tracepoint(tracepoint = "sys_enter")]
@@ -117,47 +158,28 @@ fn chain(context: &RawTracePointContext) -> Chain<'_, RawTracePointContext> {
 }
 
 #[inline(always)]
-fn form(id: u64) -> Option<Form> {
-    let (shape, sent, fd, flags) = match id {
-        number::READ => (Shape::Buffer, false, regs::DI, 0),
-        number::WRITE => (Shape::Buffer, true, regs::DI, 0),
-        number::READV | number::PREADV2 => (Shape::Vector, false, regs::DI, 0),
-        number::WRITEV | number::PWRITEV2 => (Shape::Vector, true, regs::DI, 0),
-        number::RECVFROM => (Shape::Buffer, false, regs::DI, regs::R10),
-        number::SENDTO => (Shape::Buffer, true, regs::DI, regs::R10),
-        number::RECVMSG => (Shape::Message, false, regs::DI, regs::DX),
-        number::SENDMSG => (Shape::Message, true, regs::DI, regs::DX),
-        number::RECVMMSG => (Shape::Messages, false, regs::DI, regs::R10),
-        number::SENDMMSG => (Shape::Messages, true, regs::DI, regs::R10),
-        number::SENDFILE => (Shape::Unseen, true, regs::DI, 0),
-        number::SPLICE => (Shape::Unseen, true, regs::DX, 0),
-        _ => return None,
-    };
-    Some(Form {
-        shape,
-        sent,
-        fd,
-        flags,
-    })
+fn form(id: u64) -> Option<&'static Form> {
+    FORMS.get(id as usize).filter(|form| form.fd != 0)
 }
 
 #[inline(always)]
 fn entered(registers: u64, id: u64) -> Option<()> {
-    let mut form = form(id)?;
+    let form = form(id)?;
     let current = select::traced()?;
     let task = native()?;
-    let mut sock = socket(task, at(registers + form.fd)?);
-    if sock.is_none() && id == number::SPLICE {
-        form.sent = false;
+    let mut sent = form.sent;
+    let mut sock = socket(task, register(registers, form.fd)?);
+    if sock.is_none() && id == number::SPLICE as u64 {
+        sent = false;
         sock = socket(task, at(registers + regs::DI)?);
     }
     let sock = sock?;
-    let flags: u64 = if form.flags == 0 {
+    let flags = if form.flags == 0 {
         0
     } else {
-        at(registers + form.flags)?
+        register(registers, form.flags)?
     };
-    let shape = match flags::moves(form.sent, flags) {
+    let shape = match flags::moves(sent, flags) {
         Move::Nothing => return None,
         Move::Discarded => Shape::Unseen,
         Move::Bytes => form.shape,
@@ -167,9 +189,14 @@ fn entered(registers: u64, id: u64) -> Option<()> {
         count: at(registers + regs::DX)?,
         skip: 0,
         shape,
-        sent: form.sent as u32,
+        sent: sent as u32,
     };
     call::begin(sock, memory, current)
+}
+
+#[inline(always)]
+fn register(registers: u64, offset: u8) -> Option<u64> {
+    at(registers.wrapping_add(offset as u64))
 }
 
 #[inline(always)]
@@ -182,8 +209,8 @@ fn joined(registers: u64, result: i64, repeat: &impl Repeat) -> Option<()> {
         return None;
     }
     let current = select::traced()?;
-    let sock = socket(native()?, at(registers + form.fd)?)?;
-    if form.flags != 0 && !matches!(flags::moves(false, at(registers + form.flags)?), Move::Bytes) {
+    let sock = socket(native()?, register(registers, form.fd)?)?;
+    if form.flags != 0 && !matches!(flags::moves(false, register(registers, form.flags)?), Move::Bytes) {
         return None;
     }
     let memory = Memory {

@@ -1,14 +1,14 @@
 //! Which processes are traced. Decided before anything is copied; children inherit.
 //!
 //! ```text
-//!            exec, first sight on the network: judged by control group, namespace, executable
-//!   unknown ────────────────▶ selected ──▶ exec into what is excluded ──▶ excluded
-//!      ▲    ────────────────▶ excluded, for good
-//!      │    ────────────────▶ passed ──▶ exec: judged anew
-//!      │                        │ moved to another control group
-//!      └────────────────────────┘
-//!   unknown ── exec of a program nobody has judged ──▶ unknown, and the user side is asked
-//!   any but excluded ── listens on a selected port ──▶ selected
+//!   unknown ── exec, or first seen on the network: judged by control group, namespace, program ─▶ selected, excluded, passed
+//!   unknown ── the same, with a program that nobody has judged ─▶ passed, and the user side is asked ─▶ any of them
+//!    passed ── exec: judged anew
+//!    passed ── moved to another control group ─▶ unknown
+//!  selected ── exec: judged anew, for what excludes only
+//!  selected ── moved to another control group ─▶ due ── seen on the network: judged, for what excludes only
+//!       any ── listens on a selected port: judged, for what excludes only ─▶ selected, excluded
+//!       any ── listens on an excluded port ─▶ excluded, for good
 //! ```
 
 use core::ffi::c_void;
@@ -26,10 +26,10 @@ use tracer_common::{
     glob::{self, Found, Matching, NAME_MAX, NameRule},
     layout::{
         CGROUP_LEVELS, Exe, PORT_WORDS,
-        process::{EXCLUDED, PASSED, SELECTED},
+        process::{DUE, EXCLUDED, PASSED, SELECTED, UNDECIDED},
         rule,
     },
-    record::{AskRecord, ProcessRecord, kind},
+    record::{AskRecord, ProcessRecord, kind, process_event},
 };
 
 use super::emit;
@@ -104,33 +104,55 @@ pub fn selected(tgid: u32) -> bool {
     if tgid == settings.agent_tgid {
         return false;
     }
-    match mark(tgid) {
-        Some(mark) => mark == SELECTED,
-        None if settings.rules | settings.names == 0 => settings.select_all != 0,
-        None => first_sight(tgid) == SELECTED,
+    let before = mark(tgid).unwrap_or(UNDECIDED);
+    match before {
+        SELECTED => true,
+        EXCLUDED | PASSED => false,
+        _ if settings.rules | settings.names == 0 => settings.select_all != 0,
+        _ => judge(tgid, before, process_event::SELECTED) == SELECTED,
     }
 }
 
-/// A process that was there before the agent, or came without a new program: judged once.
-#[inline(always)]
-fn first_sight(tgid: u32) -> u8 {
-    let mut verdict = by_place(unsafe { bpf_get_current_task() });
-    if verdict == SELECTED && settings().names | (settings().rules & rule::ASK) != 0 {
-        // By its program it may be excluded. The user side has looked at all processes, or is about to.
-        return PASSED;
-    }
-    if verdict == UNDECIDED {
-        verdict = PASSED;
-    }
+/// Judges the current process. If it is selected, `event` is what is reported. A function of its own, since every hook
+/// asks.
+#[inline(never)]
+fn judge(tgid: u32, before: u8, event: u32) -> u8 {
+    let task = unsafe { bpf_get_current_task() };
+    let place = by_place(task);
+    let mut exe = Exe::NONE;
+    let program = by_program(task, &mut exe);
+    let verdict = together(before, place, program);
+    // First, since the answer is for a process that is known.
     set(tgid, verdict);
+    if program == UNDECIDED {
+        emit::fixed(&AskRecord {
+            kind: kind::ASK,
+            size: size_of::<AskRecord>() as u32,
+            exe,
+            tgid,
+            place: place as u32,
+        });
+    }
     if verdict == SELECTED {
-        report(tracer_common::record::process_event::SELECTED, tgid, 0);
+        report(event, tgid, 0);
     }
     verdict
 }
 
-/// No rule in the kernel decides.
-const UNDECIDED: u8 = 0;
+/// To exclude is stronger. Whoever was selected stays so while its program is looked at, and nobody else is traced before
+/// that.
+#[inline(always)]
+fn together(before: u8, place: u8, program: u8) -> u8 {
+    if place == EXCLUDED || program == EXCLUDED {
+        EXCLUDED
+    } else if before == SELECTED || before == DUE {
+        SELECTED
+    } else if program != UNDECIDED && (place == SELECTED || program == SELECTED) {
+        SELECTED
+    } else {
+        PASSED
+    }
+}
 
 /// Judges a task by where it is.
 #[inline(always)]
@@ -180,7 +202,11 @@ fn by_program(task: u64, exe: &mut Exe) -> u8 {
     if named == EXCLUDED || (named != UNDECIDED && settings.rules & rule::ASK == 0) {
         return named;
     }
-    *exe = executable(task).unwrap_or(Exe::NONE);
+    match executable(task) {
+        Some(file) => *exe = file,
+        // Without a file there is no path that a rule could be about.
+        None => return if named == SELECTED { SELECTED } else { PASSED },
+    }
     match value(EXES.get_ptr(*exe)) {
         Some(PASSED) if named == SELECTED => SELECTED,
         Some(known) => known,
@@ -304,63 +330,34 @@ pub fn forked(parent: u32, child: u32) {
     }
     set(child, mark);
     if mark == SELECTED {
-        report(tracer_common::record::process_event::FORK, child, parent);
+        report(process_event::FORK, child, parent);
     }
 }
 
-/// The current process runs a new program: it is judged before its first instruction, unless it was selected or
-/// excluded before; who is selected can still be excluded.
+/// The current process runs a new program: it is judged before its first instruction.
 #[inline(always)]
 pub fn executed(tgid: u32) {
-    let mut verdict = mark(tgid).unwrap_or(PASSED);
+    let before = mark(tgid).unwrap_or(UNDECIDED);
     let settings = settings();
-    if settings.rules | settings.names != 0 && verdict != EXCLUDED && !is_agent(tgid) {
-        let task = unsafe { bpf_get_current_task() };
-        let mut exe = Exe::NONE;
-        let program = by_program(task, &mut exe);
-        if program == UNDECIDED {
-            emit::fixed(&AskRecord {
-                kind: kind::ASK,
-                size: size_of::<AskRecord>() as u32,
-                exe,
-                tgid,
-                reserved: 0,
-            });
-        }
-        verdict = together(verdict, by_place(task), program);
-        if verdict == UNDECIDED {
-            let _ = PROCESSES.remove(tgid);
-        } else {
-            set(tgid, verdict);
-        }
-    }
-    if verdict == SELECTED {
-        report(tracer_common::record::process_event::EXEC, tgid, 0);
-    }
-}
-
-/// What becomes of a process that was `before` and runs a new program. To exclude is stronger; whoever was selected stays so
-/// while its program is looked at, and nobody else is traced before that.
-#[inline(always)]
-fn together(before: u8, place: u8, program: u8) -> u8 {
-    if place == EXCLUDED || program == EXCLUDED {
-        EXCLUDED
+    if settings.rules | settings.names != 0 && before != EXCLUDED && !is_agent(tgid) {
+        judge(tgid, before, process_event::EXEC);
     } else if before == SELECTED {
-        SELECTED
-    } else if program == UNDECIDED {
-        UNDECIDED
-    } else if place == SELECTED || program == SELECTED {
-        SELECTED
-    } else {
-        PASSED
+        report(process_event::EXEC, tgid, 0);
     }
 }
 
-/// A process is moved to another control group: who was not selected is judged anew, when it is seen next.
+/// A process is moved to another control group.
 #[inline(always)]
 pub fn moved(tgid: u32) {
-    if mark(tgid) == Some(PASSED) {
-        let _ = PROCESSES.remove(tgid);
+    if settings().rules & rule::CGROUP == 0 {
+        return;
+    }
+    match mark(tgid) {
+        Some(SELECTED) => set(tgid, DUE),
+        Some(PASSED) => {
+            let _ = PROCESSES.remove(tgid);
+        }
+        _ => {}
     }
 }
 
@@ -372,7 +369,7 @@ pub fn exited(tgid: u32) {
         let _ = PROCESSES.remove(tgid);
     }
     if known == Some(SELECTED) {
-        report(tracer_common::record::process_event::EXIT, tgid, 0);
+        report(process_event::EXIT, tgid, 0);
     }
 }
 
@@ -384,19 +381,19 @@ pub fn seen(tgid: u32) {
     }
 }
 
-/// The current process listens on a port: it is excluded, or selected, if the port is.
+/// The current process listens on a port.
 #[inline(always)]
 pub fn listens(tgid: u32, port: u16) {
-    if is_agent(tgid) || mark(tgid) == Some(EXCLUDED) {
+    let before = mark(tgid).unwrap_or(UNDECIDED);
+    if is_agent(tgid) || before == EXCLUDED {
         return;
     }
     let word = port as u32 >> 6;
     let bit = 1u64 << (port & 63);
     if PORTS.get(word + PORT_WORDS).is_some_and(|bits| bits & bit != 0) {
         set(tgid, EXCLUDED);
-    } else if PORTS.get(word).is_some_and(|bits| bits & bit != 0) {
-        set(tgid, SELECTED);
-        report(tracer_common::record::process_event::SELECTED, tgid, 0);
+    } else if before != SELECTED && PORTS.get(word).is_some_and(|bits| bits & bit != 0) {
+        judge(tgid, DUE, process_event::SELECTED);
     }
 }
 
