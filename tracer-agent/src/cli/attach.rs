@@ -48,10 +48,10 @@ pub fn attach<'a>(
             excluded_pids: excluded(selection, discovery),
             ports: ports(&selection.ports),
             excluded_ports: ports(&selection.exclude_ports),
-            cgroups: marked(&selection.cgroups, &selection.exclude_cgroups, |name| {
+            cgroups: places::marked("cgroup", &selection.cgroups, &selection.exclude_cgroups, |name| {
                 places::cgroup(name, &mounts())
             })?,
-            netns: marked(&selection.netns, &selection.exclude_netns, places::netns)?,
+            netns: places::marked("netns", &selection.netns, &selection.exclude_netns, places::netns)?,
             asks: names.is_none(),
             names: names.unwrap_or_default(),
         },
@@ -68,10 +68,10 @@ pub fn attach<'a>(
         })
         .context("cannot trace")?;
     say_refused(&probes.refused, log);
-    if probes.may_skip() {
+    if !probes.remark.is_empty() {
         log.say(&Event::Remark(format!(
-            "hooks {}: this kernel preempts programs, and then skips some calls, which is counted; --hooks kprobe sees all",
-            probes.family
+            "hooks {}: {}; --hooks kprobe sees all",
+            probes.family, probes.remark
         )));
     }
     log.say(&Event::Hooks {
@@ -160,20 +160,6 @@ fn names(selection: &Selection) -> Option<Vec<NameRule>> {
 
 fn mounts() -> String {
     std::fs::read_to_string("/proc/self/mounts").unwrap_or_default()
-}
-
-/// Numbers with what becomes of processes there. Who excludes comes last: for the same number the last counts.
-fn marked<Number>(
-    selected: &[String],
-    excluded: &[String],
-    number: impl Fn(&str) -> anyhow::Result<Number>,
-) -> anyhow::Result<Vec<(Number, u8)>> {
-    let selected = selected.iter().map(|name| (name, process::SELECTED));
-    let excluded = excluded.iter().map(|name| (name, process::EXCLUDED));
-    selected
-        .chain(excluded)
-        .map(|(name, mark)| Ok((number(name)?, mark)))
-        .collect()
 }
 
 /// Why better families were not taken, and the verifier's words.

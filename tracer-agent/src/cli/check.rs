@@ -105,25 +105,26 @@ fn table(findings: &[Finding], works: bool) -> String {
     }
 }
 
+impl Finding {
+    fn new(topic: &'static str, state: State, detail: impl Into<String>, advice: &'static str) -> Self {
+        Self {
+            topic,
+            state,
+            detail: detail.into(),
+            advice,
+            verifier: None,
+        }
+    }
+}
+
 fn kernel() -> Finding {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let detail = format!("Linux {} on {}", release.trim(), std::env::consts::ARCH);
-    match std::env::consts::ARCH {
-        "x86_64" => Finding {
-            topic: "kernel",
-            state: State::Ok,
-            detail,
-            advice: "",
-            verifier: None,
-        },
-        _ => Finding {
-            topic: "kernel",
-            state: State::Missing,
-            detail,
-            advice: "this version traces x86_64 only",
-            verifier: None,
-        },
-    }
+    let (state, advice) = match std::env::consts::ARCH {
+        "x86_64" => (State::Ok, ""),
+        _ => (State::Missing, "this version traces x86_64 only"),
+    };
+    Finding::new("kernel", state, detail, advice)
 }
 
 fn namespace() -> Finding {
@@ -136,85 +137,54 @@ fn namespace() -> Finding {
             "start the container with --pid=host",
         )
     };
-    Finding {
-        topic: "pid namespace",
-        state,
-        detail: detail.to_owned(),
-        advice,
-        verifier: None,
-    }
+    Finding::new("pid namespace", state, detail, advice)
 }
 
 fn capabilities() -> Finding {
     let missing = capability::missing();
-    if missing.is_empty() {
-        let detail = "enough to load programs into the kernel".to_owned();
-        return Finding {
-            topic: "capabilities",
-            state: State::Ok,
-            detail,
-            advice: "",
-            verifier: None,
-        };
-    }
-    Finding {
-        topic: "capabilities",
-        state: State::Missing,
-        detail: format!("without {}", missing.join(", ")),
-        advice: "run as root, or: sudo setcap cap_bpf,cap_perfmon,cap_sys_ptrace+ep PATH/TO/tracer-agent",
-        verifier: None,
-    }
+    let (state, detail, advice) = if missing.is_empty() {
+        (
+            State::Ok,
+            "enough to load programs into the kernel".to_owned(),
+            "",
+        )
+    } else {
+        (
+            State::Missing,
+            format!("without {}", missing.join(", ")),
+            "run as root, or: sudo setcap cap_bpf,cap_perfmon,cap_sys_ptrace+ep PATH/TO/tracer-agent",
+        )
+    };
+    Finding::new("capabilities", state, detail, advice)
 }
 
 /// Whether programs of others can be named: their `/proc/PID/exe` needs `CAP_SYS_PTRACE`.
 fn process_sight() -> Finding {
-    let topic = "process names";
-    match fs::read_link("/proc/1/exe") {
-        Ok(_) => Finding {
-            topic,
-            state: State::Ok,
-            detail: "programs of all users".to_owned(),
-            advice: "",
-            verifier: None,
-        },
-        Err(error) => Finding {
-            topic,
-            state: State::Degraded,
-            detail: format!("programs of other users are named by their command only ({error})"),
-            advice: "run as root, or add cap_sys_ptrace",
-            verifier: None,
-        },
-    }
+    let (state, detail, advice) = match fs::read_link("/proc/1/exe") {
+        Ok(_) => (State::Ok, "programs of all users".to_owned(), ""),
+        Err(error) => (
+            State::Degraded,
+            format!("programs of other users are named by their command only ({error})"),
+            "run as root, or add cap_sys_ptrace",
+        ),
+    };
+    Finding::new("process names", state, detail, advice)
 }
 
 fn type_information() -> Finding {
-    let topic = "type information";
-    match layout::of_running_kernel() {
-        Ok(resolved) if resolved.missing().next().is_none() => Finding {
-            topic,
-            state: State::Ok,
-            detail: format!("BTF in {}", layout::VMLINUX),
-            advice: "",
-            verifier: None,
-        },
-        Ok(resolved) => Finding {
-            topic,
-            state: State::Degraded,
-            detail: format!(
-                "this kernel has no {}",
-                resolved.missing().collect::<Vec<_>>().join(", ")
-            ),
-            advice: "what depends on it is left out",
-            verifier: None,
-        },
-        Err(error) => Finding {
-            topic,
-            state: State::Missing,
-            detail: error.to_string(),
-            advice: "",
-            verifier: None,
-        },
-    }
+    let (state, detail, advice) = match layout::of_running_kernel() {
+        Ok(resolved) => {
+            let missing: Vec<_> = resolved.missing().collect();
+            if missing.is_empty() {
+                (State::Ok, format!("BTF in {}", layout::VMLINUX), "")
+            } else {
+                let detail = format!("this kernel has no {}", missing.join(", "));
+                (State::Degraded, detail, "what depends on it is left out")
+            }
+        }
+        Err(error) => (State::Missing, error.to_string(), ""),
+    };
+    Finding::new("type information", state, detail, advice)
 }
 
 /// The proof: the probes are attached for a moment, with nothing selected. Says of each hook family what became of it.
@@ -229,17 +199,13 @@ fn hooks() -> Vec<Finding> {
     match Probes::attach(&plan) {
         Ok(probes) => {
             let blind = probes.family.blind_spots();
-            let taken = Finding {
-                topic: HOOKS,
-                state: if blind.is_empty() {
-                    State::Ok
-                } else {
-                    State::Degraded
-                },
-                detail: format!("{} loads and attaches", probes.family),
-                advice: blind,
-                verifier: None,
+            let state = if blind.is_empty() {
+                State::Ok
+            } else {
+                State::Degraded
             };
+            let detail = format!("{} loads and attaches", probes.family);
+            let taken = Finding::new(HOOKS, state, detail, blind);
             let refused = probes
                 .refused
                 .into_iter()
@@ -250,24 +216,15 @@ fn hooks() -> Vec<Finding> {
             .into_iter()
             .map(|refusal| refused(refusal, State::Missing))
             .collect(),
-        Err(error) => vec![Finding {
-            topic: HOOKS,
-            state: State::Missing,
-            detail: error.to_string(),
-            advice: "",
-            verifier: None,
-        }],
+        Err(error) => vec![Finding::new(HOOKS, State::Missing, error.to_string(), "")],
     }
 }
 
 fn refused(refusal: Refusal, state: State) -> Finding {
     let Refusal { family, reason, log } = refusal;
     Finding {
-        topic: HOOKS,
-        state,
-        detail: format!("{family}: {reason}"),
-        advice: "",
         verifier: log,
+        ..Finding::new(HOOKS, state, format!("{family}: {reason}"), "")
     }
 }
 
@@ -278,20 +235,8 @@ mod tests {
     #[test]
     fn the_table_says_what_to_do_below_what_is_wrong() {
         let findings = [
-            Finding {
-                topic: "kernel",
-                state: State::Ok,
-                detail: "Linux 6.1".into(),
-                advice: "",
-                verifier: None,
-            },
-            Finding {
-                topic: "hooks",
-                state: State::Missing,
-                detail: "refused".into(),
-                advice: "ask",
-                verifier: None,
-            },
+            Finding::new("kernel", State::Ok, "Linux 6.1", ""),
+            Finding::new("hooks", State::Missing, "refused", "ask"),
         ];
         assert_eq!(
             table(&findings, false),

@@ -7,9 +7,32 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use tracer_common::layout::process;
 
 /// Where `ip netns` keeps names.
 const NETNS_NAMES: &str = "/run/netns";
+
+/// Numbers with what becomes of processes there, of `--OPTION` and `--exclude-OPTION`. Those that exclude come last: of
+/// the same number the last counts.
+///
+/// # Errors
+/// When there is no such place; the option is named.
+pub fn marked<Number>(
+    option: &str,
+    selected: &[String],
+    excluded: &[String],
+    number: impl Fn(&str) -> anyhow::Result<Number>,
+) -> anyhow::Result<Vec<(Number, u8)>> {
+    let selected = selected.iter().map(|name| ("", name, process::SELECTED));
+    let excluded = excluded.iter().map(|name| ("exclude-", name, process::EXCLUDED));
+    selected
+        .chain(excluded)
+        .map(|(prefix, name, mark)| {
+            let number = number(name).with_context(|| format!("--{prefix}{option} {name}"))?;
+            Ok((number, mark))
+        })
+        .collect()
+}
 
 /// The id of a control group: a path below the unified hierarchy, or the folder itself.
 ///
@@ -17,7 +40,7 @@ const NETNS_NAMES: &str = "/run/netns";
 /// When there is none, or it is the root.
 pub fn cgroup(name: &str, mounts: &str) -> anyhow::Result<u64> {
     let Some(root) = unified_root(mounts) else {
-        bail!("--cgroup {name}: no unified control group hierarchy (cgroup2) is mounted here");
+        bail!("no unified control group hierarchy (cgroup2) is mounted here");
     };
     let path = if Path::new(name).starts_with(&root) {
         PathBuf::from(name)
@@ -26,12 +49,12 @@ pub fn cgroup(name: &str, mounts: &str) -> anyhow::Result<u64> {
     };
     let found = fs::metadata(path.join("cgroup.procs"))
         .and_then(|_| fs::metadata(&path))
-        .with_context(|| format!("--cgroup {name}: {} is no control group", path.display()))?;
+        .with_context(|| format!("{} is no control group", path.display()))?;
     let depth = path
         .strip_prefix(&root)
         .map_or(0, |below| below.components().count());
     if depth == 0 {
-        bail!("--cgroup {name} is the root, which every process is below: use --all");
+        bail!("this is the root, which every process is below: use --all");
     }
     Ok(found.ino())
 }
@@ -46,9 +69,8 @@ pub fn netns(name: &str) -> anyhow::Result<u32> {
     } else {
         Path::new(NETNS_NAMES).join(name)
     };
-    let found =
-        fs::metadata(&path).with_context(|| format!("--netns {name}: there is no {}", path.display()))?;
-    u32::try_from(found.ino()).with_context(|| format!("--netns {name}: {} is no namespace", path.display()))
+    let found = fs::metadata(&path).with_context(|| format!("there is no {}", path.display()))?;
+    u32::try_from(found.ino()).with_context(|| format!("{} is no namespace", path.display()))
 }
 
 /// Where the unified hierarchy is mounted, from `/proc/self/mounts`.
@@ -95,12 +117,26 @@ mod tests {
     }
 
     #[test]
+    fn what_excludes_comes_last_and_an_error_names_the_option() {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let number = |name: &str| Ok(name.parse::<u64>()?);
+        let both = marked("cgroup", &names(&["1", "2"]), &names(&["1"]), number).unwrap();
+        assert_eq!(
+            both,
+            [
+                (1, process::SELECTED),
+                (2, process::SELECTED),
+                (1, process::EXCLUDED)
+            ]
+        );
+        let error = marked("cgroup", &[], &names(&["x"]), number).unwrap_err();
+        assert_eq!(error.to_string(), "--exclude-cgroup x");
+    }
+
+    #[test]
     fn a_namespace_has_a_name_or_a_path() {
         assert!(netns("/proc/self/ns/net").unwrap() > 0);
         let error = netns("no-such-namespace").unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "--netns no-such-namespace: there is no /run/netns/no-such-namespace"
-        );
+        assert_eq!(error, "there is no /run/netns/no-such-namespace");
     }
 }

@@ -13,7 +13,7 @@ use super::{
     KernelError,
     family::{Family, Hook, JOIN, LIVES, Part},
     layout::Resolved,
-    preemption::Preemption,
+    preemption::{PREEMPTED, Preemption},
 };
 
 /// Why a family was not taken.
@@ -35,6 +35,8 @@ pub(super) struct Kernel<'a> {
     pub types: Option<&'a Btf>,
     /// Whether it has `bpf_loop`.
     pub has_loop: bool,
+    /// Whether it preempts programs.
+    pub preemption: Preemption,
 }
 
 impl Kernel<'_> {
@@ -74,11 +76,10 @@ pub(super) fn attach_best(
     kernel: &Kernel<'_>,
 ) -> Result<(Family, Vec<Refusal>), KernelError> {
     let mut refused = Vec::new();
-    let preemption = Preemption::of_running_kernel();
     // What is skipped now and then comes after what is not.
     let (later, first): (Vec<Family>, Vec<Family>) = families
         .iter()
-        .partition(|family| family.suffers_from(preemption));
+        .partition(|family| family.suffers_from(kernel.preemption));
     let passed_over = families
         .iter()
         .position(|family| first.first() == Some(family))
@@ -226,9 +227,6 @@ fn attach(loaded: &mut Ebpf, name: &str, part: &Part, kernel: &Kernel<'_>) -> Re
         }
     }
 }
-
-/// Why a family is not preferred.
-const PREEMPTED: &str = "this kernel preempts programs, and then skips some calls, which is counted";
 
 /// A program, and what became of it.
 type Failed = (String, ProgramError);

@@ -5,6 +5,9 @@ use std::fs;
 
 const MODE: &str = "/sys/kernel/debug/sched/preempt";
 
+/// What is said where it preempts them.
+pub const PREEMPTED: &str = "this kernel preempts programs, and then skips some calls, which is counted";
+
 /// What is known of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Preemption {

@@ -23,7 +23,7 @@ use super::{
     family::Family,
     layout,
     load::{self, Kernel, Refusal, finished},
-    preemption::Preemption,
+    preemption::{PREEMPTED, Preemption},
 };
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-ebpf"));
@@ -103,6 +103,8 @@ pub struct Probes {
     join: Option<String>,
     /// The family that was taken.
     pub family: Family,
+    /// What is to be said of it: nothing, or that calls may be skipped, since no other family was taken.
+    pub remark: &'static str,
     /// Those that were tried before it, and why they were not.
     pub refused: Vec<Refusal>,
 }
@@ -173,6 +175,7 @@ impl Probes {
             types: types.as_ref(),
             has_loop: is_helper_supported(ProgramType::RawTracePoint, BpfHelper::BPF_FUNC_loop)
                 .unwrap_or(false),
+            preemption: Preemption::of_running_kernel(),
         };
         let taken = load::attach_best(&mut loaded, &plan.families, &kernel);
         let (family, refused) = taken?;
@@ -192,6 +195,11 @@ impl Probes {
             loaded,
             join,
             family,
+            remark: if family.suffers_from(kernel.preemption) {
+                PREEMPTED
+            } else {
+                ""
+            },
             refused,
         })
     }
@@ -229,11 +237,6 @@ impl Probes {
             line.trim().parse::<u64>().ok()
         });
         counts.sum()
-    }
-
-    /// Whether calls may be skipped, because the kernel preempts programs and no other family was taken.
-    pub fn may_skip(&self) -> bool {
-        self.family.suffers_from(Preemption::of_running_kernel())
     }
 
     /// A process was judged; whether that changes anything. What was decided otherwise stays, except by excluding.

@@ -5,7 +5,8 @@
 //! `sched_process_fork(struct task_struct *parent, struct task_struct *child)`,
 //! `sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`,
 //! `sched_process_exit(struct task_struct *p)`,
-//! `cgroup_attach_task(struct cgroup *to, const char *path, struct task_struct *task, bool threadgroup)`. Produces: open, close and process records, and the process set.
+//! `cgroup_attach_task(struct cgroup *to, const char *path, struct task_struct *task, bool threadgroup)`.
+//! Produces: open, close and process records, and the process set.
 
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 
