@@ -2,8 +2,8 @@
 
     answer.py [--protocol HTTP/1.0] [--port N] -- CLIENT ARGS      where {url} in ARGS is the server
 
-/status/N is answered with status N, /bytes/N with N bytes by sendfile, /die by the end of this process, everything
-else with 200.
+/status/N is answered with status N, /bytes/N with N bytes by sendfile, /die by the end of this process, /via/PATH with
+the answer to /PATH, everything else with 200.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import urllib.request
 
 
 class Answer(http.server.BaseHTTPRequestHandler):
@@ -22,6 +23,9 @@ class Answer(http.server.BaseHTTPRequestHandler):
         parts = self.path.split("/")
         if parts[1] == "die":
             os.kill(os.getpid(), signal.SIGKILL)
+        if parts[1] == "via":
+            host, port = self.server.server_address[:2]
+            urllib.request.urlopen(f"http://{host}:{port}/{'/'.join(parts[2:])}").read()
         if parts[1] == "bytes":
             return self.send_file(int(parts[2]))
         self.send_response(int(parts[2]) if parts[1] == "status" else 200)

@@ -13,6 +13,7 @@ mod http1;
 mod load;
 mod mishap;
 mod run;
+mod sampling;
 mod select;
 mod skip;
 mod sockets;
@@ -108,6 +109,7 @@ fn main() -> ExitCode {
         http1::TESTS,
         run::TESTS,
         select::TESTS,
+        sampling::TESTS,
         sockets::TESTS,
         mishap::TESTS,
         chain::TESTS,

@@ -23,6 +23,7 @@ use crate::{
     lane::{CARRY, Lane, State, fact},
     loss::Loss,
     record::{DataRecord, data_flags as flag, kind},
+    traceparent::Traceparent,
     unaligned,
 };
 
@@ -49,6 +50,8 @@ impl Method {
     pub const HEAD: u8 = 1;
     /// A 2xx response to CONNECT makes a tunnel.
     pub const CONNECT: u8 = 2;
+    /// Any other method, of a request that is not sampled: its response is not captured either.
+    pub const UNSAMPLED: u8 = 3;
 }
 
 /// The requests of a connection that wait for their response, oldest first: 2 bits a request, 32 at most.
@@ -116,6 +119,9 @@ pub trait Port {
 
     /// Counts a loss.
     fn lost(&mut self, cause: Loss);
+
+    /// Whether requests of which their callers say that they are not sampled are to be left uncaptured, and their responses.
+    fn follows_sampling(&self) -> bool;
 }
 
 /// One call in the making: per CPU in the kernel.
@@ -152,6 +158,8 @@ pub struct Work {
     exchange: u32,
     /// 1 if the process wrote the bytes.
     pub sent: u32,
+    /// [`flag::UNSAMPLED_REQUEST`] or its twin when the head that ends is not to be captured.
+    unsampled: u32,
     /// 1 until the first byte of the call is passed.
     at_call_start: u32,
     /// 1 when this call made the connection opaque.
@@ -207,6 +215,7 @@ impl Work {
             found: 0,
             exchange: 0,
             sent: 0,
+            unsampled: 0,
             at_call_start: 0,
             turned_opaque: 0,
         }
@@ -222,6 +231,7 @@ impl Work {
         self.window_len = 0;
         self.at_call_start = 1;
         self.turned_opaque = 0;
+        self.unsampled = 0;
         self.piece_offset = self.lane.offset;
         self.piece_seq = self.lane.seq;
         self.piece_flags = 0;
@@ -474,6 +484,8 @@ fn between_messages<P: Port>(work: &mut Work, port: &mut P) {
     work.piece_seq = work.lane.seq;
     work.piece_flags = flag::HEAD_START;
     work.exchange = 0;
+    work.unsampled = 0;
+    work.lane.traceparent = Traceparent::NONE;
     let uncounted = if work.lane.state == State::SEEK {
         fact::UNCOUNTED
     } else {
@@ -492,9 +504,20 @@ fn between_messages<P: Port>(work: &mut Work, port: &mut P) {
 fn line<P: Port>(work: &mut Work, port: &mut P) {
     let found = find_newline(work);
     let found = forget(&mut work.found, found);
-    let ended = found < work.window_len;
-    let len = if ended { found + 1 } else { work.window_len };
+    let rest = if found < work.window_len {
+        found + 1
+    } else {
+        work.window_len
+    };
     keep_beginning(work);
+    let len = if port.follows_sampling() && work.lane.state == State::HEAD && !work.lane.is(fact::START_LINE)
+    {
+        traceparent(work, rest)
+    } else {
+        rest
+    };
+    let len = forget(&mut work.found, len);
+    let ended = len == found.wrapping_add(1);
     let at = work.window;
     work.lane.line_len = work.lane.line_len.saturating_add(len);
     if work.lane.state == State::HEAD {
@@ -579,6 +602,44 @@ fn keep_beginning(work: &mut Work) {
         let to = work.lane.carry.as_mut_ptr().add(to);
         unaligned::copy_8(to, from);
     }
+}
+
+/// Length of `traceparent:`.
+const NAME: u32 = 12;
+/// Bytes of its value that one step looks at.
+const VALUE_STEP: u32 = 32;
+
+/// Looks for `traceparent` in the rest of a line, and at a piece of its value; how much of the line is handled with it.
+#[inline(always)]
+fn traceparent(work: &mut Work, rest: u32) -> u32 {
+    let before = work.lane.line_len;
+    let first = work.byte(work.window);
+    if before == 0 && first != b' ' && first != b'\t' {
+        work.lane.traceparent.end();
+    }
+    let mut from = 0;
+    if !work.lane.traceparent.is_in_line() {
+        let has_name = before < NAME
+            && before.wrapping_add(rest) >= NAME
+            && work.carry_word(0) | LOWER == word(b"tracepar")
+            && (work.carry_word(8) | LOWER & low(3)) & low(4) == word(b"ent:");
+        if !has_name {
+            return rest;
+        }
+        work.lane.traceparent.begin();
+        from = NAME - before;
+    }
+    let from = forget(&mut work.found, from);
+    let mut at = 0;
+    while at < VALUE_STEP {
+        if from.wrapping_add(at) >= rest {
+            return rest;
+        }
+        let byte = work.byte(work.window.wrapping_add(from).wrapping_add(at));
+        work.lane.traceparent.take(byte);
+        at += 1;
+    }
+    from.wrapping_add(VALUE_STEP)
 }
 
 #[inline(always)]
@@ -813,11 +874,21 @@ fn head_end<P: Port>(work: &mut Work, port: &mut P) {
             bodiless = true;
         } else {
             let method = work.waiting.pop(counted);
+            if method == Method::UNSAMPLED {
+                work.unsampled = flag::UNSAMPLED_RESPONSE;
+            }
             opaque = method == Method::CONNECT && status < 300;
             bodiless = method == Method::HEAD || status == 204 || status == 304;
         }
     } else {
-        work.waiting.push(work.lane.method);
+        let mut method = work.lane.method;
+        if work.lane.traceparent.says_unsampled() {
+            work.unsampled = flag::UNSAMPLED_REQUEST;
+            if method == Method::OTHER {
+                method = Method::UNSAMPLED;
+            }
+        }
+        work.waiting.push(method);
     }
     let chunked = work.lane.is(fact::CHUNKED);
     let length = if work.lane.is(fact::LENGTH) {
@@ -934,12 +1005,14 @@ fn piece<P: Port>(work: &mut Work, port: &mut P, flags: u32) {
     let len = work.lane.offset.wrapping_sub(work.piece_offset);
     if len != 0 {
         // The last window may reach past the bound: what is beyond it is covered, not captured.
-        let captured = if work.out_len < HEAD_MAX {
+        let captured = if work.unsampled != 0 {
+            0
+        } else if work.out_len < HEAD_MAX {
             work.out_len
         } else {
             HEAD_MAX
         };
-        let truncated = if (captured as u64) < len && flags & flag::UNKNOWN == 0 {
+        let truncated = if (captured as u64) < len && work.unsampled | flags & flag::UNKNOWN == 0 {
             flag::TRUNCATED
         } else {
             0
@@ -953,7 +1026,13 @@ fn piece<P: Port>(work: &mut Work, port: &mut P, flags: u32) {
         work.record.seq = work.piece_seq;
         work.record.start_ns = work.start_ns;
         work.record.exchange = work.exchange;
-        deliver(work, port, len, captured, flags | head | truncated);
+        deliver(
+            work,
+            port,
+            len,
+            captured,
+            flags | head | truncated | work.unsampled,
+        );
     }
     work.out_len = 0;
     work.piece_flags = 0;

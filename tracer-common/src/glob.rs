@@ -1,13 +1,16 @@
 //! File names against patterns, in the kernel: `*` is any text, `?` one byte, everything else itself.
 //!
-//! One [`step`] looks at one byte and leaves where it stands in memory, so that the verifier proves one step. Only the last
-//! star is ever taken back, so the steps are bounded by the product of the lengths; who has no more steps asks instead.
+//! One step looks at one byte and leaves where it stands in memory, so that the verifier proves one step; `bpf_loop` repeats it.
+//! Only the last star is ever taken back, so the steps for one pattern are bounded by the product of the lengths; who has no
+//! more steps asks instead.
+
+use crate::layout::process::{EXCLUDED, PASSED, SELECTED};
 
 /// Longest file name, and longest pattern, that is compared in the kernel.
 pub const NAME_MAX: usize = 64;
 const MASK: usize = NAME_MAX - 1;
-/// Steps for one pattern.
-pub const STEPS: u32 = 256;
+/// Steps for all patterns.
+pub const STEPS: u32 = 16384;
 /// Most patterns.
 pub const RULES: u32 = 16;
 
@@ -49,13 +52,15 @@ pub struct Matching {
     pub name: [u8; NAME_MAX],
     /// Its length.
     pub len: u32,
+    /// Number of the rule that is looked at.
+    rule: u32,
     in_pattern: u32,
     in_name: u32,
     /// Behind the last star, 0 for none.
     star_pattern: u32,
     star_name: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// What the rules before it say.
+    verdict: u32,
 }
 
 impl Matching {
@@ -63,16 +68,56 @@ impl Matching {
     pub const NEW: Self = Self {
         name: [0; NAME_MAX],
         len: 0,
+        rule: 0,
         in_pattern: 0,
         in_name: 0,
         star_pattern: 0,
         star_name: 0,
-        reserved: 0,
+        verdict: 0,
     };
 
-    /// Begins another pattern.
+    /// Begins with the first rule.
     #[inline(always)]
-    pub fn begin(&mut self) {
+    pub fn start(&mut self) {
+        self.rule = 0;
+        self.verdict = PASSED as u32;
+        self.begin();
+    }
+
+    /// Number of the rule that the next step is about.
+    #[inline(always)]
+    pub fn rule(&self) -> u32 {
+        remembered(&self.rule)
+    }
+
+    /// What all rules say together, if that is known after these steps; to exclude is stronger.
+    #[inline(always)]
+    pub fn verdict(&self, rules: u32) -> Option<u8> {
+        let verdict = remembered(&self.verdict) as u8;
+        (verdict == EXCLUDED || self.rule() >= rules).then_some(verdict)
+    }
+
+    /// One step with the rule that is next; whether the others do not matter any more.
+    #[inline(always)]
+    pub fn step(&mut self, rule: &NameRule) -> bool {
+        let found = step(rule, self);
+        if found == Found::More {
+            return false;
+        }
+        if found == Found::Match {
+            let excludes = rule.verdict == EXCLUDED as u32;
+            self.verdict = if excludes { EXCLUDED } else { SELECTED } as u32;
+            if excludes {
+                return true;
+            }
+        }
+        self.rule = self.rule().wrapping_add(1);
+        self.begin();
+        false
+    }
+
+    #[inline(always)]
+    fn begin(&mut self) {
         self.in_pattern = 0;
         self.in_name = 0;
         self.star_pattern = 0;
@@ -82,7 +127,7 @@ impl Matching {
 
 /// What a step found out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Found {
+enum Found {
     /// Nothing yet.
     More,
     /// The name matches.
@@ -94,7 +139,7 @@ pub enum Found {
 /// Looks at one byte.
 #[expect(clippy::indexing_slicing, reason = "every index is masked to its array")]
 #[inline(always)]
-pub fn step(rule: &NameRule, matching: &mut Matching) -> Found {
+fn step(rule: &NameRule, matching: &mut Matching) -> Found {
     let (at, place) = (remembered(&matching.in_pattern), remembered(&matching.in_name));
     let wanted = rule.pattern[at as usize & MASK];
     let is_pattern_over = at >= rule.len;
@@ -142,18 +187,26 @@ fn remembered(place: &u32) -> u32 {
 mod tests {
     use super::*;
 
-    fn matches(pattern: &str, name: &str) -> Option<bool> {
-        let rule = NameRule::new(pattern, 1).unwrap();
+    /// What the rules say of a name, within so many steps.
+    fn judged(rules: &[NameRule], name: &str, steps: u32) -> Option<u8> {
         let mut matching = Matching::NEW;
         matching.name[..name.len()].copy_from_slice(name.as_bytes());
         matching.len = u32::try_from(name.len()).unwrap();
-        for _ in 0..STEPS {
-            match step(&rule, &mut matching) {
-                Found::More => {}
-                found => return Some(found == Found::Match),
+        matching.start();
+        for _ in 0..steps {
+            let Some(rule) = rules.get(matching.rule() as usize) else {
+                break;
+            };
+            if matching.step(rule) {
+                break;
             }
         }
-        None
+        matching.verdict(u32::try_from(rules.len()).unwrap())
+    }
+
+    fn matches(pattern: &str, name: &str) -> Option<bool> {
+        let rule = NameRule::new(pattern, SELECTED).unwrap();
+        judged(&[rule], name, STEPS).map(|verdict| verdict == SELECTED)
     }
 
     #[test]
@@ -182,7 +235,24 @@ mod tests {
     #[test]
     fn what_takes_too_long_is_not_decided() {
         let name = "a".repeat(NAME_MAX);
-        assert_eq!(matches("*aaaaaaaaaaaaaaaaaaaaab", &name), None);
+        let slow = NameRule::new("*aaaaaaaaaaaaaaaaaaaaab", SELECTED).unwrap();
+        assert_eq!(judged(&[slow], &name, 100), None);
+        assert_eq!(judged(&[slow], &name, STEPS), Some(PASSED));
+    }
+
+    #[test]
+    fn one_rule_that_excludes_is_stronger_than_all_that_select() {
+        let rules = [("a*", SELECTED), ("*b", EXCLUDED), ("c", SELECTED)]
+            .map(|(pattern, verdict)| NameRule::new(pattern, verdict).unwrap());
+        for (name, verdict) in [
+            ("ac", SELECTED),
+            ("ab", EXCLUDED),
+            ("b", EXCLUDED),
+            ("c", SELECTED),
+            ("d", PASSED),
+        ] {
+            assert_eq!(judged(&rules, name, STEPS), Some(verdict), "{name}");
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What is remembered of one direction of a connection between two calls.
 
+use crate::traceparent::Traceparent;
+
 /// Where in the stream of HTTP/1 messages a direction stands.
 ///
 /// ```text
@@ -93,8 +95,8 @@ pub struct Lane {
     pub facts: u8,
     /// See [`crate::framer::Method`]: what the request line asked for.
     pub method: u8,
-    /// Always 0.
-    pub reserved: [u8; 3],
+    /// What the head says of sampling.
+    pub traceparent: Traceparent,
     /// The first bytes of the unfinished line; the second half is room for one unconditional copy.
     pub carry: [u8; 2 * CARRY],
 }
@@ -116,7 +118,7 @@ impl Lane {
         state: State::IDLE,
         facts: 0,
         method: 0,
-        reserved: [0; 3],
+        traceparent: Traceparent::NONE,
         carry: [0; 2 * CARRY],
     };
 

@@ -117,6 +117,8 @@ pub struct Settings {
     pub rules: u32,
     /// Number of rules by file name of the executable.
     pub names: u32,
+    /// 1: what its caller does not sample is not captured.
+    pub follows_sampling: u32,
 }
 
 impl Settings {
@@ -126,6 +128,7 @@ impl Settings {
         select_all: 0,
         rules: 0,
         names: 0,
+        follows_sampling: 0,
     };
 }
 

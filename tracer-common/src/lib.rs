@@ -10,6 +10,9 @@ pub mod lane;
 pub mod layout;
 pub mod loss;
 pub mod record;
+#[cfg(feature = "testing")]
+pub mod testing;
+pub mod traceparent;
 mod unaligned;
 
 pub use loss::Loss;

@@ -36,6 +36,11 @@ pub mod data_flags {
     pub const UNKNOWN: u32 = 1 << 6;
     /// From here on the connection is not HTTP/1 (another protocol, an upgrade, a tunnel): no more data follows.
     pub const OPAQUE: u32 = 1 << 7;
+    /// With `HEAD_END`: the head is that of a request of which the caller says that it is not sampled. Nothing of it is
+    /// captured, or nothing of its last piece.
+    pub const UNSAMPLED_REQUEST: u32 = 1 << 8;
+    /// The same for the response to such a request.
+    pub const UNSAMPLED_RESPONSE: u32 = 1 << 9;
 }
 
 /// Bytes that passed over a connection in one direction.

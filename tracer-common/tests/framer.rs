@@ -8,119 +8,11 @@
 use proptest::prelude::*;
 use tracer_common::{
     Loss,
-    framer::{self, HEAD_MAX, HEAD_SEARCH_MAX, Port, Step, Waiting, Work},
-    lane::{Lane, State, fact},
+    framer::{self, HEAD_MAX, HEAD_SEARCH_MAX, Waiting},
+    lane::{State, fact},
     record::{DataRecord, data_flags as flag},
+    testing::Stream,
 };
-
-/// Memory is a slice, addressed from 0; what is delivered is kept.
-struct Memory<'a> {
-    bytes: &'a [u8],
-    out: Vec<(DataRecord, Vec<u8>)>,
-    lost: Vec<Loss>,
-}
-
-impl Port for Memory<'_> {
-    #[expect(unsafe_code, reason = "the port's contract")]
-    unsafe fn read(&mut self, to: *mut u8, len: u32, from: u64) -> bool {
-        let from = usize::try_from(from).unwrap();
-        let Some(bytes) = self.bytes.get(from..from + len as usize) else {
-            return false;
-        };
-        // SAFETY: the framer gives room for `len` bytes.
-        unsafe { to.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
-        true
-    }
-
-    fn emit(&mut self, work: &mut Work) {
-        let captured = work.payload[..work.record.captured as usize].to_vec();
-        self.out.push((work.record, captured));
-    }
-
-    fn lost(&mut self, cause: Loss) {
-        self.lost.push(cause);
-    }
-}
-
-/// One direction of one connection.
-struct Stream {
-    work: Box<Work>,
-    lane: Lane,
-    records: Vec<(DataRecord, Vec<u8>)>,
-    lost: Vec<Loss>,
-    now: u64,
-}
-
-impl Stream {
-    fn new() -> Self {
-        Self {
-            work: Box::default(),
-            lane: Lane::NEW,
-            records: Vec::new(),
-            lost: Vec::new(),
-            now: 1,
-        }
-    }
-
-    /// One call that moves `bytes` in buffers of `sizes`, the last of which takes the rest.
-    fn call(&mut self, bytes: &[u8], sizes: &[usize], waiting: &mut Waiting) {
-        let mut memory = Memory {
-            bytes,
-            out: Vec::new(),
-            lost: Vec::new(),
-        };
-        let work = &mut *self.work;
-        self.now += 1;
-        (work.lane, work.waiting, work.start_ns, work.end_ns) = (self.lane, *waiting, self.now, self.now);
-        work.begin();
-        let mut at = 0;
-        for size in sizes.iter().copied().chain([usize::MAX]) {
-            let len = size.min(bytes.len() - at);
-            work.buffer(at as u64, len as u64);
-            while work.left > 0 && work.lane.state != State::OPAQUE {
-                let left = work.left;
-                let step = framer::step(work, &mut memory);
-                assert!(step == Step::Done || work.left <= left);
-            }
-            at += len;
-        }
-        framer::finish(work, &mut memory);
-        (self.lane, *waiting) = (work.lane, work.waiting);
-        self.records.append(&mut memory.out);
-        self.lost.append(&mut memory.lost);
-    }
-
-    /// Passes bytes that cannot be read.
-    fn unseen(&mut self, len: u64) {
-        let mut memory = Memory {
-            bytes: &[],
-            out: Vec::new(),
-            lost: Vec::new(),
-        };
-        let work = &mut *self.work;
-        self.now += 1;
-        (work.lane, work.start_ns, work.end_ns) = (self.lane, self.now, self.now);
-        work.begin();
-        framer::pass_unseen(work, &mut memory, len);
-        framer::finish(work, &mut memory);
-        self.lane = work.lane;
-        self.records.append(&mut memory.out);
-        self.lost.append(&mut memory.lost);
-    }
-
-    fn messages(&self) -> Vec<Message> {
-        messages(&self.records)
-    }
-
-    /// The exchanges of its head pieces.
-    fn exchanges(&self) -> Vec<u32> {
-        let heads = self
-            .records
-            .iter()
-            .filter(|(record, _)| record.flags & flag::HEAD != 0);
-        heads.map(|(record, _)| record.exchange).collect()
-    }
-}
 
 /// A message as the agent will see it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -153,8 +45,17 @@ fn messages(records: &[(DataRecord, Vec<u8>)]) -> Vec<Message> {
     all
 }
 
+/// The exchanges of the head pieces.
+fn exchanges(stream: &Stream) -> Vec<u32> {
+    let heads = stream
+        .records
+        .iter()
+        .filter(|(record, _)| record.flags & flag::HEAD != 0);
+    heads.map(|(record, _)| record.exchange).collect()
+}
+
 fn one_call(bytes: &[u8]) -> Stream {
-    let mut stream = Stream::new();
+    let mut stream = Stream::new(false);
     stream.call(bytes, &[], &mut Waiting::default());
     stream
 }
@@ -171,7 +72,7 @@ fn message(head: &str, body: u64) -> Message {
 fn a_request_without_a_body_is_one_record() {
     let head = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
     let stream = one_call(head.as_bytes());
-    assert_eq!(stream.messages(), [message(head, 0)]);
+    assert_eq!(messages(&stream.records), [message(head, 0)]);
     assert_eq!(stream.records.len(), 1);
 }
 
@@ -188,8 +89,12 @@ fn body_bytes_are_never_captured() {
         for (_, captured) in &stream.records {
             assert!(!captured.windows(6).any(|window| window == b"secret"), "{text:?}");
         }
-        assert_eq!(stream.messages().len(), 1, "{text:?}");
-        assert_eq!(stream.messages()[0].ended, !text.starts_with("HTTP"), "{text:?}");
+        assert_eq!(messages(&stream.records).len(), 1, "{text:?}");
+        assert_eq!(
+            messages(&stream.records)[0].ended,
+            !text.starts_with("HTTP"),
+            "{text:?}"
+        );
     }
 }
 
@@ -224,13 +129,13 @@ fn what_is_not_http_never_leaves() {
 #[test]
 fn the_response_body_depends_on_the_request() {
     let mut waiting = Waiting::default();
-    let mut requests = Stream::new();
+    let mut requests = Stream::new(false);
     requests.call(
         b"HEAD /a HTTP/1.1\r\n\r\nGET /b HTTP/1.1\r\n\r\n",
         &[],
         &mut waiting,
     );
-    let mut responses = Stream::new();
+    let mut responses = Stream::new(false);
     let (a, b) = (
         "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n",
@@ -241,7 +146,7 @@ fn the_response_body_depends_on_the_request() {
         &mut waiting,
     );
     assert_eq!(
-        responses.messages(),
+        messages(&responses.records),
         [
             message(a, 0),
             message("HTTP/1.1 100 Continue\r\n\r\n", 0),
@@ -264,11 +169,11 @@ fn an_upgrade_and_a_tunnel_end_the_conversation() {
         ),
     ] {
         let mut waiting = Waiting::default();
-        Stream::new().call(request.as_bytes(), &[], &mut waiting);
-        let mut responses = Stream::new();
+        Stream::new(false).call(request.as_bytes(), &[], &mut waiting);
+        let mut responses = Stream::new(false);
         responses.call(format!("{response}secret").as_bytes(), &[], &mut waiting);
         assert_eq!(responses.lane.state, State::OPAQUE);
-        assert_eq!(responses.messages(), [message(response, 0)]);
+        assert_eq!(messages(&responses.records), [message(response, 0)]);
     }
 }
 
@@ -278,7 +183,7 @@ fn a_head_past_its_bound_is_cut_but_its_framing_is_not() {
     let text =
         format!("POST / HTTP/1.1\r\nA: {long}\r\nContent-Length: 5\r\n\r\nbody!GET / HTTP/1.1\r\n\r\n");
     let stream = one_call(text.as_bytes());
-    let messages = stream.messages();
+    let messages = messages(&stream.records);
     assert_eq!(messages.len(), 2);
     assert_eq!(messages[0].head, &text.as_bytes()[..HEAD_MAX as usize]);
     assert_eq!((messages[0].body, messages[0].ended), (5, true));
@@ -288,7 +193,7 @@ fn a_head_past_its_bound_is_cut_but_its_framing_is_not() {
 
 #[test]
 fn an_endless_head_makes_the_connection_opaque() {
-    let mut stream = Stream::new();
+    let mut stream = Stream::new(false);
     let mut waiting = Waiting::default();
     stream.call(b"GET / HTTP/1.1\r\n", &[], &mut waiting);
     for _ in 0..HEAD_SEARCH_MAX / 100 + 2 {
@@ -300,7 +205,7 @@ fn an_endless_head_makes_the_connection_opaque() {
 
 #[test]
 fn an_impossible_chunk_size_loses_the_place_and_nothing_else() {
-    let mut stream = Stream::new();
+    let mut stream = Stream::new(false);
     let mut waiting = Waiting::default();
     let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
     stream.call(
@@ -311,28 +216,28 @@ fn an_impossible_chunk_size_loses_the_place_and_nothing_else() {
     assert_eq!(stream.lane.state, State::SEEK);
     let next = "HTTP/1.1 204 No Content\r\n\r\n";
     stream.call(next.as_bytes(), &[], &mut waiting);
-    assert_eq!(stream.messages().last(), Some(&message(next, 0)));
+    assert_eq!(messages(&stream.records).last(), Some(&message(next, 0)));
 }
 
 #[test]
 fn unreadable_bytes_count_in_a_body_and_lose_the_place_outside() {
-    let mut stream = Stream::new();
+    let mut stream = Stream::new(false);
     let mut waiting = Waiting::default();
     let head = "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n";
     stream.call(head.as_bytes(), &[], &mut waiting);
     stream.unseen(1000);
-    assert_eq!(stream.messages(), [message(head, 1000)]);
+    assert_eq!(messages(&stream.records), [message(head, 1000)]);
     assert!(stream.lost.is_empty());
     stream.unseen(10);
     assert_eq!(stream.lost, [Loss::Unseen]);
     stream.call(b"not a start line HTTP/1.1\r\n", &[], &mut waiting);
     stream.call(head.as_bytes(), &[], &mut waiting);
-    assert_eq!(stream.messages().len(), 2);
+    assert_eq!(messages(&stream.records).len(), 2);
 }
 
 #[test]
 fn a_long_body_is_reported_before_it_ends() {
-    let mut stream = Stream::new();
+    let mut stream = Stream::new(false);
     let mut waiting = Waiting::default();
     stream.call(
         b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n",
@@ -350,9 +255,9 @@ fn a_long_body_is_reported_before_it_ends() {
 #[test]
 fn more_requests_than_are_remembered_lose_their_methods_but_not_their_count() {
     let mut waiting = Waiting::default();
-    let mut requests = Stream::new();
+    let mut requests = Stream::new(false);
     requests.call("HEAD / HTTP/1.1\r\n\r\n".repeat(40).as_bytes(), &[], &mut waiting);
-    let mut responses = Stream::new();
+    let mut responses = Stream::new(false);
     responses.call(
         "HTTP/1.1 204 No Content\r\n\r\n".repeat(40).as_bytes(),
         &[],
@@ -364,7 +269,7 @@ fn more_requests_than_are_remembered_lose_their_methods_but_not_their_count() {
 #[test]
 fn exchanges_are_numbered_as_long_as_every_byte_is_seen() {
     let mut waiting = Waiting::default();
-    let (mut requests, mut responses) = (Stream::new(), Stream::new());
+    let (mut requests, mut responses) = (Stream::new(false), Stream::new(false));
     requests.call(
         b"GET /a HTTP/1.1\r\nA: b\r\n\r\nGET /b HTTP/1.1\r\n\r\n",
         &[],
@@ -373,7 +278,7 @@ fn exchanges_are_numbered_as_long_as_every_byte_is_seen() {
     for piece in ["GET /c", " HTTP/1.1\r\nA:", " b\r\n\r\n"] {
         requests.call(piece.as_bytes(), &[], &mut waiting);
     }
-    assert_eq!(requests.exchanges(), [1, 2, 0, 3, 3]);
+    assert_eq!(exchanges(&requests), [1, 2, 0, 3, 3]);
     let empty = "HTTP/1.1 204 No Content\r\n\r\n";
     let interim = "HTTP/1.1 100 Continue\r\n\r\n";
     responses.call(format!("{empty}{interim}{empty}").as_bytes(), &[], &mut waiting);
@@ -381,12 +286,12 @@ fn exchanges_are_numbered_as_long_as_every_byte_is_seen() {
     // One that is framed before its request, by a thread that was faster.
     responses.call(empty.as_bytes(), &[], &mut waiting);
     requests.call(b"GET /d HTTP/1.1\r\n\r\n", &[], &mut waiting);
-    assert_eq!(responses.exchanges(), [1, 2, 2, 3, 4]);
-    assert_eq!(requests.exchanges().last(), Some(&4));
+    assert_eq!(exchanges(&responses), [1, 2, 2, 3, 4]);
+    assert_eq!(exchanges(&requests).last(), Some(&4));
     responses.unseen(10);
     responses.call(empty.as_bytes(), &[], &mut waiting);
     responses.call(empty.as_bytes(), &[], &mut waiting);
-    assert_eq!(responses.exchanges()[5..], [0, 0]);
+    assert_eq!(exchanges(&responses)[5..], [0, 0]);
 }
 
 #[derive(Clone, Debug)]
@@ -455,7 +360,7 @@ proptest! {
     ) {
         let (bytes, wanted): (Vec<_>, Vec<_>) = requests.into_iter().unzip();
         let bytes = bytes.concat();
-        let mut stream = Stream::new();
+        let mut stream = Stream::new(false);
         let mut waiting = Waiting::default();
         let mut rest = &bytes[..];
         for len in calls.into_iter().chain([usize::MAX]) {
@@ -465,7 +370,7 @@ proptest! {
             }
             rest = after;
         }
-        prop_assert_eq!(stream.messages(), wanted);
+        prop_assert_eq!(messages(&stream.records), wanted);
         prop_assert!(stream.lost.is_empty());
         prop_assert_eq!(stream.lane.state, State::IDLE);
         prop_assert!(!stream.lane.is(fact::RUN));
@@ -475,11 +380,11 @@ proptest! {
     /// One byte at a time is the hardest cut of all.
     #[test]
     fn single_bytes_do_not_matter((bytes, wanted) in request()) {
-        let mut stream = Stream::new();
+        let mut stream = Stream::new(false);
         for byte in bytes.chunks(1) {
             stream.call(byte, &[], &mut Waiting::default());
         }
-        prop_assert_eq!(stream.messages(), [wanted]);
+        prop_assert_eq!(messages(&stream.records), [wanted]);
     }
 
     /// Whatever comes, every byte is covered once, in order, and nothing panics.
@@ -492,7 +397,7 @@ proptest! {
         ],
         1..20,
     )) {
-        let mut stream = Stream::new();
+        let mut stream = Stream::new(false);
         let mut waiting = Waiting::default();
         for call in &calls {
             stream.call(call, &[], &mut waiting);

@@ -1,9 +1,8 @@
 //! What the targets share: an input read as calls on a connection, and the framer run over them.
 
-use tracer_common::Loss;
-use tracer_common::framer::{self, Port, Step, Waiting, Work};
-use tracer_common::lane::{Lane, State};
+use tracer_common::framer::Waiting;
 use tracer_common::record::{DataRecord, OpenRecord, open_flags};
+use tracer_common::testing::Stream;
 
 /// The connection that every target talks about, and its process.
 pub const CONNECTION: u64 = 1;
@@ -26,36 +25,10 @@ impl<'a> Iterator for Calls<'a> {
 
 /// Both directions of one end of a connection, framed as in the kernel.
 pub struct Connection {
-    work: Box<Work>,
-    lanes: [Lane; 2],
+    /// What is received, and what is sent.
+    streams: [Stream; 2],
     waiting: Waiting,
     now: u64,
-}
-
-struct Memory<'a, 'out> {
-    bytes: &'a [u8],
-    out: &'out mut dyn FnMut(&DataRecord, &[u8]),
-}
-
-impl Port for Memory<'_, '_> {
-    unsafe fn read(&mut self, to: *mut u8, len: u32, from: u64) -> bool {
-        let Some(bytes) = usize::try_from(from)
-            .ok()
-            .and_then(|from| self.bytes.get(from..)?.get(..len as usize))
-        else {
-            return false;
-        };
-        // SAFETY: the framer gives room for `len` bytes.
-        unsafe { to.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
-        true
-    }
-
-    fn emit(&mut self, work: &mut Work) {
-        let captured = &work.payload[..work.record.captured as usize];
-        (self.out)(&work.record, captured);
-    }
-
-    fn lost(&mut self, _: Loss) {}
 }
 
 impl Connection {
@@ -64,9 +37,19 @@ impl Connection {
         reason = "a connection is made, not defaulted to"
     )]
     pub fn new() -> Self {
+        let streams = [false, true].map(|sent| {
+            let mut stream = Stream::new(sent);
+            stream.follows_sampling = false;
+            stream.identify(DataRecord {
+                connection: CONNECTION,
+                tgid: PID,
+                tid: PID,
+                ..DataRecord::default()
+            });
+            stream
+        });
         Self {
-            work: Box::default(),
-            lanes: [Lane::NEW; 2],
+            streams,
             waiting: Waiting::default(),
             now: 1000,
         }
@@ -75,22 +58,13 @@ impl Connection {
     /// One call; each record that comes of it is given to `out`.
     pub fn call(&mut self, sent: bool, bytes: &[u8], out: &mut dyn FnMut(&DataRecord, &[u8])) {
         self.now += 1000;
-        let work = &mut *self.work;
-        work.lane = self.lanes[usize::from(sent)];
-        (work.waiting, work.sent) = (self.waiting, u32::from(sent));
-        (work.start_ns, work.end_ns) = (self.now, self.now);
-        (work.record.connection, work.record.tgid, work.record.tid) = (CONNECTION, PID, PID);
-        work.begin();
-        work.buffer(0, bytes.len() as u64);
-        let mut memory = Memory { bytes, out };
-        while work.left > 0 && work.lane.state != State::OPAQUE {
-            if framer::step(work, &mut memory) == Step::Done {
-                break;
-            }
+        let stream = &mut self.streams[usize::from(sent)];
+        stream.now = self.now;
+        stream.call(bytes, &[], &mut self.waiting);
+        for (record, captured) in stream.records.drain(..) {
+            out(&record, &captured);
         }
-        framer::finish(work, &mut memory);
-        self.lanes[usize::from(sent)] = work.lane;
-        self.waiting = work.waiting;
+        stream.lost.clear();
     }
 }
 

@@ -74,6 +74,8 @@ marks! {
     truncated = TRUNCATED;
     unknown = UNKNOWN;
     opaque = OPAQUE;
+    unsampled_request = UNSAMPLED_REQUEST;
+    unsampled_response = UNSAMPLED_RESPONSE;
 }
 
 impl Marks {

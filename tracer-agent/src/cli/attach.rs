@@ -6,7 +6,7 @@ use tracer_common::{
     layout::process,
 };
 
-use super::places;
+use super::places::{self, Places};
 
 use crate::{
     capture::record::Verdict,
@@ -14,6 +14,7 @@ use crate::{
         Options, Selection,
         values::{Glob, Hooks, Ports},
     },
+    correlate::Sampler,
     discovery::Discovery,
     kernel::{self, Family, KernelError, Probes, Refusal},
     live::{Judge, Programs},
@@ -56,6 +57,7 @@ pub fn attach<'a>(
             names: names.unwrap_or_default(),
         },
         families: families(options.hooks),
+        follows_sampling: matches!(options.sampler, Sampler::ParentBased(_)),
         joins: selection.may_grow() || !selection.pids.is_empty(),
         agent_pid: std::process::id(),
         ring_bytes: options.ring_size.0,
@@ -88,12 +90,17 @@ pub fn attach<'a>(
     still_there(selection, command, discovery, log)?;
     let by_program = !(selection.exes.is_empty() && selection.exclude_exes.is_empty());
     let judge = by_program.then(|| {
-        let rules = Rules {
+        Judge::new(Rules {
             selection,
+            places: Places {
+                all: selection.all,
+                cgroups: plan.selection.cgroups,
+                netns: plan.selection.netns,
+                root: places::unified_root(&mounts()),
+            },
             discovery,
             own: std::process::id(),
-        };
-        Judge::new(rules, place(selection))
+        })
     });
     if let Some(judge) = &judge {
         judge.look(&mut probes, log);
@@ -101,9 +108,10 @@ pub fn attach<'a>(
     Ok((probes, judge))
 }
 
-/// The rules about programs, and who they are about.
+/// The rules about programs and places, and who they are about.
 struct Rules<'a> {
     selection: &'a Selection,
+    places: Places,
     discovery: &'a Discovery,
     /// The agent.
     own: u32,
@@ -121,6 +129,11 @@ impl Programs for Rules<'_> {
         }
     }
 
+    fn place(&self, pid: u32) -> Option<Verdict> {
+        let (cgroup, netns) = (|| self.discovery.cgroup(pid), || self.discovery.netns(pid));
+        self.places.verdict(cgroup, netns)
+    }
+
     fn inode(&self, pid: u32) -> Option<u64> {
         self.discovery.exe_inode(pid)
     }
@@ -128,23 +141,6 @@ impl Programs for Rules<'_> {
     fn everyone(&self) -> Vec<u32> {
         self.discovery.pids()
     }
-}
-
-/// What is said about a process wherever it is; `None` if that depends on where.
-fn place(selection: &Selection) -> Option<Verdict> {
-    let anywhere = [
-        &selection.cgroups,
-        &selection.exclude_cgroups,
-        &selection.netns,
-        &selection.exclude_netns,
-    ]
-    .iter()
-    .all(|places| places.is_empty());
-    anywhere.then_some(if selection.all {
-        Verdict::Selected
-    } else {
-        Verdict::Passed
-    })
 }
 
 /// Rules by which the kernel side can judge every program by itself, if it can.

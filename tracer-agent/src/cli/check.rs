@@ -192,6 +192,7 @@ fn hooks() -> Vec<Finding> {
     let plan = Plan {
         selection: Selection::default(),
         families: families(Hooks::Auto),
+        follows_sampling: true,
         joins: false,
         agent_pid: process::id(),
         ring_bytes: 1 << 16,

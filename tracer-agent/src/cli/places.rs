@@ -9,6 +9,8 @@ use std::{
 use anyhow::{Context as _, bail};
 use tracer_common::layout::process;
 
+use crate::capture::record::Verdict;
+
 /// Where `ip netns` keeps names.
 const NETNS_NAMES: &str = "/run/netns";
 
@@ -32,6 +34,56 @@ pub fn marked<Number>(
             Ok((number, mark))
         })
         .collect()
+}
+
+/// What is said about processes by where they are.
+pub struct Places {
+    /// Every process is selected that is not excluded.
+    pub all: bool,
+    /// Control groups by id.
+    pub cgroups: Vec<(u64, u8)>,
+    /// Network namespaces by inode number.
+    pub netns: Vec<(u32, u8)>,
+    /// Where the unified hierarchy is mounted.
+    pub root: Option<PathBuf>,
+}
+
+impl Places {
+    /// What is said about a process in this control group and namespace; `None` if that cannot be told.
+    pub fn verdict(
+        &self,
+        cgroup: impl FnOnce() -> Option<String>,
+        netns: impl FnOnce() -> Option<u32>,
+    ) -> Option<Verdict> {
+        let mut verdict = if self.all {
+            Verdict::Selected
+        } else {
+            Verdict::Passed
+        };
+        if !self.cgroups.is_empty() {
+            let path = cgroup()?;
+            let below = Path::new(path.strip_prefix('/')?);
+            // `/../…` is outside of what the agent sees.
+            if below.starts_with("..") {
+                return None;
+            }
+            let root = self.root.as_ref()?;
+            for group in below.ancestors().filter(|path| !path.as_os_str().is_empty()) {
+                let id = fs::metadata(root.join(group)).ok()?.ino();
+                verdict = verdict.and(said(&self.cgroups, id));
+            }
+        }
+        if !self.netns.is_empty() {
+            verdict = verdict.and(said(&self.netns, netns()?));
+        }
+        Some(verdict)
+    }
+}
+
+/// What is said of the place with this number; the last counts.
+fn said<Number: Copy + PartialEq>(places: &[(Number, u8)], number: Number) -> Verdict {
+    let of_it = places.iter().rev().find(|(place, _)| *place == number);
+    of_it.map_or(Verdict::Passed, |(_, mark)| Verdict::of_mark(*mark))
 }
 
 /// The id of a control group: a path below the unified hierarchy, or the folder itself.
@@ -74,7 +126,7 @@ pub fn netns(name: &str) -> anyhow::Result<u32> {
 }
 
 /// Where the unified hierarchy is mounted, from `/proc/self/mounts`.
-fn unified_root(mounts: &str) -> Option<PathBuf> {
+pub fn unified_root(mounts: &str) -> Option<PathBuf> {
     mounts.lines().find_map(|line| {
         let mut fields = line.split(' ').skip(1);
         let (place, kind) = (fields.next()?, fields.next()?);
@@ -131,6 +183,35 @@ mod tests {
         );
         let error = marked("cgroup", &[], &names(&["x"]), number).unwrap_err();
         assert_eq!(error.to_string(), "--exclude-cgroup x");
+    }
+
+    #[test]
+    fn a_process_is_judged_by_every_group_above_it_and_by_its_namespace() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join("shop/orders/hidden")).unwrap();
+        let id = |path: &str| fs::metadata(root.path().join(path)).unwrap().ino();
+        let cgroups = [
+            (id("shop"), process::SELECTED),
+            (id("shop/orders/hidden"), process::EXCLUDED),
+        ];
+        let places = |all| Places {
+            all,
+            cgroups: cgroups.to_vec(),
+            netns: vec![(7, process::EXCLUDED)],
+            root: Some(root.path().to_owned()),
+        };
+        for (all, path, netns, verdict) in [
+            (false, "/shop/orders", 1, Some(Verdict::Selected)),
+            (false, "/shop/orders/hidden", 1, Some(Verdict::Excluded)),
+            (false, "/shop/orders", 7, Some(Verdict::Excluded)),
+            (false, "/", 1, Some(Verdict::Passed)),
+            (true, "/", 1, Some(Verdict::Selected)),
+            (true, "/../other", 1, None),
+            (true, "/gone", 1, None),
+        ] {
+            let found = places(all).verdict(|| Some(path.to_owned()), || Some(netns));
+            assert_eq!(found, verdict, "{path} in {netns}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crate::{
     ids::BootNanos,
     protocols::{
         Exchange, ExchangeId,
-        exchange::{ContextFormat, Ending, Side},
+        exchange::{ContextFormat, Ending, Sampled, Side},
     },
 };
 
@@ -26,12 +26,12 @@ impl Correlator {
             self.pairs.stop_waiting(Wire::of(exchange), id);
             self.deadlines.remove(&(deadline, id));
         }
+        let exchange = live.exchange();
+        let decision = exchange.and_then(|exchange| exchange.context.decision);
         let context = match edge {
-            Edge::Root => Some(self.new_context(id)),
+            Edge::Root => Some(self.new_context(id, decision)),
             Edge::Remote(parent) => {
-                let state = live
-                    .exchange()
-                    .and_then(|exchange| exchange.context.tracestate.as_deref());
+                let state = exchange.and_then(|exchange| exchange.context.tracestate.as_deref());
                 Some(Context {
                     trace: parent.trace,
                     sampled: self.settings.sampler.samples(parent.trace, Some(parent.sampled)),
@@ -55,29 +55,33 @@ impl Correlator {
             (Some(context), _) => self.resolve(id, context, out),
             (None, Some(parent)) => parent.waiters.push(id),
             // The parent is forgotten: it will not be named, and the trace begins here.
-            (None, None) => self.resolve(id, self.new_context(id), out),
+            (None, None) => self.resolve(id, self.new_context(id, decision), out),
         }
     }
 
     /// Gives a context to an exchange and to all that waited for it.
     fn resolve(&mut self, id: ExchangeId, context: Context, out: &mut Vec<Linked>) {
-        let mut next = Some(id);
-        let mut waiters = Vec::new();
-        while let Some(id) = next {
+        let mut next = Some((id, context));
+        let mut waiting = Vec::new();
+        while let Some((id, mut context)) = next {
             if let Some(live) = self.known.live.get_mut(&id) {
-                live.context = Some(context.clone());
-                waiters.append(&mut live.waiters);
+                // Also where the sampler is another than that of the run that was recorded.
+                let is_unseen = live.exchange().is_some_and(|exchange| exchange.unseen);
+                context.sampled &= !is_unseen;
+                let waiters = live.waiters.drain(..);
+                waiting.extend(waiters.map(|waiter| (waiter, context.clone())));
+                live.context = Some(context);
                 self.give_out(id, out);
             }
-            next = waiters.pop();
+            next = waiting.pop();
         }
     }
 
-    fn new_context(&self, id: ExchangeId) -> Context {
+    fn new_context(&self, id: ExchangeId, decision: Option<Sampled>) -> Context {
         let trace = self.identity.trace(id);
         Context {
             trace,
-            sampled: self.settings.sampler.samples(trace, None),
+            sampled: self.settings.sampler.samples(trace, decision),
             tracestate: None,
         }
     }

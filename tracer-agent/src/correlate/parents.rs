@@ -4,7 +4,7 @@ use crate::{
     ids::{BootNanos, Task},
     protocols::{
         Exchange, ExchangeId,
-        exchange::{ConnectFailure, OtherEnd, RemoteParent},
+        exchange::{ConnectFailure, OtherEnd, RemoteParent, Sampled},
     },
 };
 
@@ -119,7 +119,15 @@ impl Correlator {
     fn cause(&mut self, outbound: &Exchange) -> (Edge, Option<ExchangeId>) {
         let (pid, task, start) = (outbound.pid(), outbound.task, outbound.start);
         let Some(context) = outbound.context.parent else {
-            return self.by_task(task, start);
+            let cause = self.by_task(task, start);
+            return match (outbound.context.decision, cause.0) {
+                (Some(Sampled::No), Edge::Local(inbound, _)) if !self.is_unsampled(inbound) => {
+                    // Its process has decided so itself.
+                    self.processes.made_context(pid, &mut self.counters);
+                    (Edge::Root, None)
+                }
+                _ => cause,
+            };
         };
         match self.source(outbound, &context) {
             Source::One(inbound) => {
@@ -152,6 +160,22 @@ impl Correlator {
                 _ => (Edge::Remote(context), None),
             },
         }
+    }
+
+    /// Whether a request came with the decision that it is not sampled, or descends from one that did.
+    fn is_unsampled(&self, inbound: ExchangeId) -> bool {
+        let came_so = |exchange: &Exchange| {
+            let parent = exchange.context.parent.map(|parent| parent.sampled);
+            parent.or(exchange.context.decision) == Some(Sampled::No)
+        };
+        let context = self.known.context(inbound);
+        context.is_some_and(|context| !context.sampled)
+            || self
+                .known
+                .live
+                .get(&inbound)
+                .and_then(Live::exchange)
+                .is_some_and(came_so)
     }
 
     /// Where a context that goes out came in: in flight if any is, else over a moment ago.

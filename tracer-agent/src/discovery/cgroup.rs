@@ -44,6 +44,14 @@ impl Membership {
     }
 }
 
+/// The path in the unified hierarchy.
+pub(super) fn unified(cgroups: &[u8]) -> Option<String> {
+    let text = str::from_utf8(cgroups).ok()?;
+    text.lines()
+        .find_map(|line| line.strip_prefix("0::"))
+        .map(str::to_owned)
+}
+
 /// `<id>`, `docker-<id>.scope`, `cri-containerd-<id>.scope`, `crio-<id>.scope`, `libpod-<id>.scope`…
 fn container_id(segment: &str) -> Option<&str> {
     let scope = segment.strip_suffix(".scope").unwrap_or(segment);

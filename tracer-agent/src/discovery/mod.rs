@@ -82,7 +82,18 @@ impl Discovery {
 
     /// Inode number of the file that a process runs.
     pub fn exe_inode(&self, pid: u32) -> Option<u64> {
-        self.proc.exe_inode(pid)
+        self.proc.inode(pid, "exe")
+    }
+
+    /// Path of a process's control group in the unified hierarchy, from the agent's own root of it.
+    pub fn cgroup(&self, pid: u32) -> Option<String> {
+        let groups = self.proc.read(pid, "cgroup", Proc::SMALL_MAX)?;
+        cgroup::unified(&groups)
+    }
+
+    /// Inode number of the network namespace of a process.
+    pub fn netns(&self, pid: u32) -> Option<u32> {
+        u32::try_from(self.proc.inode(pid, "ns/net")?).ok()
     }
 
     /// Every process there is.

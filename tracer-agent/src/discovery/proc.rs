@@ -133,9 +133,9 @@ impl Proc {
         Some(text::clean(path.strip_suffix(" (deleted)").unwrap_or(&path)))
     }
 
-    /// Inode number of the executable.
-    pub(super) fn exe_inode(&self, pid: u32) -> Option<u64> {
-        Some(fs::metadata(self.path(pid, "exe")).ok()?.ino())
+    /// Inode number of what a link of this process leads to.
+    pub(super) fn inode(&self, pid: u32, link: &str) -> Option<u64> {
+        Some(fs::metadata(self.path(pid, link)).ok()?.ino())
     }
 
     /// Opens a file of this process to be read piece by piece.

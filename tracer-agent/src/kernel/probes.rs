@@ -50,7 +50,7 @@ pub struct Selection {
     pub netns: Vec<(u32, u8)>,
     /// Files by name, with what becomes of processes that run them.
     pub names: Vec<NameRule>,
-    /// Programs are judged by the agent: it is asked when a process runs one that nobody has judged.
+    /// Programs are judged by the agent in any case: it is asked when a process runs one that nobody has judged.
     pub asks: bool,
 }
 
@@ -66,11 +66,11 @@ impl Selection {
         }
     }
 
-    fn rules(&self) -> u32 {
+    fn rules(&self, asks: bool) -> u32 {
         let of = |applies, rule| if applies { rule } else { 0 };
         of(!self.cgroups.is_empty(), rule::CGROUP)
             | of(!self.netns.is_empty(), rule::NETNS)
-            | of(self.asks, rule::ASK)
+            | of(asks, rule::ASK)
     }
 }
 
@@ -81,6 +81,8 @@ pub struct Plan {
     pub selection: Selection,
     /// Hook families in the order in which they are tried.
     pub families: Vec<Family>,
+    /// What its caller does not sample is not captured.
+    pub follows_sampling: bool,
     /// Calls that wait already are to be seen when they return.
     pub joins: bool,
     /// The agent itself.
@@ -130,11 +132,21 @@ impl Probes {
             (finished(resolved), finished(types), loader)
         });
         let (resolved, types) = (resolved?, types.map_err(aya::EbpfError::from)?);
+        let has_loop =
+            is_helper_supported(ProgramType::RawTracePoint, BpfHelper::BPF_FUNC_loop).unwrap_or(false);
+        // Without it the kernel side cannot compare names, and asks.
+        let names = if has_loop {
+            plan.selection.names.as_slice()
+        } else {
+            &[]
+        };
+        let asks = plan.selection.asks || names.len() < plan.selection.names.len();
         let settings = Settings {
             agent_tgid: plan.agent_pid,
             select_all: u32::from(plan.selection.all),
-            rules: plan.selection.rules(),
-            names: u32::try_from(plan.selection.names.len()).unwrap_or(u32::MAX),
+            rules: plan.selection.rules(asks),
+            names: u32::try_from(names.len()).unwrap_or(u32::MAX),
+            follows_sampling: u32::from(plan.follows_sampling),
         };
         let mut loaded = loader
             .btf(None)
@@ -163,9 +175,9 @@ impl Probes {
         for (namespace, mark) in &plan.selection.netns {
             netns.insert(namespace, mark, 0).map_err(of_map("NETNS"))?;
         }
-        let mut names: Array<_, Name> = take(&mut loaded, "NAMES")?;
-        for (place, rule) in (0..).zip(&plan.selection.names) {
-            names.set(place, Name(*rule), 0).map_err(of_map("NAMES"))?;
+        let mut rules: Array<_, Name> = take(&mut loaded, "NAMES")?;
+        for (place, rule) in (0..).zip(names) {
+            rules.set(place, Name(*rule), 0).map_err(of_map("NAMES"))?;
         }
         let exes = take(&mut loaded, "EXES")?;
         let ring = take(&mut loaded, "RECORDS")?;
@@ -173,8 +185,7 @@ impl Probes {
         let kernel = Kernel {
             resolved: &resolved,
             types: types.as_ref(),
-            has_loop: is_helper_supported(ProgramType::RawTracePoint, BpfHelper::BPF_FUNC_loop)
-                .unwrap_or(false),
+            has_loop,
             preemption: Preemption::of_running_kernel(),
         };
         let taken = load::attach_best(&mut loaded, &plan.families, &kernel);

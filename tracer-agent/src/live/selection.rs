@@ -15,25 +15,24 @@ use crate::{
 pub trait Programs {
     /// What the program of a process says about it.
     fn verdict(&self, pid: u32) -> Verdict;
+    /// What the place of a process says about it, if that can be told from outside.
+    fn place(&self, pid: u32) -> Option<Verdict>;
     /// Inode number of the file that a process runs.
     fn inode(&self, pid: u32) -> Option<u64>;
     /// Every process.
     fn everyone(&self) -> Vec<u32>;
 }
 
-/// Judges processes by what they run.
+/// Judges processes by what they run and where they are.
 pub struct Judge<'a> {
     programs: Box<dyn Programs + 'a>,
-    /// What the place of a process says, where it is the same for all; else only the kernel side knows.
-    place: Option<Verdict>,
 }
 
 impl<'a> Judge<'a> {
-    /// Judges these; `place` is what control groups and network namespaces say if no rule is about them.
-    pub fn new(programs: impl Programs + 'a, place: Option<Verdict>) -> Self {
+    /// Judges these.
+    pub fn new(programs: impl Programs + 'a) -> Self {
         Self {
             programs: Box::new(programs),
-            place,
         }
     }
 
@@ -41,7 +40,7 @@ impl<'a> Judge<'a> {
     pub fn look(&self, probes: &mut impl Probes, log: &Log) {
         for pid in self.programs.everyone() {
             let program = self.programs.verdict(pid);
-            let outcome = match (self.place, program) {
+            let outcome = match (self.programs.place(pid), program) {
                 (Some(place), _) => probes.judge(pid, place.and(program)),
                 (None, Verdict::Excluded) => probes.judge(pid, Verdict::Excluded),
                 // Its place may exclude it: the kernel side looks when the process is seen next.

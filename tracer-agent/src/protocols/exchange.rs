@@ -57,6 +57,9 @@ pub struct Exchange {
     pub context: WireContext,
     /// What is known of the other end of the connection.
     pub other_end: OtherEnd,
+    /// Nothing but times and sizes was delivered, since the caller has decided that it is not sampled: it is there for
+    /// what it causes.
+    pub unseen: bool,
     /// Something of the request head is missing (truncated, lost).
     pub incomplete: bool,
 }

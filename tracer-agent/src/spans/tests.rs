@@ -53,6 +53,7 @@ fn exchange(side: Side, method: &str, target: &str, host: Option<&str>) -> Excha
         },
         context: WireContext::default(),
         other_end: OtherEnd::Untraced,
+        unseen: false,
         incomplete: false,
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     path::{
         call,
         connection::{self, Sock, TCP_CLOSE},
-        select::{self, Current},
+        select::{self, Current, Names},
     },
     peek::{layout, member},
 };
@@ -56,7 +56,14 @@ fn tracer_fork(ctx: RawTracePointContext) -> i32 {
 
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
 fn tracer_exec(_ctx: RawTracePointContext) -> i32 {
-    select::executed(Current::get().tgid);
+    select::executed(Current::get().tgid, Names::Compared);
+    0
+}
+
+/// Without `bpf_loop`.
+#[raw_tracepoint(tracepoint = "sched_process_exec")]
+fn tracer_exec_chain(_ctx: RawTracePointContext) -> i32 {
+    select::executed(Current::get().tgid, Names::Asked);
     0
 }
 

@@ -15,7 +15,7 @@ use tracer_common::{
     record::{DataRecord, data_flags},
 };
 
-use crate::peek::at;
+use crate::peek::{at, settings};
 
 use super::{
     call::{Call, Shape},
@@ -88,6 +88,11 @@ impl Port for Kernel {
     #[inline(always)]
     fn lost(&mut self, cause: Loss) {
         emit::lost(cause);
+    }
+
+    #[inline(always)]
+    fn follows_sampling(&self) -> bool {
+        settings().follows_sampling != 0
     }
 }
 

@@ -11,11 +11,11 @@
 //!       any ── listens on an excluded port ─▶ excluded, for good
 //! ```
 
-use core::ffi::c_void;
+use core::{ffi::c_void, ptr};
 
 use aya_ebpf::{
     helpers::{
-        bpf_get_current_pid_tgid, bpf_get_current_task, bpf_ktime_get_boot_ns,
+        bpf_get_current_pid_tgid, bpf_get_current_task, bpf_ktime_get_boot_ns, bpf_loop,
         generated::{bpf_get_current_comm, bpf_probe_read_kernel_str},
     },
     macros::map,
@@ -23,7 +23,7 @@ use aya_ebpf::{
 };
 use tracer_common::{
     Loss,
-    glob::{self, Found, Matching, NAME_MAX, NameRule},
+    glob::{self, Matching, NAME_MAX, NameRule},
     layout::{
         CGROUP_LEVELS, Exe, PORT_WORDS,
         process::{DUE, EXCLUDED, PASSED, SELECTED, UNDECIDED},
@@ -109,18 +109,25 @@ pub fn selected(tgid: u32) -> bool {
         SELECTED => true,
         EXCLUDED | PASSED => false,
         _ if settings.rules | settings.names == 0 => settings.select_all != 0,
-        _ => judge(tgid, before, process_event::SELECTED) == SELECTED,
+        _ => judge(tgid, before) == SELECTED,
     }
 }
 
-/// Judges the current process. If it is selected, `event` is what is reported. A function of its own, since every hook
-/// asks.
+/// Judges the current process between two programs. A function of its own, since every hook asks. Names are left to the
+/// user side: to compare them takes the verifier longer than all the rest, and who was there before was judged by it.
 #[inline(never)]
-fn judge(tgid: u32, before: u8, event: u32) -> u8 {
+fn judge(tgid: u32, before: u8) -> u8 {
     let task = unsafe { bpf_get_current_task() };
-    let place = by_place(task);
+    let asks = settings().names != 0 || settings().rules & rule::ASK != 0;
     let mut exe = Exe::NONE;
-    let program = by_program(task, &mut exe);
+    let program = if asks { by_file(task, &mut exe) } else { PASSED };
+    decide(task, tgid, before, program, exe, process_event::SELECTED)
+}
+
+/// Decides about the current process and remembers it. If it is selected, `event` is what is reported.
+#[inline(always)]
+fn decide(task: u64, tgid: u32, before: u8, program: u8, exe: Exe, event: u32) -> u8 {
+    let place = by_place(task);
     let verdict = together(before, place, program);
     // First, since the answer is for a process that is known.
     set(tgid, verdict);
@@ -190,11 +197,11 @@ fn by_place(task: u64) -> u8 {
     verdict
 }
 
-/// Judges a task by what it runs; the file is left in `exe` where nobody in the kernel can judge it.
+/// Judges a task by a program that it has just begun to run; the file is left in `exe` where nobody in the kernel can judge it.
 #[inline(always)]
-fn by_program(task: u64, exe: &mut Exe) -> u8 {
+fn by_program(task: u64, names: Names, exe: &mut Exe) -> u8 {
     let settings = settings();
-    let named = if settings.names != 0 {
+    let named = if names == Names::Compared && settings.names != 0 {
         by_name(task, settings.names)
     } else {
         PASSED
@@ -202,16 +209,21 @@ fn by_program(task: u64, exe: &mut Exe) -> u8 {
     if named == EXCLUDED || (named != UNDECIDED && settings.rules & rule::ASK == 0) {
         return named;
     }
-    match executable(task) {
-        Some(file) => *exe = file,
-        // Without a file there is no path that a rule could be about.
-        None => return if named == SELECTED { SELECTED } else { PASSED },
+    match by_file(task, exe) {
+        PASSED if named == SELECTED => SELECTED,
+        known => known,
     }
-    match value(EXES.get_ptr(*exe)) {
-        Some(PASSED) if named == SELECTED => SELECTED,
-        Some(known) => known,
-        None => UNDECIDED,
-    }
+}
+
+/// Judges a task by the file that it runs, if the user side has judged that before. Without a file there is nothing that a
+/// rule could be about.
+#[inline(always)]
+fn by_file(task: u64, exe: &mut Exe) -> u8 {
+    let Some(file) = executable(task) else {
+        return PASSED;
+    };
+    *exe = file;
+    value(EXES.get_ptr(file)).unwrap_or(UNDECIDED)
 }
 
 /// Judges a task by the file name of its executable.
@@ -238,35 +250,25 @@ fn by_name(task: u64, rules: u32) -> u8 {
         return UNDECIDED;
     }
     matching.len = read as u32 - 1;
-    let mut verdict = PASSED;
-    let mut number = 0;
-    while number < glob::RULES && number < rules {
-        let Some(rule) = NAMES.get_ptr(number) else {
-            return UNDECIDED;
-        };
-        let rule = unsafe { &*rule };
-        matching.begin();
-        let mut found = Found::More;
-        let mut steps = 0;
-        while steps < glob::STEPS {
-            found = glob::step(rule, matching);
-            if found != Found::More {
-                break;
-            }
-            steps += 1;
-        }
-        if found == Found::More {
-            return UNDECIDED;
-        }
-        if found == Found::Match {
-            if rule.verdict == EXCLUDED as u32 {
-                return EXCLUDED;
-            }
-            verdict = SELECTED;
-        }
-        number += 1;
+    matching.start();
+    unsafe { bpf_loop(glob::STEPS, compare as *mut c_void, ptr::null_mut(), 0) };
+    matching.verdict(rules).unwrap_or(UNDECIDED)
+}
+
+/// One turn of the loop: a step with one rule. 0 goes on, 1 ends.
+extern "C" fn compare(_turn: u32, _context: *mut c_void) -> i64 {
+    let Some(matching) = MATCHING.get_ptr_mut(0) else {
+        return 1;
+    };
+    let matching = unsafe { &mut *matching };
+    let number = matching.rule();
+    if number >= settings().names {
+        return 1;
     }
-    verdict
+    match NAMES.get_ptr(number) {
+        Some(rule) => matching.step(unsafe { &*rule }) as i64,
+        None => 1,
+    }
 }
 
 /// The control group of a task in the unified hierarchy. The helper for it is not in every kernel.
@@ -334,13 +336,25 @@ pub fn forked(parent: u32, child: u32) {
     }
 }
 
+/// Whether names of executables are compared here, which takes `bpf_loop`; else the user side is asked about every file once.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Names {
+    /// Here.
+    Compared,
+    /// Not here.
+    Asked,
+}
+
 /// The current process runs a new program: it is judged before its first instruction.
 #[inline(always)]
-pub fn executed(tgid: u32) {
+pub fn executed(tgid: u32, names: Names) {
     let before = mark(tgid).unwrap_or(UNDECIDED);
     let settings = settings();
     if settings.rules | settings.names != 0 && before != EXCLUDED && !is_agent(tgid) {
-        judge(tgid, before, process_event::EXEC);
+        let task = unsafe { bpf_get_current_task() };
+        let mut exe = Exe::NONE;
+        let program = by_program(task, names, &mut exe);
+        decide(task, tgid, before, program, exe, process_event::EXEC);
     } else if before == SELECTED {
         report(process_event::EXEC, tgid, 0);
     }
@@ -393,7 +407,7 @@ pub fn listens(tgid: u32, port: u16) {
     if PORTS.get(word + PORT_WORDS).is_some_and(|bits| bits & bit != 0) {
         set(tgid, EXCLUDED);
     } else if before != SELECTED && PORTS.get(word).is_some_and(|bits| bits & bit != 0) {
-        judge(tgid, DUE, process_event::SELECTED);
+        judge(tgid, DUE);
     }
 }
 

@@ -79,6 +79,7 @@ fn draft(side: Side, task: Task) -> Draft {
         },
         context: WireContext::default(),
         other_end: OtherEnd::Untraced,
+        unseen: false,
         incomplete: false,
     })
 }
@@ -105,6 +106,16 @@ impl Draft {
     pub fn malformed(mut self) -> Self {
         self.0.context = WireContext {
             malformed: true,
+            ..WireContext::default()
+        };
+        self
+    }
+
+    /// Left uncaptured, since its caller does not sample it.
+    pub fn unseen(mut self) -> Self {
+        self.0.unseen = true;
+        self.0.context = WireContext {
+            decision: Some(Sampled::No),
             ..WireContext::default()
         };
         self

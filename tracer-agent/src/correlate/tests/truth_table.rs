@@ -25,6 +25,8 @@ enum Header {
     None,
     Of(RemoteParent),
     Malformed,
+    /// Not sampled, and so not even captured.
+    Unseen,
 }
 
 impl Header {
@@ -33,6 +35,7 @@ impl Header {
             Self::None => draft,
             Self::Of(context) => draft.with(context),
             Self::Malformed => draft.malformed(),
+            Self::Unseen => draft.unseen(),
         }
     }
 }
@@ -173,7 +176,7 @@ fn a_malformed_context_is_treated_as_none_and_counted() {
         for row in rows(came, Header::Malformed) {
             let s = match came {
                 Header::Of(_) => wire(span(P)),
-                Header::None | Header::Malformed => Place::Root,
+                Header::None | Header::Malformed | Header::Unseen => Place::Root,
             };
             let expected = [
                 s,
@@ -203,6 +206,32 @@ fn not_sampled_upstream_nothing_is_exported_under_parent_based_sampling_but_all_
         for row in rows(Header::Of(unsampled(P)), sent) {
             assert_eq!(row.places(), [Place::Absent; 3]);
             assert_eq!((row.tree.counters.unsampled, row.tree.counters.exported), (3, 0));
+        }
+    }
+}
+
+#[test]
+fn what_was_left_uncaptured_causes_nothing_that_is_exported() {
+    let always = Settings {
+        sampler: Sampler::Always(RootSampler::On),
+        ..Settings::default()
+    };
+    for settings in [Settings::default(), always] {
+        for sent in [Header::None, Header::Unseen, Header::Malformed] {
+            for row in rows_with(&settings, Header::Unseen, sent) {
+                assert_eq!(row.places(), [Place::Absent; 3]);
+                assert_eq!((row.tree.counters.unsampled, row.tree.counters.exported), (3, 0));
+            }
+        }
+    }
+}
+
+#[test]
+fn who_decides_by_itself_that_a_request_is_not_sampled_is_instrumented() {
+    for came in [Header::None, Header::Of(context(T, P))] {
+        for row in rows(came, Header::Unseen) {
+            assert_eq!(row.places(), [Place::Absent; 3]);
+            assert_eq!((row.tree.counters.withheld, row.tree.counters.unsampled), (1, 2));
         }
     }
 }

@@ -84,6 +84,7 @@ impl Conversation {
         let is_response = self.requests_in.is_some_and(|requests| requests != direction);
         if is_response && head::read(&unfinished.bytes, true, cx.settings).is_some() {
             let message = SeenHead {
+                unsampled: None,
                 direction,
                 beginning: unfinished.beginning,
                 last: unfinished.last,

@@ -3,7 +3,7 @@
 use super::{
     message::Gap,
     pairing::{Outlook, Pairing},
-    placing::SeenHead,
+    placing::{SeenHead, Unsampled},
     stream::{At, Beginning, Body, Ends, Stream, UnfinishedHead, is_cut},
 };
 use crate::{
@@ -175,6 +175,7 @@ impl Conversation {
             last: head.last,
             bytes: &head.bytes,
             cut: true,
+            unsampled: None,
         };
         let body = self.place(&message, cx);
         if let Some(body) = body {
@@ -244,6 +245,7 @@ impl Conversation {
             last: data.end,
             bytes,
             cut,
+            unsampled: Unsampled::of(data.marks),
         };
         let Some(mut body) = self.place(&message, cx) else {
             return;

@@ -3,16 +3,16 @@
 use super::{
     conversation::{Conversation, opposite},
     head::{self, Coding, Head, RequestHead, ResponseHead},
-    message::{Gap, Method, Request, Response},
+    message::{self, Gap, Method},
     stream::{Beginning, Body, Ends},
 };
 use crate::{
-    capture::record::Direction,
+    capture::record::{Direction, Marks},
     connections::FarEnd,
     ids::BootNanos,
     protocols::{
         context::Context,
-        exchange::{Exchange, ExchangeEvent, ExchangeId, OtherEnd, Side},
+        exchange::{Exchange, ExchangeEvent, ExchangeId, OtherEnd, Request, Sampled, Side, WireContext},
     },
 };
 
@@ -25,6 +25,40 @@ pub(super) struct SeenHead<'a> {
     pub bytes: &'a [u8],
     /// Some of it is missing.
     pub cut: bool,
+    /// It is not to be seen.
+    pub unsampled: Option<Unsampled>,
+}
+
+/// A head that the kernel side left uncaptured, since the caller of its request has decided that it is not sampled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unsampled {
+    Request,
+    Response,
+}
+
+impl Unsampled {
+    /// What these marks say.
+    pub(super) fn of(marks: Marks) -> Option<Self> {
+        if marks.unsampled_request() {
+            Some(Self::Request)
+        } else if marks.unsampled_response() {
+            Some(Self::Response)
+        } else {
+            None
+        }
+    }
+}
+
+/// All that is known of the head of a request that is not sampled.
+fn unseen() -> RequestHead {
+    RequestHead {
+        request: Request::default(),
+        context: WireContext {
+            decision: Some(Sampled::No),
+            ..WireContext::default()
+        },
+        body: Coding::Unsaid,
+    }
 }
 
 impl Conversation {
@@ -33,8 +67,15 @@ impl Conversation {
     pub(super) fn place(&mut self, seen: &SeenHead<'_>, cx: &mut Context<'_>) -> Option<Body> {
         let first = !std::mem::replace(&mut self.stream(seen.direction).began, true);
         let known = self.requests_in.map(|requests| requests != seen.direction);
-        let is_response = known.unwrap_or_else(|| head::is_response(seen.bytes));
-        let read = head::read(seen.bytes, seen.cut, cx.settings);
+        let is_response = known.unwrap_or_else(|| match seen.unsampled {
+            Some(unsampled) => unsampled == Unsampled::Response,
+            None => head::is_response(seen.bytes),
+        });
+        let read = match seen.unsampled {
+            Some(Unsampled::Request) => Some(Head::Request(unseen())),
+            Some(Unsampled::Response) => None,
+            None => head::read(seen.bytes, seen.cut, cx.settings),
+        };
         let ends = match read {
             Some(Head::Response(head)) if is_response => {
                 self.requests_in = Some(opposite(seen.direction));
@@ -47,6 +88,10 @@ impl Conversation {
             Some(Head::Request(head)) if !is_response => {
                 self.requests_in = Some(seen.direction);
                 self.place_request(Some(head), seen, first, cx)
+            }
+            None if seen.unsampled == Some(Unsampled::Response) && is_response => {
+                self.requests_in = Some(opposite(seen.direction));
+                self.place_response(None, seen, cx)
             }
             _ => {
                 let counters = &mut *cx.counters;
@@ -85,10 +130,12 @@ impl Conversation {
             cx.counters.responses_unpairable += 1;
             return None;
         }
-        let mut response = Response::new(head, seen.beginning);
+        let mut response = message::Response::new(head, seen.beginning);
         response.last = seen.last;
         response.gap = gap;
-        if seen.cut {
+        if seen.unsampled.is_some() {
+            response.damaged = false;
+        } else if seen.cut {
             response.damaged = true;
             response.body_by_head = Coding::Unseen;
         }
@@ -125,7 +172,7 @@ impl Conversation {
             .map_or(Method::Unknown, |head| Method::of(&head.request.method));
         let body_by_head = head.as_ref().map_or(Coding::Unsaid, |head| head.body);
         let exchange = head.and_then(|head| begin(head, seen, cx));
-        self.pairing.push_request(Request {
+        self.pairing.push_request(message::Request {
             exchange,
             timed_out: false,
             number: seen.beginning.number,
@@ -135,7 +182,7 @@ impl Conversation {
             gap,
             body: None,
             body_by_head,
-            damaged: seen.cut,
+            damaged: seen.cut && seen.unsampled.is_none(),
         });
         Some(ends(body_by_head))
     }
@@ -180,7 +227,8 @@ fn begin(head: RequestHead, seen: &SeenHead<'_>, cx: &mut Context<'_>) -> Option
         request: head.request,
         context: head.context,
         other_end,
-        incomplete: seen.cut,
+        unseen: seen.unsampled.is_some(),
+        incomplete: seen.cut && seen.unsampled.is_none(),
     })));
     Some(id)
 }

@@ -4,6 +4,7 @@ mod framing;
 mod heads;
 mod losses;
 mod orders;
+mod sampling;
 mod wrong;
 
 use crate::{
