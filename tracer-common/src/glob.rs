@@ -93,8 +93,12 @@ impl Matching {
     /// What all rules say together, if that is known after these steps; to exclude is stronger.
     #[inline(always)]
     pub fn verdict(&self, rules: u32) -> Option<u8> {
-        let verdict = remembered(&self.verdict) as u8;
-        (verdict == EXCLUDED || self.rule() >= rules).then_some(verdict)
+        let verdict = match remembered(&self.verdict) {
+            verdict if verdict == EXCLUDED as u32 => return Some(EXCLUDED),
+            verdict if verdict == SELECTED as u32 => SELECTED,
+            _ => PASSED,
+        };
+        (self.rule() >= rules).then_some(verdict)
     }
 
     /// One step with the rule that is next; whether the others do not matter any more.

@@ -1,9 +1,4 @@
 //! The framer over whole conversations, cut into calls and buffers in every way.
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a failed expectation is a failed test"
-)]
 
 use proptest::prelude::*;
 use tracer_common::{

@@ -150,11 +150,11 @@ fn decide(task: u64, tgid: u32, before: u8, program: u8, exe: Exe, event: u32) -
 /// that.
 #[inline(always)]
 fn together(before: u8, place: u8, program: u8) -> u8 {
+    let was_selected = before == SELECTED || before == DUE;
+    let is_selected = program != UNDECIDED && (place == SELECTED || program == SELECTED);
     if place == EXCLUDED || program == EXCLUDED {
         EXCLUDED
-    } else if before == SELECTED || before == DUE {
-        SELECTED
-    } else if program != UNDECIDED && (place == SELECTED || program == SELECTED) {
+    } else if was_selected || is_selected {
         SELECTED
     } else {
         PASSED
