@@ -106,7 +106,12 @@ impl Agent {
 
     /// `tracer-agent run OPTIONS`, once it traces.
     pub fn run(&self, options: &[&str]) -> Result<Running> {
-        let mut running = self.start(&[], &[&["run"], options].concat())?;
+        self.run_under(&[], options)
+    }
+
+    /// The same, with the agent started by another program, which passes signals on.
+    pub fn run_under(&self, starter: &[&str], options: &[&str]) -> Result<Running> {
+        let mut running = self.start(starter, &[&["run"], options].concat())?;
         let begun = now();
         while !running.errors()?.contains(": tracing ") {
             if let Some(status) = running.agent.try_wait()? {
@@ -156,6 +161,17 @@ impl Running {
             .args(["-INT", &self.agent.id().to_string()])
             .status()?;
         self.end()
+    }
+
+    /// The effective capabilities of each of its threads.
+    pub fn capabilities(&self) -> Result<Vec<u64>> {
+        let mut sets = Vec::new();
+        for thread in fs::read_dir(format!("/proc/{}/task", self.agent.id()))? {
+            let status = fs::read_to_string(thread?.path().join("status"))?;
+            let set = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+            sets.push(u64::from_str_radix(set.context("no CapEff")?.trim(), 16)?);
+        }
+        Ok(sets)
     }
 
     fn errors(&self) -> Result<String> {

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::Test;
 use crate::agent::{Agent, MEMORY_MAX_KIB, Traced};
-use crate::http1::{of_kind, paired};
+use crate::http1::{answer, answer_untraced, of_kind, paired};
 use crate::skip::{Skip, needs};
 use crate::spans::Kind;
 
@@ -26,6 +26,11 @@ pub const TESTS: &[Test] = &[
         without_type_information,
     ),
     ("a_process_that_has_ended_cannot_be_traced", ended),
+    (
+        "three_capabilities_are_enough_and_one_less_is_named",
+        least_rights,
+    ),
+    ("while_it_traces_the_agent_keeps_few_capabilities", kept_rights),
 ];
 
 /// Starts `answer.py` on port `$1` beside what follows, which is to end soon.
@@ -158,5 +163,53 @@ fn ended(agent: &Agent) -> Result<()> {
     dead.wait()?;
     let said = format!("{error:#}");
     ensure!(said.contains(&format!("process {pid}")), "it says: {said}");
+    Ok(())
+}
+
+/// Root without any capability but those that docs/kernels.md names.
+fn least_rights(agent: &Agent) -> Result<()> {
+    needs(&["python3", "curl", "setpriv"])?;
+    let with = |set: &str| {
+        let bounding = format!("-all,{set}");
+        let starter = ["setpriv", "--bounding-set", &bounding];
+        agent.under(&starter, &["trace"], &answer(&[], &["curl", "-sS", "{url}/a"]))
+    };
+    let traced = with("+bpf,+perfmon,+sys_ptrace")?;
+    if traced.errors.contains("setpriv: ") {
+        bail!(Skip(format!(
+            "capabilities cannot be dropped here: {}",
+            traced.errors
+        )));
+    }
+    paired(&traced.successful()?, 1)?;
+    for (set, missing) in [
+        ("+bpf,+sys_ptrace", "CAP_PERFMON"),
+        ("+perfmon,+sys_ptrace", "CAP_BPF"),
+    ] {
+        let refused = with(set)?;
+        ensure!(
+            refused.status.code() == Some(1) && refused.errors.contains(missing),
+            "without {missing} it ended with {}: {}",
+            refused.status,
+            refused.errors
+        );
+    }
+    Ok(())
+}
+
+/// `CAP_DAC_READ_SEARCH`, `CAP_KILL`, `CAP_SYS_PTRACE`, `CAP_BPF`.
+const KEPT: u64 = 1 << 2 | 1 << 5 | 1 << 19 | 1 << 39;
+
+fn kept_rights(agent: &Agent) -> Result<()> {
+    needs(&["python3", "curl"])?;
+    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port().to_string();
+    let running = agent.run(&["--port", &port])?;
+    answer_untraced(&["--port", &port], &["curl", "-sS", "{url}/a"])?;
+    let kept = running.capabilities()?;
+    ensure!(
+        kept.len() > 1 && kept.iter().all(|set| set & !KEPT == 0),
+        "its threads have {kept:x?}"
+    );
+    of_kind(&running.stop()?, Kind::Server, 1)?;
     Ok(())
 }

@@ -41,6 +41,8 @@ enum Chore {
     Accuracy(accuracy::Options),
     /// Measure what the agent costs, against its budgets
     Bench(bench::Options),
+    /// Trace storms for a long time: nothing may grow, nothing may be left, every request is counted
+    Soak(bench::soak::Options),
     /// Run every fuzz target
     Fuzz(fuzz::Options),
 }
@@ -64,6 +66,7 @@ fn run(chore: Chore) -> anyhow::Result<()> {
         Chore::Vm(options) => vm::run_chore(&options),
         Chore::Accuracy(options) => accuracy::run_accuracy(&options),
         Chore::Bench(options) => bench::run_bench(&options),
+        Chore::Soak(options) => bench::soak::run_soak(&options),
         Chore::Fuzz(options) => fuzz::run_all(&options),
     }
 }

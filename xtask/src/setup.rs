@@ -32,7 +32,15 @@ const FOR_TESTS: &[Package] = &[
     ("wrk", "wrk"),
 ];
 /// What `cargo xtask bench` loads and looks with.
-const FOR_BENCH: &[Package] = &[("bpftool", "bpftool"), ("nginx-light", "nginx"), ("wrk", "wrk")];
+const FOR_BENCH: &[Package] = &[
+    ("apache2-utils", "ab"),
+    ("bpftool", "bpftool"),
+    ("bpftrace", "bpftrace"),
+    ("nginx-light", "nginx"),
+    ("redis-server", "redis-server"),
+    ("redis-tools", "redis-benchmark"),
+    ("wrk", "wrk"),
+];
 /// What boots another kernel: the emulator, and what its first file system is made with.
 const FOR_VM: &[Package] = &[
     ("qemu-system-x86", "qemu-system-x86_64"),

@@ -39,6 +39,8 @@ fn look(bytes: &[u8]) {
     if let Ok(btf) = Btf::parse(bytes) {
         for (structure, path) in [("s", "a"), ("s", "a.b.a"), ("a", "s"), ("", "")] {
             let _ = btf.member_offset(structure, path);
+            let _ = btf.enumerator(structure, path);
+            let _ = btf.parameters(structure);
         }
     }
 }

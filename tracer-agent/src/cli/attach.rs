@@ -6,7 +6,7 @@ use tracer_common::{
     layout::process,
 };
 
-use super::places::{self, Places};
+use super::places::{self, Hierarchy, Places};
 
 use crate::{
     capture::record::Verdict,
@@ -32,16 +32,20 @@ pub fn attach<'a>(
     log: &Log,
 ) -> anyhow::Result<(Probes, Option<Judge<'a>>)> {
     let selection = &options.selection;
-    if !in_initial_pid_namespace() {
+    let own = std::process::id();
+    let agent_pid = discovery.own_pid().unwrap_or(own);
+    if !discovery.is_of_kernel() || (command.is_some() && agent_pid != own) {
         bail!(
-            "the agent runs in a pid namespace of its own, where process ids mean others than to the kernel: \
-             start its container with --pid=host"
+            "the agent runs in a pid namespace of its own, where process ids mean others than to the kernel: start its \
+             container with --pid=host, or `run` it with / of the host mounted, and --host-root"
         );
     }
     if let Some(pid) = selection.pids.iter().find(|pid| !discovery.runs(**pid)) {
         bail!("there is no process {pid}: it has ended, or its id is that of another pid namespace");
     }
     let names = names(selection);
+    let root = options.host_root.0.as_path();
+    let hierarchy = Hierarchy::of(root);
     let plan = kernel::Plan {
         selection: kernel::Selection {
             all: selection.all,
@@ -50,16 +54,18 @@ pub fn attach<'a>(
             ports: ports(&selection.ports),
             excluded_ports: ports(&selection.exclude_ports),
             cgroups: places::marked("cgroup", &selection.cgroups, &selection.exclude_cgroups, |name| {
-                places::cgroup(name, &mounts())
+                places::cgroup(name, hierarchy.as_ref())
             })?,
-            netns: places::marked("netns", &selection.netns, &selection.exclude_netns, places::netns)?,
+            netns: places::marked("netns", &selection.netns, &selection.exclude_netns, |name| {
+                places::netns(name, root)
+            })?,
             asks: names.is_none(),
             names: names.unwrap_or_default(),
         },
         families: families(options.hooks),
         follows_sampling: matches!(options.sampler, Sampler::ParentBased(_)),
         joins: selection.may_grow() || !selection.pids.is_empty(),
-        agent_pid: std::process::id(),
+        agent_pid,
         ring_bytes: options.ring_size.0,
     };
     let mut probes = Probes::attach(&plan)
@@ -96,10 +102,10 @@ pub fn attach<'a>(
                 all: selection.all,
                 cgroups: plan.selection.cgroups,
                 netns: plan.selection.netns,
-                root: places::unified_root(&mounts()),
+                hierarchy,
             },
             discovery,
-            own: std::process::id(),
+            own: agent_pid,
         })
     });
     if let Some(judge) = &judge {
@@ -154,10 +160,6 @@ fn names(selection: &Selection) -> Option<Vec<NameRule>> {
     (rules.len() <= glob::RULES as usize).then_some(rules)
 }
 
-fn mounts() -> String {
-    std::fs::read_to_string("/proc/self/mounts").unwrap_or_default()
-}
-
 /// Why better families were not taken, and the verifier's words.
 fn say_refused(refused: &[Refusal], log: &Log) {
     for Refusal {
@@ -181,12 +183,6 @@ pub fn families(hooks: Hooks) -> Vec<Family> {
         Hooks::Kprobe => vec![Family::Kprobe],
         Hooks::Syscall => vec![Family::Syscall],
     }
-}
-
-/// Whether process ids mean the same to the agent as to the kernel.
-pub fn in_initial_pid_namespace() -> bool {
-    // `PROC_PID_INIT_INO` of the kernel's proc_ns.h: fixed since namespaces have numbers.
-    std::fs::read_link("/proc/self/ns/pid").is_ok_and(|namespace| namespace.as_os_str() == "pid:[4026531836]")
 }
 
 /// The selection in words, for the log.

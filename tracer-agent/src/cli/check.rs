@@ -4,12 +4,10 @@ use std::{fs, process};
 
 use serde::Serialize;
 
-use super::{
-    Exit,
-    attach::{families, in_initial_pid_namespace},
-};
+use super::{Exit, attach::families};
 use crate::{
     config::values::Hooks,
+    discovery::Discovery,
     kernel::{KernelError, Plan, Probes, Refusal, Selection, capability, layout},
 };
 
@@ -128,13 +126,13 @@ fn kernel() -> Finding {
 }
 
 fn namespace() -> Finding {
-    let (state, detail, advice) = if in_initial_pid_namespace() {
+    let (state, detail, advice) = if Discovery::new("/proc".into()).is_of_kernel() {
         (State::Ok, "that of the host", "")
     } else {
         (
             State::Missing,
             "one of its own: process ids mean others than the kernel's",
-            "start the container with --pid=host",
+            "start the container with --pid=host, or see --host-root",
         )
     };
     Finding::new("pid namespace", state, detail, advice)
@@ -195,7 +193,7 @@ fn hooks() -> Vec<Finding> {
         follows_sampling: true,
         joins: false,
         agent_pid: process::id(),
-        ring_bytes: 1 << 16,
+        ring_bytes: Some(1 << 16),
     };
     match Probes::attach(&plan) {
         Ok(probes) => {

@@ -16,7 +16,7 @@ use crate::{
         recording::{Content, Recording},
     },
     discovery::Discovery,
-    kernel::Probes,
+    kernel::{Probes, capability},
     live::{Feed, Judge, Live, Recorder, Stop, Tally},
     observe::{Event, Summary},
     pipeline::Pipeline,
@@ -29,7 +29,7 @@ use crate::{
 pub fn run(settings: Settings<LiveSettings>) -> Result<Exit, CliError> {
     let mut session = Session::open(settings)?;
     session.options = session.options.with_selection()?;
-    let discovery = Discovery::new("/proc".into());
+    let discovery = Discovery::new(session.options.host_root.0.join("proc"));
     let stop = Stop::new().context("cannot start")?;
     let (asked, log) = (stop.clone(), std::sync::Arc::clone(&session.log));
     let ending = Listener::ending(move || {
@@ -69,7 +69,9 @@ pub fn follow(
     let recording = recording
         .transpose()?
         .map(|recording| Box::new(recording) as Box<dyn Recorder>);
-    let exporters = session.exporters(pace, &host)?;
+    let exporters = session.exporters(pace, &host, || capability::keep(capability::NONE))?;
+    // Everything is open that more is needed for.
+    capability::keep(capability::TO_TRACE);
     let mut pipeline = Pipeline::new(options.pipeline());
     let deliver = |spans| exporters.send(spans);
     let mut feed = Feed::new(

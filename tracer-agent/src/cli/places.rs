@@ -44,8 +44,8 @@ pub struct Places {
     pub cgroups: Vec<(u64, u8)>,
     /// Network namespaces by inode number.
     pub netns: Vec<(u32, u8)>,
-    /// Where the unified hierarchy is mounted.
-    pub root: Option<PathBuf>,
+    /// Where control groups are.
+    pub hierarchy: Option<Hierarchy>,
 }
 
 impl Places {
@@ -67,7 +67,7 @@ impl Places {
             if below.starts_with("..") {
                 return None;
             }
-            let root = self.root.as_ref()?;
+            let root = &self.hierarchy.as_ref()?.path;
             for group in below.ancestors().filter(|path| !path.as_os_str().is_empty()) {
                 let id = fs::metadata(root.join(group)).ok()?.ino();
                 verdict = verdict.and(said(&self.cgroups, id));
@@ -86,52 +86,74 @@ fn said<Number: Copy + PartialEq>(places: &[(Number, u8)], number: Number) -> Ve
     of_it.map_or(Verdict::Passed, |(_, mark)| Verdict::of_mark(*mark))
 }
 
+/// The unified hierarchy of control groups.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Hierarchy {
+    /// Where the host has mounted it.
+    mounted: PathBuf,
+    /// Where the agent finds it.
+    path: PathBuf,
+}
+
+impl Hierarchy {
+    /// That of the host whose root is here.
+    pub fn of(root: &Path) -> Option<Self> {
+        // The mounts that the agent sees, or those that the host's first process sees.
+        let process = if root == Path::new("/") { "self" } else { "1" };
+        let mounts = fs::read_to_string(root.join("proc").join(process).join("mounts")).ok()?;
+        Self::read(root, &mounts)
+    }
+
+    fn read(root: &Path, mounts: &str) -> Option<Self> {
+        let mounted = mounts.lines().find_map(|line| {
+            let mut fields = line.split(' ').skip(1);
+            let (place, kind) = (fields.next()?, fields.next()?);
+            (kind == "cgroup2").then(|| PathBuf::from(place))
+        })?;
+        let path = below(root, &mounted);
+        Some(Self { mounted, path })
+    }
+}
+
+/// A path of the host, where its root is here.
+fn below(root: &Path, path: &Path) -> PathBuf {
+    root.join(path.strip_prefix("/").unwrap_or(path))
+}
+
 /// The id of a control group: a path below the unified hierarchy, or the folder itself.
 ///
 /// # Errors
 /// When there is none, or it is the root.
-pub fn cgroup(name: &str, mounts: &str) -> anyhow::Result<u64> {
-    let Some(root) = unified_root(mounts) else {
+pub fn cgroup(name: &str, hierarchy: Option<&Hierarchy>) -> anyhow::Result<u64> {
+    let Some(hierarchy) = hierarchy else {
         bail!("no unified control group hierarchy (cgroup2) is mounted here");
     };
-    let path = if Path::new(name).starts_with(&root) {
-        PathBuf::from(name)
-    } else {
-        root.join(name.trim_start_matches('/'))
-    };
+    let group = Path::new(name);
+    let group = group.strip_prefix(&hierarchy.mounted).unwrap_or(group);
+    let group = group.strip_prefix("/").unwrap_or(group);
+    if group.as_os_str().is_empty() {
+        bail!("this is the root, which every process is below: use --all");
+    }
+    let path = hierarchy.path.join(group);
     let found = fs::metadata(path.join("cgroup.procs"))
         .and_then(|_| fs::metadata(&path))
         .with_context(|| format!("{} is no control group", path.display()))?;
-    let depth = path
-        .strip_prefix(&root)
-        .map_or(0, |below| below.components().count());
-    if depth == 0 {
-        bail!("this is the root, which every process is below: use --all");
-    }
     Ok(found.ino())
 }
 
-/// The inode number of a network namespace: a name of `ip netns`, or a path such as `/proc/PID/ns/net`.
+/// The inode number of a network namespace: a name of `ip netns`, or a path such as `/proc/PID/ns/net`, of the host whose root
+/// is here.
 ///
 /// # Errors
 /// When there is none.
-pub fn netns(name: &str) -> anyhow::Result<u32> {
+pub fn netns(name: &str, root: &Path) -> anyhow::Result<u32> {
     let path = if name.contains('/') {
-        PathBuf::from(name)
+        below(root, Path::new(name))
     } else {
-        Path::new(NETNS_NAMES).join(name)
+        below(root, Path::new(NETNS_NAMES)).join(name)
     };
     let found = fs::metadata(&path).with_context(|| format!("there is no {}", path.display()))?;
     u32::try_from(found.ino()).with_context(|| format!("{} is no namespace", path.display()))
-}
-
-/// Where the unified hierarchy is mounted, from `/proc/self/mounts`.
-pub fn unified_root(mounts: &str) -> Option<PathBuf> {
-    mounts.lines().find_map(|line| {
-        let mut fields = line.split(' ').skip(1);
-        let (place, kind) = (fields.next()?, fields.next()?);
-        (kind == "cgroup2").then(|| PathBuf::from(place))
-    })
 }
 
 #[cfg(test)]
@@ -142,17 +164,25 @@ mod tests {
 
     #[test]
     fn the_unified_hierarchy_is_found_wherever_it_is() {
-        assert_eq!(unified_root(MOUNTS), Some("/sys/fs/cgroup/unified".into()));
-        assert_eq!(unified_root("cgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0"), None);
+        let found = |root, mounts| {
+            let hierarchy = Hierarchy::read(Path::new(root), mounts)?;
+            Some(hierarchy.path.display().to_string())
+        };
+        assert_eq!(found("/", MOUNTS).as_deref(), Some("/sys/fs/cgroup/unified"));
+        assert_eq!(
+            found("/host", MOUNTS).as_deref(),
+            Some("/host/sys/fs/cgroup/unified")
+        );
+        assert_eq!(found("/", "cgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0"), None);
     }
 
     #[test]
     fn what_is_no_control_group_is_said_to_be_none() {
         let root = tempfile::tempdir().unwrap();
-        let mounts = format!("x {} cgroup2 rw 0 0", root.path().display());
-        let group = root.path().join("shop/orders");
+        let hierarchy = Hierarchy::read(root.path(), MOUNTS);
+        let group = root.path().join("sys/fs/cgroup/unified/shop/orders");
         fs::create_dir_all(&group).unwrap();
-        let error = |name: &str| cgroup(name, &mounts).unwrap_err().to_string();
+        let error = |name: &str| cgroup(name, hierarchy.as_ref()).unwrap_err().to_string();
         assert!(
             error("shop/orders").ends_with("is no control group"),
             "{}",
@@ -160,12 +190,17 @@ mod tests {
         );
         fs::write(group.join("cgroup.procs"), "").unwrap();
         let inode = fs::metadata(&group).unwrap().ino();
-        for name in ["shop/orders", "/shop/orders", group.to_str().unwrap()] {
-            assert_eq!(cgroup(name, &mounts).unwrap(), inode, "{name}");
+        for name in [
+            "shop/orders",
+            "/shop/orders",
+            "/sys/fs/cgroup/unified/shop/orders",
+        ] {
+            assert_eq!(cgroup(name, hierarchy.as_ref()).unwrap(), inode, "{name}");
         }
-        fs::write(root.path().join("cgroup.procs"), "").unwrap();
-        assert!(error("/").contains("use --all"));
-        assert!(cgroup("x", "").unwrap_err().to_string().contains("cgroup2"));
+        for name in ["/", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/unified/"] {
+            assert!(error(name).contains("use --all"), "{name}");
+        }
+        assert!(cgroup("x", None).unwrap_err().to_string().contains("cgroup2"));
     }
 
     #[test]
@@ -188,8 +223,9 @@ mod tests {
     #[test]
     fn a_process_is_judged_by_every_group_above_it_and_by_its_namespace() {
         let root = tempfile::tempdir().unwrap();
-        fs::create_dir_all(root.path().join("shop/orders/hidden")).unwrap();
-        let id = |path: &str| fs::metadata(root.path().join(path)).unwrap().ino();
+        let groups = root.path().join("sys/fs/cgroup/unified");
+        fs::create_dir_all(groups.join("shop/orders/hidden")).unwrap();
+        let id = |path: &str| fs::metadata(groups.join(path)).unwrap().ino();
         let cgroups = [
             (id("shop"), process::SELECTED),
             (id("shop/orders/hidden"), process::EXCLUDED),
@@ -198,7 +234,7 @@ mod tests {
             all,
             cgroups: cgroups.to_vec(),
             netns: vec![(7, process::EXCLUDED)],
-            root: Some(root.path().to_owned()),
+            hierarchy: Hierarchy::read(root.path(), MOUNTS),
         };
         for (all, path, netns, verdict) in [
             (false, "/shop/orders", 1, Some(Verdict::Selected)),
@@ -216,8 +252,10 @@ mod tests {
 
     #[test]
     fn a_namespace_has_a_name_or_a_path() {
-        assert!(netns("/proc/self/ns/net").unwrap() > 0);
-        let error = netns("no-such-namespace").unwrap_err().to_string();
-        assert_eq!(error, "there is no /run/netns/no-such-namespace");
+        let root = Path::new("/");
+        assert!(netns("/proc/self/ns/net", root).unwrap() > 0);
+        let error = |root: &str| netns("none", Path::new(root)).unwrap_err().to_string();
+        assert_eq!(error("/"), "there is no /run/netns/none");
+        assert_eq!(error("/host"), "there is no /host/run/netns/none");
     }
 }

@@ -69,7 +69,7 @@ impl Replay<'_> {
     }
 
     fn start(&mut self, host: &HostInfo) -> Result<(), CliError> {
-        self.exporters = Some(self.session.exporters(Pace::Replay, host)?);
+        self.exporters = Some(self.session.exporters(Pace::Replay, host, || ())?);
         Ok(())
     }
 

@@ -64,7 +64,7 @@ impl Session {
     ///
     /// # Errors
     /// When a destination cannot be used or opened.
-    pub fn exporters(&self, pace: Pace, host: &HostInfo) -> Result<Exporters, CliError> {
+    pub fn exporters(&self, pace: Pace, host: &HostInfo, begin: fn()) -> Result<Exporters, CliError> {
         let default = match pace {
             Pace::Live if self.options.has_otlp_environment => ExportTarget::Otlp { url: None },
             _ => ExportTarget::Console,
@@ -87,7 +87,7 @@ impl Session {
         let log = Arc::clone(&self.log);
         let notify =
             Arc::new(move |notice: crate::export::Notice| log.say(&Event::Export(notice.to_string())));
-        Ok(Exporters::start(&targets, &batch, host, notify).context("cannot export")?)
+        Ok(Exporters::start(&targets, &batch, host, notify, begin).context("cannot export")?)
     }
 
     /// Ends the exporters and says what came of everything. `told` is what the stages before have to say.

@@ -16,6 +16,8 @@ use signal_hook::{
     low_level::siginfo::Cause,
 };
 
+use crate::kernel::capability;
+
 /// The signals on which a daemon ends in good order.
 const ENDING: &[c_int] = &[SIGINT, SIGTERM, SIGHUP, SIGQUIT];
 /// The signals that are CMD's to understand.
@@ -64,7 +66,10 @@ impl Listener {
     fn on(signals: &[c_int], act: impl Fn(Origin) + Send + 'static) -> io::Result<Self> {
         let mut signals = SignalsInfo::<WithOrigin>::new(signals)?;
         let handle = signals.handle();
-        let body = move || signals.forever().for_each(act);
+        let body = move || {
+            capability::keep(capability::TO_SIGNAL);
+            signals.forever().for_each(act);
+        };
         let thread = thread::Builder::new().name("signals".to_owned()).spawn(body)?;
         Ok(Self {
             handle,

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     discovery::Discovery,
+    kernel::capability,
     live::{Stop, Tally},
     observe::Event,
 };
@@ -30,7 +31,7 @@ const NAMED: usize = 8;
 /// When the command cannot be run, or not be traced; then it has not run.
 pub fn trace(settings: Settings<LiveSettings>, command: &[OsString]) -> Result<Exit, CliError> {
     let session = Session::open(settings)?;
-    let discovery = Discovery::new("/proc".into());
+    let discovery = Discovery::new(session.options.host_root.0.join("proc"));
     let gated = Gated::new(SELF, command).context("cannot start a process for CMD")?;
     let pid = gated.pid();
     let attached = attach(&session.options, Some(pid), &discovery, &session.log);
@@ -49,6 +50,7 @@ pub fn trace(settings: Settings<LiveSettings>, command: &[OsString]) -> Result<E
     session.log.say(&Event::Selected { pid });
     let (ended, tally) = thread::scope(|scope| {
         let waiting = scope.spawn(|| {
+            capability::keep(capability::TO_SIGNAL);
             let ended = run_to_end(gated);
             stop.ask();
             ended

@@ -7,8 +7,8 @@ use super::{
     layers::Layers,
     settings::{self, Setting},
     values::{
-        ExportTarget, Glob, HeaderName, Hooks, Instrumented, Level, Name, NotAValue, Ports, ProcessId,
-        RingSize, Route, Sampler, Switch,
+        ExportTarget, Glob, HeaderName, Hooks, HostRoot, Instrumented, Level, Name, NotAValue, Ports,
+        ProcessId, RingSize, Route, Sampler, Switch,
     },
 };
 use crate::pipeline;
@@ -22,6 +22,8 @@ pub struct Options {
     pub hooks: Hooks,
     /// Memory for records on their way out of the kernel.
     pub ring_size: RingSize,
+    /// Where the host's root is mounted.
+    pub host_root: HostRoot,
     /// Where spans go, in the order given; empty when nothing was said.
     pub exports: Vec<ExportTarget>,
     /// The recording to write.
@@ -108,6 +110,7 @@ impl Options {
             selection: selection(layers)?,
             hooks: one(layers, &settings::HOOKS)?,
             ring_size: one(layers, &settings::RING_SIZE)?,
+            host_root: one(layers, &settings::HOST_ROOT)?,
             exports: exports(layers)?,
             record: record(layers)?,
             instrumented: one(layers, &settings::INSTRUMENTED)?,

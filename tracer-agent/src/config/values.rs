@@ -4,7 +4,7 @@ mod export;
 mod ports;
 mod sampler;
 
-use std::str::FromStr;
+use std::{path::PathBuf, str::FromStr};
 
 pub use export::ExportTarget;
 pub use ports::Ports;
@@ -96,15 +96,10 @@ impl FromStr for ProcessId {
     }
 }
 
-/// Size of the ring buffer in bytes: what the kernel takes is a power of two, a page at least.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RingSize(pub u32);
-
-impl Default for RingSize {
-    fn default() -> Self {
-        Self(4 << 20)
-    }
-}
+/// Size of the ring buffer in bytes, by the host where nothing was said: what the kernel takes is a power of two, a page at
+/// least.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RingSize(pub Option<u32>);
 
 impl FromStr for RingSize {
     type Err = NotAValue;
@@ -125,7 +120,7 @@ impl FromStr for RingSize {
             .zip(shift)
             .and_then(|(number, shift)| number.checked_mul(1 << shift))
             .filter(|size| size.is_power_of_two() && (4096..=1 << 30).contains(size))
-            .map(Self)
+            .map(|size| Self(Some(size)))
             .ok_or(NotAValue("a power of two from 4K to 1024M"))
     }
 }
@@ -144,6 +139,27 @@ impl FromStr for HeaderName {
             return Err(NotAValue("the name of an HTTP header"));
         }
         Ok(Self(text.to_ascii_lowercase()))
+    }
+}
+
+/// Where the host's root is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostRoot(pub PathBuf);
+
+impl Default for HostRoot {
+    fn default() -> Self {
+        Self("/".into())
+    }
+}
+
+impl FromStr for HostRoot {
+    type Err = NotAValue;
+
+    fn from_str(text: &str) -> Result<Self, NotAValue> {
+        if !text.starts_with('/') {
+            return Err(NotAValue("an absolute path"));
+        }
+        Ok(Self(text.into()))
     }
 }
 
@@ -233,9 +249,9 @@ mod tests {
         assert!(Level::Error < Level::Debug);
         let refused = Err(NotAValue("a power of two from 4K to 1024M"));
         for (text, size) in [
-            ("4096", Ok(RingSize(4096))),
-            ("64K", Ok(RingSize(65536))),
-            ("16MiB", Ok(RingSize(16 << 20))),
+            ("4096", Ok(RingSize(Some(4096)))),
+            ("64K", Ok(RingSize(Some(65536)))),
+            ("16MiB", Ok(RingSize(Some(16 << 20)))),
             ("2048", refused),
             ("5M", refused),
             ("4096M", refused),

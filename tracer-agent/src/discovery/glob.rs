@@ -56,6 +56,10 @@ impl Glob {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use tracer_common::{
+        glob::{Matching, NameRule},
+        layout::process::SELECTED,
+    };
 
     use super::Glob;
 
@@ -87,7 +91,23 @@ mod tests {
         assert!(!Glob::new("sbin").matches_path("/usr/sbin/nginx"));
     }
 
+    /// What the kernel side finds.
+    fn in_kernel(pattern: &str, name: &str) -> bool {
+        let rule = NameRule::new(pattern, SELECTED).unwrap();
+        let mut matching = Matching::NEW;
+        matching.name[..name.len()].copy_from_slice(name.as_bytes());
+        matching.len = u32::try_from(name.len()).unwrap();
+        matching.start();
+        while matching.rule() == 0 && !matching.step(&rule) {}
+        matching.verdict(1) == Some(SELECTED)
+    }
+
     proptest! {
+        #[test]
+        fn the_kernel_side_finds_the_same(pattern in "[ab*?]{0,12}", name in "[ab]{1,20}") {
+            prop_assert_eq!(in_kernel(&pattern, &name), Glob::new(pattern).matches_path(&name));
+        }
+
         #[test]
         fn a_star_stands_for_anything_left_out(head in "[a-z*?é]{0,9}", middle in ".{0,9}", tail in "[a-zé]{0,9}") {
             let text = format!("{head}{middle}{tail}");

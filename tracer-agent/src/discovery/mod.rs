@@ -70,6 +70,16 @@ impl Discovery {
         selection::listening_on(&self.proc, ports)
     }
 
+    /// Process id of the agent, as the processes of this `/proc` are numbered.
+    pub fn own_pid(&self) -> Option<u32> {
+        self.proc.own_pid()
+    }
+
+    /// Whether this `/proc` numbers processes as the kernel does.
+    pub fn is_of_kernel(&self) -> bool {
+        self.proc.is_of_kernel()
+    }
+
     /// Whether a process runs an executable that matches one of the patterns.
     pub fn runs_exe(&self, pid: u32, patterns: &[Glob]) -> bool {
         // Looked at only where it matters: reading it needs a right.

@@ -9,6 +9,11 @@ use std::{
 
 use super::text;
 
+/// `PROC_PID_INIT_INO` of the kernel's proc_ns.h: fixed since namespaces have numbers.
+const INITIAL_PID_NAMESPACE: &str = "pid:[4026531836]";
+/// Flag of a thread of the kernel: of the kernel's sched.h, and the same for ever in `/proc/PID/stat`.
+const PF_KTHREAD: u32 = 0x0020_0000;
+
 /// A `/proc`, the agent's own or one that is mounted elsewhere.
 #[derive(Debug)]
 pub(super) struct Proc {
@@ -39,6 +44,29 @@ impl Proc {
 
     pub(super) fn own_cgroups(&self) -> Option<Vec<u8>> {
         self.read_global("self/cgroup")
+    }
+
+    /// What the agent's own link in it leads to.
+    pub(super) fn own_pid(&self) -> Option<u32> {
+        let pid = fs::read_link(self.root.join("self")).ok()?;
+        pid.to_str()?.parse().ok()
+    }
+
+    /// Whether it is that of the initial pid namespace: where the agent is itself, or the kernel's own threads.
+    pub(super) fn is_of_kernel(&self) -> bool {
+        let own = fs::read_link(self.root.join("self/ns/pid"));
+        own.is_ok_and(|own| own.as_os_str() == INITIAL_PID_NAMESPACE) || self.is_kernel_thread(2)
+    }
+
+    fn is_kernel_thread(&self, pid: u32) -> bool {
+        // `pid (name) state parent group session tty group flags …`
+        let flags = || {
+            let stat = self.read(pid, "stat", Self::SMALL_MAX)?;
+            let behind_name = stat.iter().rposition(|byte| *byte == b')')?;
+            let fields = str::from_utf8(stat.get(behind_name..)?).ok()?;
+            fields.split_ascii_whitespace().nth(7)?.parse::<u32>().ok()
+        };
+        flags().is_some_and(|flags| flags & PF_KTHREAD != 0)
     }
 
     /// Whether the agent is in the namespace of host names that the host's first process is in.

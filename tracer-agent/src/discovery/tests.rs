@@ -403,3 +403,21 @@ proptest! {
         prop_assert!(!found.comm.chars().any(char::is_control));
     }
 }
+
+#[test]
+fn the_proc_of_a_host_numbers_the_agent_as_its_kernel_does() {
+    let host = Tree::new();
+    host.link("self", "4711")
+        .write("2/stat", "2 (kthreadd) S 0 0 0 0 -1 2129984 0 0");
+    assert_eq!(host.discovery().own_pid(), Some(4711));
+    assert!(host.discovery().is_of_kernel());
+    let container = Tree::new();
+    container
+        .link("self", "1")
+        .write("2/stat", "2 (kthreadd) S 0 2 2 0 -1 4194304 0 0");
+    assert!(!container.discovery().is_of_kernel());
+    assert!(!Tree::new().discovery().is_of_kernel());
+    let here = Tree::new();
+    here.link("self/ns/pid", "pid:[4026531836]");
+    assert!(here.discovery().is_of_kernel());
+}

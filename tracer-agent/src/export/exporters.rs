@@ -95,7 +95,7 @@ enum Exporter {
 
 impl Exporters {
     /// Starts all exporters. `notify` hears of failures, a few times a minute at most, from the thread of the
-    /// exporters; it must not block.
+    /// exporters; it must not block. `begin` is the first that this thread does.
     ///
     /// # Errors
     /// If a file cannot be opened or the TLS settings cannot be used. That a backend is away is no error.
@@ -104,6 +104,7 @@ impl Exporters {
         batch: &BatchSettings,
         host: &HostInfo,
         notify: Notify,
+        begin: fn(),
     ) -> Result<Self, StartError> {
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
@@ -126,6 +127,7 @@ impl Exporters {
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let (end, ended) = mpsc::channel();
         let body = move || {
+            begin();
             runtime.block_on(async move {
                 let all = async {
                     let mut tasks: JoinSet<()> = running

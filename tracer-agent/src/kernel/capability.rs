@@ -1,11 +1,41 @@
-//! Which capabilities the agent needs and does not have.
+//! Which capabilities the agent needs and does not have, and which it has and needs no more.
 
 use std::fs;
+
+use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
 
 /// Capability numbers of `linux/capability.h`.
 const CAP_SYS_ADMIN: u32 = 21;
 const CAP_PERFMON: u32 = 38;
 const CAP_BPF: u32 = 39;
+
+/// What the thread needs that traces: maps are read and written, and processes of others are looked at.
+pub const TO_TRACE: CapabilitySet = CapabilitySet::BPF
+    .union(CapabilitySet::SYS_PTRACE)
+    .union(CapabilitySet::DAC_READ_SEARCH);
+/// What a thread needs that passes signals on, to a command that may have become another user.
+pub const TO_SIGNAL: CapabilitySet = CapabilitySet::KILL;
+/// What every other thread needs.
+pub const NONE: CapabilitySet = CapabilitySet::empty();
+
+/// The calling thread, and the threads and programs that it starts from here on, give up all capabilities but these. Where
+/// `CAP_SYS_ADMIN` stands for `CAP_BPF` it is kept in its place.
+pub fn keep(needed: CapabilitySet) {
+    let Ok(held) = capabilities(None) else { return };
+    let mut kept = held.effective & needed;
+    if needed.contains(CapabilitySet::BPF) && !kept.contains(CapabilitySet::BPF) {
+        kept |= held.effective & CapabilitySet::SYS_ADMIN;
+    }
+    // To have less is always allowed.
+    let _ = set_capabilities(
+        None,
+        CapabilitySets {
+            effective: kept,
+            permitted: kept,
+            inheritable: CapabilitySet::empty(),
+        },
+    );
+}
 
 /// Names of the capabilities that loading the kernel side needs and this process lacks; `CAP_SYS_ADMIN` stands for all.
 pub fn missing() -> Vec<&'static str> {

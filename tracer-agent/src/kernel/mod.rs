@@ -8,6 +8,7 @@ pub mod layout;
 mod load;
 mod preemption;
 mod probes;
+mod sizes;
 
 pub use error::KernelError;
 use std::{io, os::fd::BorrowedFd};

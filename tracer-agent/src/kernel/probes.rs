@@ -24,10 +24,13 @@ use super::{
     layout,
     load::{self, Kernel, Refusal, finished},
     preemption::{PREEMPTED, Preemption},
+    sizes::Sizes,
 };
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-ebpf"));
 
+/// Programs that are remembered, where there are rules about them.
+const EXES: u32 = 4096;
 /// Of `bpf_map_update_elem`: only a key that is there.
 const BPF_EXIST: u64 = 2;
 
@@ -87,8 +90,8 @@ pub struct Plan {
     pub joins: bool,
     /// The agent itself.
     pub agent_pid: u32,
-    /// Size of the ring buffer: a power of two, at least a page.
-    pub ring_bytes: u32,
+    /// Size of the ring buffer: a power of two, at least a page; by the size of the host where it is not said.
+    pub ring_bytes: Option<u32>,
 }
 
 /// The kernel side, loaded and attached.
@@ -148,11 +151,18 @@ impl Probes {
             names: u32::try_from(names.len()).unwrap_or(u32::MAX),
             follows_sampling: u32::from(plan.follows_sampling),
         };
+        let sizes = Sizes::of_host();
         let mut loaded = loader
             .btf(None)
             .override_global("LAYOUT", bytes_of(&resolved.layout), true)
             .override_global("SETTINGS", bytes_of(&settings), true)
-            .map_max_entries("RECORDS", plan.ring_bytes)
+            .map_max_entries("RECORDS", plan.ring_bytes.unwrap_or(sizes.ring_bytes))
+            .map_max_entries("CONNECTIONS", sizes.connections)
+            .map_max_entries("CALLS", sizes.calls)
+            .map_max_entries("PROCESSES", sizes.processes)
+            .map_max_entries("CGROUPS", entries(plan.selection.cgroups.len()))
+            .map_max_entries("NETNS", entries(plan.selection.netns.len()))
+            .map_max_entries("EXES", if asks || !names.is_empty() { EXES } else { 1 })
             .load(OBJECT)?;
         let mut processes: HashMap<_, u32, u8> = take(&mut loaded, "PROCESSES")?;
         for pid in &plan.selection.excluded_pids {
@@ -346,6 +356,11 @@ fn changes(before: Option<u8>, verdict: u8) -> bool {
         Some(process::SELECTED | process::DUE) => verdict == process::EXCLUDED,
         _ => before != Some(verdict),
     }
+}
+
+/// Room for so many, and at least for one: a map without is none.
+fn entries(count: usize) -> u32 {
+    u32::try_from(count.max(1)).unwrap_or(u32::MAX)
 }
 
 fn take<M>(loaded: &mut Ebpf, name: &'static str) -> Result<M, KernelError>

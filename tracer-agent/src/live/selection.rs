@@ -40,11 +40,16 @@ impl<'a> Judge<'a> {
     pub fn look(&self, probes: &mut impl Probes, log: &Log) {
         for pid in self.programs.everyone() {
             let program = self.programs.verdict(pid);
-            let outcome = match (self.programs.place(pid), program) {
-                (Some(place), _) => probes.judge(pid, place.and(program)),
-                (None, Verdict::Excluded) => probes.judge(pid, Verdict::Excluded),
-                // Its place may exclude it: the kernel side looks when the process is seen next.
-                (None, _) => probes.forget(pid).map(|()| false),
+            let verdict = match (self.programs.place(pid), program) {
+                (Some(place), _) => place.and(program),
+                (None, Verdict::Excluded) => Verdict::Excluded,
+                // Its place may exclude it.
+                (None, _) => Verdict::Passed,
+            };
+            let outcome = match verdict {
+                // The kernel side looks when the process is seen next, and may ask.
+                Verdict::Passed => probes.forget(pid).map(|()| false),
+                decided => probes.judge(pid, decided),
             };
             tell(pid, program, outcome, log);
         }

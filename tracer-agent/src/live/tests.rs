@@ -375,7 +375,7 @@ fn a_recording_that_fails_ends_there_and_tracing_goes_on() {
 #[test]
 fn after_records_were_lost_everyone_is_judged_and_one_that_cannot_be_stops_nothing() {
     let run = run(vec![], vec![(Loss::RingFull, 1)], 99, &[12, 13, 14]);
-    assert_eq!(run.judged, ["process 12 Selected", "process 14 Passed"]);
+    assert_eq!(run.judged, ["process 12 Selected", "process 14 forgotten"]);
 }
 
 #[test]

@@ -113,8 +113,8 @@ pub fn selected(tgid: u32) -> bool {
     }
 }
 
-/// Judges the current process between two programs. A function of its own, since every hook asks. Names are left to the
-/// user side: to compare them takes the verifier longer than all the rest, and who was there before was judged by it.
+/// Judges the current process between two programs. A function of its own, since every hook asks. Names are not compared
+/// here: that takes `bpf_loop`, and whoever was there before was judged by the user side.
 #[inline(never)]
 fn judge(tgid: u32, before: u8) -> u8 {
     let task = unsafe { bpf_get_current_task() };
@@ -382,7 +382,7 @@ pub fn exited(tgid: u32) {
     if known.is_some() {
         let _ = PROCESSES.remove(tgid);
     }
-    if known == Some(SELECTED) {
+    if matches!(known, Some(SELECTED | DUE)) {
         report(process_event::EXIT, tgid, 0);
     }
 }

@@ -12,7 +12,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
 use super::load::Words;
-use crate::process::{now, output, target};
+use crate::process::{now, output, run, target};
+use crate::setup;
 
 const LIMIT: Duration = Duration::from_secs(20);
 /// `USER_HZ`: the unit of times in `/proc/PID/stat`, 100 on every architecture that there is an agent for.
@@ -33,8 +34,20 @@ pub struct Running {
 /// What an agent said at its end.
 pub struct Said(String);
 
+/// The agent at this place, or one that is built now.
+pub fn built(agent: Option<&Path>) -> Result<Agent> {
+    if let Some(agent) = agent {
+        return Ok(Agent::new(agent.to_owned()));
+    }
+    let toolchain = setup::for_build()?;
+    run(toolchain
+        .cargo()
+        .args(["build", "--quiet", "--release", "--package", "tracer-agent"]))?;
+    Ok(Agent::new(target().join("release/tracer-agent")))
+}
+
 impl Agent {
-    pub fn new(program: PathBuf) -> Self {
+    fn new(program: PathBuf) -> Self {
         Self { program }
     }
 
@@ -48,7 +61,7 @@ impl Agent {
         let mut running = started(
             command
                 .arg("run")
-                .args(["--export", "json=/dev/null"])
+                .args(["--export", "json=/dev/null", "--log-level", "debug"])
                 .args(options),
         )?;
         running.wait_until_it_traces()?;
@@ -149,13 +162,37 @@ impl Running {
             .sum())
     }
 
-    /// Nanoseconds that the programs have run, while [`Statistics`] are on.
+    /// See [`program_time_ns`].
     pub fn program_time_ns(&self) -> Result<f64> {
-        let programs = self.objects("bpf-prog")?;
-        Ok(programs
-            .iter()
-            .map(|program| field(program, "run_time_ns:"))
-            .sum())
+        program_time_ns(self.child.id())
+    }
+
+    /// Entries of each map that is looked up by key.
+    pub fn map_entries(&self) -> Result<Vec<(String, u64)>> {
+        let mut entries = Vec::new();
+        for map in self.objects("bpf-map")? {
+            let id = field(&map, "map_id:").to_string();
+            let of = |what| output(Command::new("bpftool").args(["--json", "map", what, "id", &id]));
+            let shown: Value = serde_json::from_str(&of("show")?)?;
+            if shown.get("type").and_then(Value::as_str) != Some("hash") {
+                continue;
+            }
+            let name = shown.get("name").and_then(Value::as_str).unwrap_or_default();
+            let dumped: Value = serde_json::from_str(&of("dump")?)?;
+            let count = dumped.as_array().map_or(0, Vec::len);
+            entries.push((name.to_owned(), u64::try_from(count)?));
+        }
+        Ok(entries)
+    }
+
+    /// The hook family that was taken.
+    pub fn family(&self) -> Result<String> {
+        let said = self.said()?;
+        let line = said.lines().find_map(|line| line.split_once("hooks: "));
+        Ok(line
+            .context("the agent does not say which hooks it takes")?
+            .1
+            .to_owned())
     }
 
     /// Instructions of all programs as the kernel keeps them, eight bytes each.
@@ -173,26 +210,8 @@ impl Running {
         Ok(bytes / 8.0)
     }
 
-    /// What the kernel says of each BPF object that the agent has open.
     fn objects(&self, kind: &str) -> Result<Vec<String>> {
-        let mut objects = Vec::new();
-        for entry in fs::read_dir(format!("/proc/{}/fd", self.child.id()))? {
-            let path = entry?.path();
-            let leads_to = fs::read_link(&path).unwrap_or_default();
-            if leads_to.to_string_lossy() == format!("anon_inode:{kind}") {
-                let name = path
-                    .file_name()
-                    .unwrap_or_default()
-                    .to_string_lossy()
-                    .into_owned();
-                objects.push(fs::read_to_string(format!(
-                    "/proc/{}/fdinfo/{name}",
-                    self.child.id()
-                ))?);
-            }
-        }
-        ensure!(!objects.is_empty(), "the agent has no {kind}");
-        Ok(objects)
+        objects(self.child.id(), kind)
     }
 
     /// Asks it to end.
@@ -222,7 +241,60 @@ impl Drop for Running {
     }
 }
 
+/// What the kernel says of each BPF object that a process has open.
+fn objects(pid: u32, kind: &str) -> Result<Vec<String>> {
+    let mut objects = Vec::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
+        let path = entry?.path();
+        let leads_to = fs::read_link(&path).unwrap_or_default();
+        if leads_to.to_string_lossy() == format!("anon_inode:{kind}") {
+            let name = path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            objects.push(fs::read_to_string(format!("/proc/{pid}/fdinfo/{name}"))?);
+        }
+    }
+    ensure!(!objects.is_empty(), "process {pid} has no {kind}");
+    Ok(objects)
+}
+
+/// Nanoseconds that the programs of a process have run, while [`Statistics`] are on.
+pub fn program_time_ns(pid: u32) -> Result<f64> {
+    let programs = objects(pid, "bpf-prog")?;
+    Ok(programs
+        .iter()
+        .map(|program| field(program, "run_time_ns:"))
+        .sum())
+}
+
 impl Said {
+    /// All of it.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+
+    /// Spans that were made.
+    pub fn spans(&self) -> Result<u64> {
+        let read = || {
+            let (before, _) = self.0.split_once(" spans made")?;
+            before.split_whitespace().next_back()?.parse().ok()
+        };
+        read().with_context(|| format!("no number of spans in: {}", self.0))
+    }
+
+    /// Requests that are no span: lost in the kernel, or seen and no exchange.
+    pub fn lost_requests(&self) -> u64 {
+        let counts = self.0.lines().filter_map(|line| {
+            let counter = line.strip_prefix("tracer-agent: ")?;
+            let (name, count) = counter.rsplit_once(' ')?;
+            let is_request = name == "kernel: request_lost" || name.starts_with("protocols: requests_");
+            count.parse::<u64>().ok().filter(|_| is_request)
+        });
+        counts.sum()
+    }
+
     /// Records that the kernel side could not deliver: the sum of its counters of losses.
     pub fn lost(&self) -> f64 {
         let counts = self.0.lines().filter_map(|line| {

@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
     time::Duration,
@@ -42,6 +42,15 @@ pub struct Nginx {
 pub struct Words(Vec<String>);
 
 impl Words {
+    pub fn new(words: &[&str]) -> Self {
+        Self(words.iter().map(|word| (*word).to_owned()).collect())
+    }
+
+    /// The last word, which for a shell is its script.
+    pub fn last(&self) -> &str {
+        self.0.last().map_or("", String::as_str)
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = &String> {
         self.0.iter()
     }
@@ -68,12 +77,20 @@ impl Nginx {
         Ok(Self { folder, port })
     }
 
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}/", self.port)
+    }
+
     pub fn command(&self) -> Words {
         let script = format!(
             "ulimit -n {FILES} && exec nginx -p {} -c nginx.conf -e stderr",
             self.folder.display()
         );
-        Words(["sh", "-c", &script].map(str::to_owned).to_vec())
+        Words::new(&["sh", "-c", &script])
     }
 
     pub fn wait_until_it_listens(&self) -> Result<()> {
@@ -107,13 +124,16 @@ impl Nginx {
 pub struct Load {
     pub requests: f64,
     pub per_second: f64,
+    /// Microseconds that half of the requests took, and all but one in a hundred.
+    pub p50: f64,
+    pub p99: f64,
 }
 
 impl Load {
     pub fn run(nginx: &Nginx, connections: usize, seconds: u64) -> Result<Self> {
         let script = format!(
-            "ulimit -n {FILES} && exec wrk -t1 -c{connections} -d{seconds}s http://127.0.0.1:{}/",
-            nginx.port
+            "ulimit -n {FILES} && exec wrk --latency -t1 -c{connections} -d{seconds}s {}",
+            nginx.url()
         );
         Self::read(&output(Command::new("sh").args(["-c", &script]))?)
     }
@@ -123,18 +143,30 @@ impl Load {
             let (before, _) = report.split_once(what)?;
             before.split_whitespace().next_back()?.parse().ok()
         };
-        let word_after = |what: &str| -> Option<f64> {
+        let word_behind = |what: &str| {
             let (_, after) = report.split_once(what)?;
-            after.split_whitespace().next()?.parse().ok()
+            after.split_whitespace().next()
         };
+        let word_after = |what: &str| -> Option<f64> { word_behind(what)?.parse().ok() };
         let read = || {
             Some(Self {
                 requests: word_before(" requests in ")?,
                 per_second: word_after("Requests/sec:")?,
+                p50: microseconds(word_behind("50%")?)?,
+                p99: microseconds(word_behind("99%")?)?,
             })
         };
         read().with_context(|| format!("wrk says something else:\n{report}"))
     }
+}
+
+/// `1.23ms` and the like.
+fn microseconds(time: &str) -> Option<f64> {
+    let units = [("us", 1.0), ("ms", 1e3), ("s", 1e6)];
+    let (number, unit) = units
+        .iter()
+        .find_map(|(name, unit)| Some((time.strip_suffix(name)?, unit)))?;
+    Some(number.parse::<f64>().ok()? * unit)
 }
 
 #[cfg(test)]
@@ -143,10 +175,12 @@ mod tests {
 
     #[test]
     fn a_report_of_wrk_is_read() {
-        let report =
-            "  551991 requests in 15.03s, 552.21MB read\nRequests/sec:  36722.42\nTransfer/sec: 36.74MB";
+        let report = "  Latency Distribution\n     50%  628.00us\n     75%  701.00us\n     90%    1.02ms\n     99%    2.5ms\n  \
+             551991 requests in 15.03s, 552.21MB read\nRequests/sec:  36722.42\nTransfer/sec: 36.74MB";
         let load = Load::read(report).unwrap();
         assert_eq!((load.requests, load.per_second), (551_991.0, 36_722.42));
+        assert_eq!((load.p50, load.p99), (628.0, 2_500.0));
+        assert_eq!(microseconds("1.50s"), Some(1_500_000.0));
         assert!(Load::read("connection refused").is_err());
     }
 }

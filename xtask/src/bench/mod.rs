@@ -2,8 +2,11 @@
 //! budget that is missed is a failure. What is measured needs a quiet machine and root.
 
 mod agent;
+mod floor;
 mod load;
+mod redis;
 mod sink;
+pub mod soak;
 
 use std::{fs, path::PathBuf, process::Command, thread, time::Duration};
 
@@ -11,10 +14,12 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use serde::Serialize;
 
-use crate::process::{is_root, now, output, run, say, target};
+use crate::process::{is_root, now, output, say, target};
 use crate::setup;
 use agent::Agent;
+use floor::Floor;
 use load::{Load, Nginx};
+use redis::Redis;
 use sink::Sink;
 
 #[derive(Args)]
@@ -31,6 +36,8 @@ const KIB: f64 = 1024.0;
 const MIB: f64 = KIB * KIB;
 /// Runs of what takes a moment; the middle one counts.
 const RUNS: usize = 7;
+/// Turns with the agent and without.
+const TURNS: usize = 10;
 /// Connections of the usual load, and of the many.
 const CONNECTIONS: usize = 64;
 const MANY_CONNECTIONS: usize = 10_000;
@@ -71,16 +78,7 @@ impl Row {
 pub fn run_bench(options: &Options) -> Result<()> {
     ensure!(is_root(), "probing the kernel needs root");
     setup::for_bench()?;
-    let agent = Agent::new(match &options.agent {
-        Some(agent) => agent.clone(),
-        None => {
-            let toolchain = setup::for_build()?;
-            run(toolchain
-                .cargo()
-                .args(["build", "--quiet", "--release", "--package", "tracer-agent"]))?;
-            target().join("release/tracer-agent")
-        }
-    });
+    let agent = agent::built(options.agent.as_deref())?;
     let folder = target().join("bench");
     fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
     let mut rows = Vec::new();
@@ -100,6 +98,7 @@ pub fn run_bench(options: &Options) -> Result<()> {
     replayed(&agent, options, &folder.join("load.rec"), &mut row)?;
     under_load(&agent, options, &mut row)?;
     with_many_connections(&agent, options, &mut row)?;
+    unselected(&agent, &mut row)?;
     let file = folder.join("bench.json");
     fs::write(&file, serde_json::to_string_pretty(&rows)?)?;
     say(format!("also in {}", file.display()));
@@ -195,12 +194,19 @@ fn replayed(agent: &Agent, options: &Options, recording: &std::path::Path, row: 
 fn under_load(agent: &Agent, options: &Options, row: &mut Tell<'_>) -> Result<()> {
     let sink = Sink::start()?;
     let _counting = agent::Statistics::on()?;
-    let [mut ratios, mut kernel, mut user, mut lost] = [const { Vec::new() }; 4];
+    let [mut ratios, mut p50, mut p99] = [const { Vec::new() }; 3];
+    let [mut kernel, mut user, mut lost, mut floors] = [const { Vec::new() }; 4];
+    let family = family(agent)?;
     for _ in 0..3 {
         let nginx = Nginx::prepare(CONNECTIONS)?;
         let mut alone = nginx.command().start()?;
         nginx.wait_until_it_listens()?;
         let plain = Load::run(&nginx, CONNECTIONS, options.seconds)?;
+        let floor = Floor::attach(&family)?;
+        let time = floor.program_time_ns()?;
+        let empty = Load::run(&nginx, CONNECTIONS, options.seconds)?;
+        floors.push((floor.program_time_ns()? - time) / empty.requests / 1e3);
+        drop(floor);
         nginx.end()?;
         alone.wait()?;
         let nginx = Nginx::prepare(CONNECTIONS)?;
@@ -213,6 +219,8 @@ fn under_load(agent: &Agent, options: &Options, row: &mut Tell<'_>) -> Result<()
         nginx.end()?;
         lost.push(running.end()?.lost());
         ratios.push(traced.per_second / plain.per_second);
+        p50.push(traced.p50 / plain.p50);
+        p99.push(traced.p99 / plain.p99);
     }
     row(
         "throughput of nginx traced, of untraced",
@@ -221,10 +229,23 @@ fn under_load(agent: &Agent, options: &Options, row: &mut Tell<'_>) -> Result<()
         None,
     );
     row(
+        "median latency of nginx traced, of untraced",
+        middle(p50),
+        "",
+        None,
+    );
+    row("99th percentile, likewise", middle(p99), "", None);
+    row(
         "kernel CPU per exchange, the client's untraced calls included",
         middle(kernel),
         "µs",
         Some(3.0),
+    );
+    row(
+        "the same of empty programs on the same hooks",
+        middle(floors),
+        "µs",
+        None,
     );
     row(
         "agent user and system CPU per exchange, live",
@@ -256,6 +277,49 @@ fn with_many_connections(agent: &Agent, options: &Options, row: &mut Tell<'_>) -
         "MiB",
         Some(40.0),
     );
+    Ok(())
+}
+
+/// The hook family that the agent takes here.
+fn family(agent: &Agent) -> Result<String> {
+    let running = agent.run(&["--port", "1"])?;
+    let family = running.family()?;
+    running.stop()?;
+    Ok(family)
+}
+
+/// A server that nobody wants to trace, with the agent and without, in turns.
+fn unselected(agent: &Agent, row: &mut Tell<'_>) -> Result<()> {
+    let redis = Redis::start()?;
+    redis.per_second()?;
+    let mut ratios = Vec::new();
+    for turn in 0..TURNS {
+        let with = |redis: &Redis| {
+            let running = agent.run(&["--port", "1"])?;
+            let measured = redis.per_second()?;
+            running.stop()?;
+            anyhow::Ok(measured)
+        };
+        // Whatever changes with time is to change both alike.
+        let (beside, alone) = if turn % 2 == 0 {
+            let beside = with(&redis)?;
+            (beside, redis.per_second()?)
+        } else {
+            let alone = redis.per_second()?;
+            (with(&redis)?, alone)
+        };
+        ratios.push(beside / alone);
+    }
+    let lowest = ratios.iter().copied().fold(f64::INFINITY, f64::min);
+    let highest = ratios.iter().copied().fold(0.0, f64::max);
+    row(
+        "throughput of Redis beside the agent, unselected, of without",
+        middle(ratios),
+        "",
+        None,
+    );
+    row("the same, lowest of ten turns", lowest, "", None);
+    row("the same, highest of ten turns", highest, "", None);
     Ok(())
 }
 

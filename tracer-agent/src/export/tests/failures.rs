@@ -49,7 +49,7 @@ fn http(address: SocketAddr) -> OtlpSettings {
 fn start(targets: &[Target]) -> (Exporters, std::sync::Arc<std::sync::Mutex<Vec<String>>>) {
     let (notify, heard) = listener();
     (
-        Exporters::start(targets, &BatchSettings::default(), &host(), notify).unwrap(),
+        Exporters::start(targets, &BatchSettings::default(), &host(), notify, || ()).unwrap(),
         heard,
     )
 }
@@ -355,7 +355,7 @@ fn a_full_disk_is_told_once_and_counted_and_the_run_goes_on() {
 #[test]
 fn a_file_that_cannot_be_opened_ends_the_run_before_it_begins() {
     let target = Target::Json(JsonDestination::parse("/nonexistent/spans.json"));
-    let error = Exporters::start(&[target], &BatchSettings::default(), &host(), listener().0)
+    let error = Exporters::start(&[target], &BatchSettings::default(), &host(), listener().0, || ())
         .err()
         .unwrap();
     assert_eq!(
@@ -376,7 +376,7 @@ fn the_lines_of_a_replay_depend_on_the_spans_alone() {
             ..BatchSettings::default()
         }
         .for_replay();
-        let exporters = Exporters::start(&[target], &batch, &host(), listener().0).unwrap();
+        let exporters = Exporters::start(&[target], &batch, &host(), listener().0, || ()).unwrap();
         for spans in many(500).chunks(piece) {
             exporters.send_waiting(spans.to_vec());
         }

@@ -57,7 +57,8 @@ fn export(protocol: &str, compression: &str, address: SocketAddr) -> Value {
         Target::Otlp(settings),
         Target::Json(JsonDestination::File(file.clone())),
     ];
-    let exporters = Exporters::start(&targets, &BatchSettings::default(), &host(), listener().0).unwrap();
+    let exporters =
+        Exporters::start(&targets, &BatchSettings::default(), &host(), listener().0, || ()).unwrap();
     exporters.send(checkout());
     let report = exporters.shutdown(Duration::from_secs(5), &[]);
     assert_eq!(report.dropped(), 0, "{report:?}");

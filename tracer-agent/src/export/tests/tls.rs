@@ -97,7 +97,8 @@ fn settings(address: SocketAddr, protocol: &str, files: &[(&str, String)]) -> Ot
 
 fn run(settings: OtlpSettings) -> Report {
     let target = Target::Otlp(settings);
-    let exporters = Exporters::start(&[target], &BatchSettings::default(), &host(), listener().0).unwrap();
+    let exporters =
+        Exporters::start(&[target], &BatchSettings::default(), &host(), listener().0, || ()).unwrap();
     exporters.send(checkout());
     exporters.shutdown(Duration::from_secs(2), &[])
 }
@@ -149,7 +150,8 @@ fn files_that_are_no_certificates_are_told_at_start() {
             ),
         ] {
             let target = Target::Otlp(settings(address, protocol, &[("CERTIFICATE", file)]));
-            let started = Exporters::start(&[target], &BatchSettings::default(), &host(), listener().0);
+            let started =
+                Exporters::start(&[target], &BatchSettings::default(), &host(), listener().0, || ());
             let error = started.err().unwrap().to_string();
             assert!(error.starts_with(words), "{error}");
         }
