@@ -95,9 +95,28 @@ fn build() -> Result<(), String> {
         return Err(format!("cargo ended with {status}; its messages are above"));
     }
     let object = target.join(TARGET).join("release/tracer-ebpf");
-    fs::copy(&object, out.join("tracer-ebpf"))
-        .map_err(|error| format!("copying {}: {error}", object.display()))?;
-    Ok(())
+    let failed = |error: &dyn std::error::Error| format!("stripping {}: {error}", object.display());
+    let bytes = fs::read(&object).map_err(|error| failed(&error))?;
+    let bytes = stripped(&bytes).map_err(|error| failed(&error))?;
+    fs::write(out.join("tracer-ebpf"), bytes).map_err(|error| failed(&error))
+}
+
+/// The BTF was made of the debug information, which is four fifths of the object and which nobody reads after that.
+fn stripped(object: &[u8]) -> Result<Vec<u8>, object::build::Error> {
+    let mut builder = object::build::elf::Builder::read(object)?;
+    for section in &mut builder.sections {
+        let name = section.name.as_slice();
+        section.delete = name.starts_with(b".debug_") || name.starts_with(b".rel.debug_");
+    }
+    builder.delete_orphans();
+    // LLVM keeps names of sections with those of symbols, this writer does not.
+    let names = builder.sections.add();
+    names.name = b".shstrtab".as_slice().into();
+    names.sh_type = object::elf::SHT_STRTAB;
+    names.data = object::build::elf::SectionData::SectionString;
+    let mut stripped = Vec::new();
+    builder.write(&mut stripped)?;
+    Ok(stripped)
 }
 
 fn variable(name: &str) -> Result<OsString, String> {

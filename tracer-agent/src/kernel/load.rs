@@ -37,6 +37,8 @@ pub(super) struct Kernel<'a> {
     pub has_loop: bool,
     /// Whether it preempts programs.
     pub preemption: Preemption,
+    /// Whether [`join`] will be asked for.
+    pub joins: bool,
 }
 
 impl Kernel<'_> {
@@ -119,7 +121,12 @@ fn attach_family(loaded: &mut Ebpf, family: Family, kernel: &Kernel<'_>) -> Resu
     if !kernel.has_loop {
         wanted.push((chain.program, chain.hook));
     }
-    let attached = load_all(loaded, &wanted, kernel.types)
+    let ahead = if kernel.joins {
+        join_parts(loaded, kernel)
+    } else {
+        Vec::new()
+    };
+    let attached = load_all(loaded, &wanted, &ahead, kernel.types)
         .and_then(|()| {
             if kernel.has_loop {
                 return Ok(());
@@ -146,35 +153,42 @@ fn attach_family(loaded: &mut Ebpf, family: Family, kernel: &Kernel<'_>) -> Resu
     attached
 }
 
-/// Attaches the program that sees calls which were there before; its name.
-pub(super) fn join(loaded: &mut Ebpf, kernel: &Kernel<'_>) -> Result<String, Failed> {
-    let name = kernel.variant(&JOIN, loaded);
-    let (chain, map) = Family::Syscall.chain();
-    let mut wanted = vec![(name.as_str(), JOIN.hook)];
-    let failed = |source| (name.clone(), source);
-    if !kernel.has_loop
-        && loaded
-            .program(chain.program)
-            .is_some_and(|program| program.fd().is_err())
-    {
-        wanted.push((chain.program, chain.hook));
-    }
-    load_all(loaded, &wanted, None)?;
+/// The programs that see calls which were there before.
+fn join_parts(loaded: &Ebpf, kernel: &Kernel<'_>) -> Vec<(String, Hook)> {
+    let (chain, _) = Family::Syscall.chain();
+    let mut parts = vec![(kernel.variant(&JOIN, loaded), JOIN.hook)];
     if !kernel.has_loop {
-        close_chain(loaded, chain.program, map).map_err(failed)?;
+        parts.push((chain.program.to_owned(), chain.hook));
     }
-    attach(loaded, &name, &JOIN, kernel).map_err(failed)?;
+    parts
+}
+
+/// Attaches the program that sees calls which were there before, loaded ahead with a family; its name.
+pub(super) fn join(loaded: &mut Ebpf, kernel: &Kernel<'_>) -> Result<String, ProgramError> {
+    let name = kernel.variant(&JOIN, loaded);
+    if !kernel.has_loop {
+        let (chain, map) = Family::Syscall.chain();
+        close_chain(loaded, chain.program, map)?;
+    }
+    attach(loaded, &name, &JOIN, kernel)?;
     Ok(name)
 }
 
 /// Has the kernel verify every program, each in a thread: the longest verification takes most of the time that the
-/// agent needs to start, and the others fit beside it.
-fn load_all(loaded: &mut Ebpf, wanted: &[(&str, Hook)], types: Option<&Btf>) -> Result<(), Failed> {
+/// agent needs to start, and the others fit beside it. Those `ahead` may fail, or be loaded already.
+fn load_all(
+    loaded: &mut Ebpf,
+    wanted: &[(&str, Hook)],
+    ahead: &[(String, Hook)],
+    types: Option<&Btf>,
+) -> Result<(), Failed> {
     thread::scope(|scope| {
         let mut loading = Vec::new();
         for (name, program) in loaded.programs_mut() {
             if let Some((name, hook)) = wanted.iter().find(|(wanted, _)| *wanted == name) {
                 loading.push((name, scope.spawn(move || load(program, *hook, types))));
+            } else if let Some((_, hook)) = ahead.iter().find(|(ahead, _)| ahead == name) {
+                scope.spawn(move || load(program, *hook, types));
             }
         }
         let mut outcome = Ok(());

@@ -197,6 +197,7 @@ impl Probes {
             types: types.as_ref(),
             has_loop,
             preemption: Preemption::of_running_kernel(),
+            joins: plan.joins,
         };
         let taken = load::attach_best(&mut loaded, &plan.families, &kernel);
         let (family, refused) = taken?;
