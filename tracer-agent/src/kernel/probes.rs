@@ -207,6 +207,8 @@ impl Probes {
         } else {
             None
         };
+        let skips = family.suffers_from(kernel.preemption);
+        drop(types);
         give_back_memory();
         Ok(Self {
             ring,
@@ -217,11 +219,7 @@ impl Probes {
             loaded,
             join,
             family,
-            remark: if family.suffers_from(kernel.preemption) {
-                PREEMPTED
-            } else {
-                ""
-            },
+            remark: if skips { PREEMPTED } else { "" },
             refused,
         })
     }
@@ -402,11 +400,22 @@ fn port_words(ports: &[u16]) -> impl Iterator<Item = (u32, u64)> {
 }
 
 /// Loading takes some 25 MiB for a moment. The allocator gives it back only when more is allocated later, which an agent
-/// that waits does not do.
-#[expect(unsafe_code, reason = "the allocator offers no safe way")]
+/// that waits does not do; and the object is not looked at again.
+#[expect(
+    unsafe_code,
+    reason = "neither the allocator nor the kernel offers a safe way"
+)]
 fn give_back_memory() {
-    // SAFETY: takes no pointers, may be called at any time, and does nothing where another allocator is in use.
-    unsafe { libmimalloc_sys::mi_collect(true) };
+    const PAGE: usize = 4096;
+    let before = OBJECT.as_ptr().align_offset(PAGE);
+    let whole = OBJECT.len().saturating_sub(before) / PAGE * PAGE;
+    // SAFETY: the first takes no pointers, may be called at any time, and does nothing where another allocator is in use.
+    // The second is given whole pages of a static that nobody writes to: what is read of them comes from the file again.
+    unsafe {
+        libmimalloc_sys::mi_collect(true);
+        let pages = OBJECT.as_ptr().wrapping_add(before).cast_mut().cast();
+        let _ = rustix::mm::madvise(pages, whole, rustix::mm::Advice::LinuxDontNeed);
+    }
 }
 
 /// A rule as a value of a map.
