@@ -25,12 +25,29 @@ pub enum KernelError {
     #[error("the kernel takes none of the hook families: {}", in_words(.refused))]
     NoFamily { refused: Vec<Refusal> },
     #[error("the kernel side cannot be set up: {0}")]
-    Setup(#[from] aya::EbpfError),
+    Setup(aya::EbpfError),
+    #[error(
+        "no memory for the kernel side: {0}; before Linux 5.11 it counts as locked memory: give the agent \
+         CAP_SYS_RESOURCE, or an unlimited `ulimit -l`"
+    )]
+    LockedMemory(aya::EbpfError),
     #[error("BPF map {name} cannot be used: {source}")]
     Map {
         name: &'static str,
         source: aya::maps::MapError,
     },
+}
+
+impl From<aya::EbpfError> for KernelError {
+    fn from(error: aya::EbpfError) -> Self {
+        let refused = anyhow::Chain::new(&error)
+            .filter_map(|cause| cause.downcast_ref::<io::Error>())
+            .any(|cause| cause.kind() == io::ErrorKind::PermissionDenied);
+        match error {
+            aya::EbpfError::MapError(_) if refused => Self::LockedMemory(error),
+            _ => Self::Setup(error),
+        }
+    }
 }
 
 fn in_words(refused: &[Refusal]) -> String {

@@ -242,6 +242,10 @@ fn attach(loaded: &mut Ebpf, name: &str, part: &Part, kernel: &Kernel<'_>) -> Re
     }
 }
 
+/// What to do where kprobes are refused to the capabilities that should be enough.
+const PARANOID: &str =
+    "; with kernel.perf_event_paranoid above 2 (Debian's default) kprobes take CAP_SYS_ADMIN";
+
 /// A program, and what became of it.
 type Failed = (String, ProgramError);
 
@@ -258,10 +262,13 @@ fn in_words(program: &str, error: ProgramError) -> (String, Option<String>) {
         }
         error => {
             let causes = anyhow::Chain::new(&error).map(ToString::to_string);
-            (
-                format!("{program}: {}", causes.collect::<Vec<_>>().join(": ")),
-                None,
-            )
+            let causes = causes.collect::<Vec<_>>().join(": ");
+            let hint = if causes.contains("perf_event_open") && causes.contains("ermission denied") {
+                PARANOID
+            } else {
+                ""
+            };
+            (format!("{program}: {causes}{hint}"), None)
         }
     }
 }
