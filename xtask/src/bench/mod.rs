@@ -273,6 +273,7 @@ fn with_many_connections(agent: &Agent, options: &Options, row: &mut Tell<'_>) -
     let nginx = Nginx::prepare(MANY_CONNECTIONS)?;
     let running = agent.trace(&["--export", &sink.export()], &nginx.command())?;
     nginx.wait_until_it_listens()?;
+    running.forget_peak()?;
     Load::run(&nginx, MANY_CONNECTIONS, options.seconds)?;
     let peak = running.peak_rss()?;
     nginx.end()?;
