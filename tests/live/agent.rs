@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -167,9 +167,7 @@ impl Running {
     pub fn capabilities(&self) -> Result<Vec<u64>> {
         let mut sets = Vec::new();
         for thread in fs::read_dir(format!("/proc/{}/task", self.agent.id()))? {
-            let status = fs::read_to_string(thread?.path().join("status"))?;
-            let set = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-            sets.push(u64::from_str_radix(set.context("no CapEff")?.trim(), 16)?);
+            sets.push(capabilities(&thread?.path())?);
         }
         Ok(sets)
     }
@@ -232,6 +230,13 @@ impl Traced {
         );
         Ok(self)
     }
+}
+
+/// The effective capabilities of a process or thread, by its folder in `/proc`.
+pub fn capabilities(folder: &Path) -> Result<u64> {
+    let status = fs::read_to_string(folder.join("status"))?;
+    let set = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    Ok(u64::from_str_radix(set.context("no CapEff")?.trim(), 16)?)
 }
 
 /// The most memory that a process has held so far, by the kernel's own book.

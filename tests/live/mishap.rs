@@ -1,12 +1,13 @@
 //! What goes wrong on a host: the agent says so, counts it, and goes on.
 
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::Test;
-use crate::agent::{Agent, MEMORY_MAX_KIB, Traced};
+use crate::agent::{Agent, MEMORY_MAX_KIB, Traced, capabilities};
 use crate::http1::{answer, answer_untraced, of_kind, paired};
 use crate::skip::{Skip, needs};
 use crate::spans::Kind;
@@ -210,6 +211,9 @@ const KEPT: u64 = 1 << 2 | 1 << 5 | 1 << 19 | 1 << 39;
 
 fn kept_rights(agent: &Agent) -> Result<()> {
     needs(&["python3", "curl"])?;
+    if capabilities(Path::new("/proc/self"))? & !KEPT == 0 {
+        bail!(Skip("there is no other capability here to give up".to_owned()));
+    }
     let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port().to_string();
     let running = agent.run(&["--port", &port])?;
     answer_untraced(&["--port", &port], &["curl", "-sS", "{url}/a"])?;

@@ -1,6 +1,9 @@
 //! What callers do not sample.
 
+use std::fs;
+
 use anyhow::{Result, ensure};
+use tempfile::TempDir;
 
 use crate::Test;
 use crate::agent::Agent;
@@ -21,12 +24,25 @@ fn unsampled(agent: &Agent) -> Result<()> {
     let (no, yes) = (context("00"), context("01"));
     let script = "curl -sS -H \"$2\" $1/no $1/no && curl -sS -H \"$3\" $1/yes && curl -sS $1/none";
     let client = ["sh", "-c", script, "sh", "{url}/via", &no, &yes];
-    let traced = agent.trace(&[], &answer(&[], &client))?.successful()?;
+    let folder = TempDir::new()?;
+    let recording = folder.path().join("raw");
+    let options = ["--record-raw", "--record", &recording.display().to_string()];
+    let traced = agent.trace(&options, &answer(&[], &client))?.successful()?;
     let servers = of_kind(&traced, Kind::Server, 4)?;
     let paths: Vec<_> = servers.iter().map(|span| span.attribute("url.path")).collect();
     ensure!(
         paths == ["/via/yes", "/yes", "/via/none", "/none"],
         "other spans: {paths:?}"
+    );
+    let delivered = fs::read(recording)?;
+    let holds = |head: &str| {
+        delivered
+            .windows(head.len())
+            .any(|bytes| bytes == head.as_bytes())
+    };
+    ensure!(
+        holds("GET /via/yes HTTP") && !holds("GET /via/no HTTP"),
+        "the head of a request that is not sampled left the kernel, or no head did"
     );
     Ok(())
 }

@@ -30,6 +30,11 @@ impl Tree {
         self
     }
 
+    /// A file below what a process has as its root.
+    fn write_inside(&self, pid: u32, path: &str, content: impl AsRef<[u8]>) -> &Self {
+        self.write(&inside(pid, path), content)
+    }
+
     fn link(&self, path: &str, target: &str) -> &Self {
         let path = self.proc().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -53,6 +58,12 @@ impl Tree {
     fn lookup(&self, pid: u32) -> ProcessInfo {
         self.discovery().lookup(pid, "hint")
     }
+}
+
+/// A path below what a process has as its root.
+fn inside(pid: u32, path: &str) -> String {
+    let root = PathBuf::from(pid.to_string()).join("root");
+    root.join(path).display().to_string()
 }
 
 fn attribute<'a>(process: &'a ProcessInfo, key: &str) -> Option<&'a str> {
@@ -192,7 +203,7 @@ fn a_pod_on_the_host_network_is_not_called_like_the_host() {
     tree.process(7, "/opt/shop", &["shop"])
         .write("7/cgroup", pod_cgroup())
         .write("7/environ", "HOSTNAME=node-1\0")
-        .write("1/root/etc/hostname", "node-1.example.org\n");
+        .write_inside(1, "etc/hostname", "node-1.example.org\n");
     let found = tree.lookup(7);
     assert_eq!(found.service_name, "shop");
     assert_eq!(attribute(&found, "k8s.pod.name"), None);
@@ -203,8 +214,8 @@ fn node_is_called_by_the_nearest_package_that_has_a_name() {
     let tree = Tree::new();
     tree.process(7, "/usr/bin/node", &["node", "dist/../dist/server.js"])
         .link("7/cwd", "/srv/shop")
-        .write("7/root/srv/shop/package.json", r#"{"name":"@acme/shop"}"#)
-        .write("7/root/srv/shop/dist/package.json", r#"{"type":"module"}"#);
+        .write_inside(7, "srv/shop/package.json", r#"{"name":"@acme/shop"}"#)
+        .write_inside(7, "srv/shop/dist/package.json", r#"{"type":"module"}"#);
     assert_eq!(tree.lookup(7).service_name, "@acme/shop");
 }
 
@@ -214,7 +225,7 @@ fn node_without_a_package_is_called_by_its_folder() {
     tree.process(7, "/usr/bin/node", &["node", "dist/server.js"])
         .link("7/cwd", "/srv/shop");
     assert_eq!(tree.lookup(7).service_name, "shop");
-    tree.write("7/root/srv/shop/package.json", "not json");
+    tree.write_inside(7, "srv/shop/package.json", "not json");
     assert_eq!(tree.lookup(7).service_name, "shop");
     tree.process(8, "/usr/bin/node", &["node", "/server.js"])
         .link("8/cwd", "/");
@@ -230,9 +241,9 @@ fn a_package_file_that_is_a_link_or_a_pipe_is_not_read() {
     tree.process(7, "/usr/bin/node", &["node", "server.js"])
         .link("7/cwd", "/srv/shop")
         .write("elsewhere.json", r#"{"name":"elsewhere"}"#)
-        .write("7/root/srv/shop/server.js", "")
+        .write_inside(7, "srv/shop/server.js", "")
         .link(
-            "7/root/srv/shop/package.json",
+            &inside(7, "srv/shop/package.json"),
             tree.proc().join("elsewhere.json").to_str().unwrap(),
         );
     assert_eq!(tree.lookup(7).service_name, "shop");
@@ -268,8 +279,8 @@ fn a_worker_is_called_like_the_program_that_started_it() {
 fn the_host_is_described_from_its_own_root() {
     let tree = Tree::new();
     let id = "0123456789abcdef0123456789abcdef";
-    tree.write("1/root/etc/machine-id", format!("{id}\n"))
-        .write("1/root/etc/hostname", "node-1\n")
+    tree.write_inside(1, "etc/machine-id", format!("{id}\n"))
+        .write_inside(1, "etc/hostname", "node-1\n")
         .write("sys/kernel/hostname", "agent-pod\n")
         .write("sys/kernel/osrelease", "6.12.0\n");
     let host = tree.discovery().host();
@@ -285,7 +296,7 @@ fn the_host_is_described_from_its_own_root() {
         "agent-pod",
         "the kernel's name counts where it is the host's"
     );
-    tree.write("1/root/etc/machine-id", "uninitialized\n");
+    tree.write_inside(1, "etc/machine-id", "uninitialized\n");
     assert_eq!(tree.discovery().host().host_id, None);
 }
 

@@ -27,7 +27,7 @@ pub enum KernelError {
     #[error("the kernel side cannot be set up: {0}")]
     Setup(aya::EbpfError),
     #[error(
-        "no memory for the kernel side: {0}; before Linux 5.11 it counts as locked memory: give the agent \
+        "the kernel refuses memory for the kernel side: {0}; before Linux 5.11 it counts as locked memory: give the agent \
          CAP_SYS_RESOURCE, or an unlimited `ulimit -l`"
     )]
     LockedMemory(aya::EbpfError),

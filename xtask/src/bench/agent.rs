@@ -84,9 +84,8 @@ impl Agent {
                 .args([recording, export])
                 .env("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
         )?;
+        let spans = Said(said.clone()).spans()? as f64;
         let read = || {
-            let (before, _) = said.split_once(" spans made")?;
-            let spans = before.split_whitespace().next_back()?.parse().ok()?;
             // The second line of `times` is of the children: `0m0.350000s 0m0.040000s`.
             let user = said.lines().next_back()?.split_whitespace().next()?;
             let (minutes, seconds) = user.trim_end_matches('s').split_once('m')?;
