@@ -30,10 +30,7 @@ pub trait Probes {
     /// Hands over at most `most` records; how many there were.
     fn drain(&mut self, most: usize, each: &mut dyn FnMut(&[u8])) -> usize;
     /// Losses since the probes were attached, by cause.
-    ///
-    /// # Errors
-    /// When the counters cannot be read.
-    fn losses(&self) -> io::Result<Vec<(Loss, u64)>>;
+    fn losses(&self) -> Vec<(Loss, u64)>;
     /// Those who waited when the probes were attached are no longer looked for.
     fn settle(&mut self);
     /// A process was judged; whether that changes anything. Who is selected by something else stays so unless excluded.
@@ -112,9 +109,8 @@ impl<'a, P: Probes, C: Core, D: Processes> Live<'a, P, C, D> {
         while left > 0 && self.take(BATCH) > 0 {
             left = left.saturating_sub(BATCH);
         }
-        let told = self.tell_losses(&mut reported);
-        let tally = self.feed.end((self.clock)());
-        (tally, outcome.and(told))
+        self.tell_losses(&mut reported);
+        (self.feed.end((self.clock)()), outcome)
     }
 
     fn until(&mut self, stop: &Stop, reported: &mut LossReport) -> io::Result<()> {
@@ -129,7 +125,7 @@ impl<'a, P: Probes, C: Core, D: Processes> Live<'a, P, C, D> {
             }
             reported.pending |= taken > 0;
             if reported.due() <= now {
-                self.tell_losses(reported)?;
+                self.tell_losses(reported);
             }
         }
         Ok(())
@@ -166,8 +162,8 @@ impl<'a, P: Probes, C: Core, D: Processes> Live<'a, P, C, D> {
         Duration::from_nanos(deadlines.fold(reported.due().since(now), u64::min))
     }
 
-    fn tell_losses(&mut self, reported: &mut LossReport) -> io::Result<()> {
-        for (cause, total) in self.probes.losses()? {
+    fn tell_losses(&mut self, reported: &mut LossReport) {
+        for (cause, total) in self.probes.losses() {
             let told = reported.told.entry(cause).or_default();
             let count = total.saturating_sub(*told);
             if count > 0 {
@@ -183,7 +179,6 @@ impl<'a, P: Probes, C: Core, D: Processes> Live<'a, P, C, D> {
         self.feed.deliver();
         reported.pending = false;
         reported.last = (self.clock)();
-        Ok(())
     }
 }
 

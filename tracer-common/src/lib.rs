@@ -15,4 +15,4 @@ pub mod testing;
 pub mod traceparent;
 mod unaligned;
 
-pub use loss::Loss;
+pub use loss::{Loss, Losses};

@@ -2,7 +2,7 @@
 
 macro_rules! losses {
     ($($(#[doc = $doc:literal])+ $variant:ident = $value:literal, $name:literal;)+) => {
-        /// A cause of loss in the kernel; the value is the index of its per-CPU counter.
+        /// A cause of loss in the kernel; the value is the place of its counter in [`Losses`].
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[repr(u32)]
         pub enum Loss { $($(#[doc = $doc])+ $variant = $value,)+ }
@@ -53,6 +53,16 @@ losses! {
     /// by the kernel itself.
     Skipped = 14, "skipped";
 }
+
+/// The counters of one CPU, by the number of the cause; as long as the cache lines that no other CPU writes to.
+#[repr(C, align(128))]
+#[derive(Debug, Default)]
+pub struct Losses {
+    /// How often each happened.
+    pub counts: [u64; 16],
+}
+
+const _: () = assert!(Loss::ALL.len() <= 16);
 
 #[cfg(test)]
 mod tests {

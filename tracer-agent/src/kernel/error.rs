@@ -31,6 +31,10 @@ pub enum KernelError {
          CAP_SYS_RESOURCE, or an unlimited `ulimit -l`"
     )]
     LockedMemory(aya::EbpfError),
+    #[error("which processors this host may have cannot be read: {0}")]
+    Cpus(io::Error),
+    #[error("the kernel's counters of losses cannot be mapped: {0}")]
+    Counters(io::Error),
     #[error("BPF map {name} cannot be used: {source}")]
     Map {
         name: &'static str,

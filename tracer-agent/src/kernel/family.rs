@@ -45,13 +45,27 @@ const fn part(program: &'static str, hook: Hook) -> Part {
 
 /// Lives of processes and connections: part of every family, attached before its calls, so that no call is seen
 /// whose process or connection is not.
-pub const LIVES: &[Part] = &[
-    part("tracer_cgroup_attach", Hook::Tracepoint("cgroup_attach_task")),
+const LIVES: &[Part] = &[
+    CGROUPS,
     part("tracer_fork", Hook::Tracepoint("sched_process_fork")),
     part("tracer_exec", Hook::Tracepoint("sched_process_exec")),
     part("tracer_exit", Hook::Tracepoint("sched_process_exit")),
     part("tracer_set_state", Hook::Tracepoint("inet_sock_set_state")),
 ];
+
+/// The same by breakpoints.
+const KPROBE_LIVES: &[Part] = &[
+    CGROUPS,
+    part("tracer_kprobe_fork", Hook::Probe(&["wake_up_new_task"])),
+    part("tracer_kprobe_exec", Hook::Probe(&["finalize_exec"])),
+    part("tracer_kprobe_exit", Hook::Probe(&["exit_files"])),
+    part(
+        "tracer_kprobe_set_state",
+        Hook::Probe(&["inet_sk_set_state", "inet_sk_state_store"]),
+    ),
+];
+
+const CGROUPS: Part = part("tracer_cgroup_attach", Hook::Tracepoint("cgroup_attach_task"));
 
 /// Calls that wait when the agent comes: attached after all others, for a while.
 pub const JOIN: Part = part("tracer_join", Hook::Tracepoint("sys_exit"));
@@ -117,12 +131,13 @@ impl Family {
     pub const ALL: [Self; 3] = [Self::Socket, Self::Kprobe, Self::Syscall];
 
     /// Its programs, in the order in which they are attached.
-    pub fn parts(self) -> &'static [Part] {
-        match self {
-            Self::Socket => SOCKET,
-            Self::Kprobe => KPROBE,
-            Self::Syscall => SYSCALL,
-        }
+    pub fn parts(self) -> impl Iterator<Item = &'static Part> {
+        let (lives, calls) = match self {
+            Self::Socket => (LIVES, SOCKET),
+            Self::Kprobe => (KPROBE_LIVES, KPROBE),
+            Self::Syscall => (LIVES, SYSCALL),
+        };
+        lives.iter().chain(calls)
     }
 
     /// The program that goes on where steps are repeated by programs that call each other, and the map that holds it.
@@ -154,11 +169,23 @@ impl Family {
             Self::Kprobe if !KPROBES.iter().any(|path| Path::new(path).exists()) => {
                 Some("this kernel was built without kprobes, or they are not shown in /sys".to_owned())
             }
-            Self::Socket | Self::Kprobe => ["tcp_sendmsg", "tcp_recvmsg", "release_sock"]
-                .into_iter()
+            Self::Socket | Self::Kprobe => self
+                .needed()
                 .find(|function| !kernel.has_function(function))
                 .map(|function| format!("this kernel has no function {function}, or it is inlined")),
         }
+    }
+
+    /// The kernel functions that it cannot do without.
+    fn needed(self) -> impl Iterator<Item = &'static str> {
+        let lives = match self {
+            Self::Kprobe => KPROBE_LIVES,
+            Self::Socket | Self::Syscall => LIVES,
+        };
+        let lives = lives.iter().flat_map(|part| part.hook.functions());
+        ["tcp_sendmsg", "tcp_recvmsg", "release_sock"]
+            .into_iter()
+            .chain(lives.copied())
     }
 
     /// Whether its programs may be skipped where the kernel preempts them.

@@ -25,12 +25,17 @@ const NEEDED: &[Member] = &[
 const OPTIONAL: &[Member] = &[("iov_iter", "ubuf")];
 
 /// Kernel functions that probes go to, where they are there.
-const FUNCTIONS: [&str; 5] = [
+const FUNCTIONS: [&str; 10] = [
     "tcp_sendmsg",
     "tcp_recvmsg",
     "release_sock",
     "tcp_sendpage",
     "tcp_splice_read",
+    "wake_up_new_task",
+    "finalize_exec",
+    "exit_files",
+    "inet_sk_set_state",
+    "inet_sk_state_store",
 ];
 
 /// A struct and its member.

@@ -11,7 +11,7 @@ use aya::{
 
 use super::{
     KernelError,
-    family::{Family, Hook, JOIN, LIVES, Part},
+    family::{Family, Hook, JOIN, Part},
     layout::Resolved,
     preemption::{PREEMPTED, Preemption},
 };
@@ -52,12 +52,7 @@ impl Kernel<'_> {
     fn parts(&self, family: Family) -> Vec<Part> {
         let goes_somewhere =
             |part: &&Part| part.hook.functions().is_empty() || self.functions(part).next().is_some();
-        LIVES
-            .iter()
-            .chain(family.parts())
-            .filter(goes_somewhere)
-            .copied()
-            .collect()
+        family.parts().filter(goes_somewhere).copied().collect()
     }
 
     /// The name of the variant of a part that this kernel takes.

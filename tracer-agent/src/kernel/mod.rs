@@ -2,6 +2,7 @@
 
 pub mod btf;
 pub mod capability;
+mod counters;
 mod error;
 mod family;
 pub mod layout;
@@ -30,8 +31,8 @@ impl live::Probes for Probes {
         self.drain(most, each)
     }
 
-    fn losses(&self) -> io::Result<Vec<(Loss, u64)>> {
-        self.losses().map_err(io::Error::other)
+    fn losses(&self) -> Vec<(Loss, u64)> {
+        self.losses()
     }
 
     fn settle(&mut self) {

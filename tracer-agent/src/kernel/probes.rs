@@ -8,9 +8,10 @@ use std::{
 
 use aya::{
     Btf, Ebpf, EbpfLoader, include_bytes_aligned,
-    maps::{Array, HashMap, MapData, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, MapData, RingBuf},
     programs::{Program, ProgramType},
     sys::{BpfHelper, is_helper_supported},
+    util::nr_cpus,
 };
 use tracer_common::{
     Loss,
@@ -20,6 +21,7 @@ use tracer_common::{
 
 use super::{
     KernelError, capability,
+    counters::Counters,
     family::Family,
     layout,
     load::{self, Kernel, Refusal, finished},
@@ -99,7 +101,7 @@ pub struct Probes {
     ring: RingBuf<MapData>,
     processes: HashMap<MapData, u32, u8>,
     exes: HashMap<MapData, ExeKey, u8>,
-    losses: PerCpuArray<MapData, u64>,
+    losses: Counters,
     /// See [`Selection::chosen`].
     chosen: u8,
     /// Keeps programs and links; they are gone when this is dropped.
@@ -152,10 +154,12 @@ impl Probes {
             follows_sampling: u32::from(plan.follows_sampling),
         };
         let sizes = Sizes::of_host();
+        let cpus = nr_cpus().map_err(|(_, source)| KernelError::Cpus(source))?;
         let mut loaded = loader
             .btf(None)
             .override_global("LAYOUT", bytes_of(&resolved.layout), true)
             .override_global("SETTINGS", bytes_of(&settings), true)
+            .map_max_entries("LOSSES", entries(cpus))
             .map_max_entries("RECORDS", plan.ring_bytes.unwrap_or(sizes.ring_bytes))
             .map_max_entries("CONNECTIONS", sizes.connections)
             .map_max_entries("CALLS", sizes.calls)
@@ -191,7 +195,7 @@ impl Probes {
         }
         let exes = take(&mut loaded, "EXES")?;
         let ring = take(&mut loaded, "RECORDS")?;
-        let losses = take(&mut loaded, "LOSSES")?;
+        let losses = Counters::of_map(&loaded, "LOSSES", cpus)?;
         let kernel = Kernel {
             resolved: &resolved,
             types: types.as_ref(),
@@ -331,18 +335,12 @@ impl Probes {
     }
 
     /// Losses since the programs were attached, by cause.
-    ///
-    /// # Errors
-    /// When the counters cannot be read.
-    pub fn losses(&self) -> Result<Vec<(Loss, u64)>, KernelError> {
+    pub fn losses(&self) -> Vec<(Loss, u64)> {
         Loss::ALL
             .iter()
-            .map(|cause| {
-                if *cause == Loss::Skipped {
-                    return Ok((*cause, self.skipped()));
-                }
-                let counts = self.losses.get(&(*cause as u32), 0).map_err(of_map("LOSSES"))?;
-                Ok((*cause, counts.iter().sum()))
+            .map(|cause| match cause {
+                Loss::Skipped => (*cause, self.skipped()),
+                _ => (*cause, self.losses.total(*cause)),
             })
             .collect()
     }

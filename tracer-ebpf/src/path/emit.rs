@@ -1,25 +1,29 @@
 //! The way out: one ring buffer, and a counter for everything that does not fit.
 
 use aya_ebpf::{
+    bindings::BPF_F_MMAPABLE,
+    helpers::bpf_get_smp_processor_id,
     macros::map,
-    maps::{PerCpuArray, RingBuf},
+    maps::{Array, RingBuf},
 };
-use tracer_common::Loss;
-
-/// Room of the counters: more than there are causes.
-const CAUSES: u32 = 16;
+use tracer_common::{Loss, Losses};
 
 #[map]
 static RECORDS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
 
+/// An entry a CPU, for the agent to see in its own memory: while it asks the kernel for an entry of a map, programs on
+/// its CPU are skipped, and for as long as it is preempted in the middle of that.
 #[map]
-static LOSSES: PerCpuArray<u64> = PerCpuArray::with_max_entries(CAUSES, 0);
+static LOSSES: Array<Losses> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// Counts a loss.
 #[inline(always)]
 pub fn lost(cause: Loss) {
-    if let Some(count) = LOSSES.get_ptr_mut(cause as u32) {
-        unsafe { *count += 1 };
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    if let Some(losses) = LOSSES.get_ptr_mut(cpu)
+        && let Some(count) = unsafe { &mut (*losses).counts }.get_mut(cause as usize)
+    {
+        *count += 1;
     }
 }
 
