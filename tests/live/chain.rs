@@ -9,34 +9,45 @@ use xtask::judge::{Truth, judge};
 
 use crate::Test;
 use crate::agent::Agent;
-use crate::skip::needs;
+use crate::skip::{needs, needs_unix_sockets};
 
 pub const TESTS: &[Test] = &[
     ("chain_of_three_hops_1_in_flight_kept_alive", |agent| {
-        chain(agent, 1, "thread")
+        chain(agent, 1, "thread", &[])
     }),
     ("chain_of_three_hops_8_in_flight_kept_alive", |agent| {
-        chain(agent, 8, "pool")
+        chain(agent, 8, "pool", &[])
     }),
     ("chain_of_three_hops_32_in_flight_kept_alive", |agent| {
-        chain(agent, 32, "pool")
+        chain(agent, 32, "pool", &[])
     }),
     ("chain_of_three_hops_128_in_flight_kept_alive", |agent| {
-        chain(agent, 128, "pool")
+        chain(agent, 128, "pool", &[])
     }),
     ("chain_of_three_hops_1_in_flight_one_shot", |agent| {
-        chain(agent, 1, "oneshot")
+        chain(agent, 1, "oneshot", &[])
     }),
     ("chain_of_three_hops_32_in_flight_one_shot", |agent| {
-        chain(agent, 32, "oneshot")
+        chain(agent, 32, "oneshot", &[])
     }),
     ("chain_of_three_hops_128_in_flight_one_shot", |agent| {
-        chain(agent, 128, "oneshot")
+        chain(agent, 128, "oneshot", &[])
+    }),
+    ("chain_over_unix_sockets_8_in_flight_kept_alive", |agent| {
+        unix(agent, 8, "pool")
+    }),
+    ("chain_over_unix_sockets_32_in_flight_one_shot", |agent| {
+        unix(agent, 32, "oneshot")
     }),
 ];
 
+fn unix(agent: &Agent, in_flight: u32, client: &str) -> Result<()> {
+    needs_unix_sockets(agent)?;
+    chain(agent, in_flight, client, &["--unix"])
+}
+
 /// Every span and every parent link is there, right, and once.
-fn chain(agent: &Agent, in_flight: u32, client: &str) -> Result<()> {
+fn chain(agent: &Agent, in_flight: u32, client: &str, options: &[&str]) -> Result<()> {
     needs(&["python3"])?;
     let folder = TempDir::new()?;
     let truth = folder.path().join("truth.txt").display().to_string();
@@ -60,7 +71,7 @@ fn chain(agent: &Agent, in_flight: u32, client: &str) -> Result<()> {
         "--client",
         client,
     ];
-    let traced = agent.trace(&[], &command)?.successful()?;
+    let traced = agent.trace(&[], &[&command, options].concat())?.successful()?;
     let called = fs::read_to_string(&truth)?;
     let truth = Truth::new(called.lines(), true);
     let verdict = judge(&truth, traced.export.lines())?;

@@ -1,7 +1,12 @@
-"""A server and a client that is connected to it already; on a line of input, three requests go over that connection."""
+"""A server and a client that is connected to it already; on a line of input, three requests go over that connection.
+
+    early.py [PATH]     where PATH is a Unix socket that it listens on
+"""
 
 import http.client
 import http.server
+import socket
+import socketserver
 import sys
 import threading
 
@@ -19,9 +24,19 @@ class Answer(http.server.BaseHTTPRequestHandler):
         pass
 
 
-server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+class UnixServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    daemon_threads = True
+
+
+if sys.argv[1:]:
+    server = UnixServer(sys.argv[1], Answer)
+    connection = http.client.HTTPConnection("localhost")
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.connect(sys.argv[1])
+else:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port)
 threading.Thread(target=server.serve_forever, daemon=True).start()
-connection = http.client.HTTPConnection("127.0.0.1", server.server_port)
 
 
 def ask(path):

@@ -18,6 +18,7 @@ mod select;
 mod skip;
 mod sockets;
 mod spans;
+mod unix;
 
 use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
@@ -32,12 +33,13 @@ use skip::Skip;
 type Test = (&'static str, fn(&Agent) -> Result<()>);
 
 /// Names of tests whose outcome depends on the hook family: how bytes are found, and how they are told to be whole.
-const BRIEF: [&str; 7] = [
+const BRIEF: [&str; 8] = [
     "requests_kept_alive_by_curl",
     "the_sizes_of_a_gibibyte",
     "bodies_that_are_spliced",
     "a_connection_that_was_open",
     "requests_served_by_io_uring",
+    "nginx_to_gunicorn_over_a_kept",
     "chain_of_three_hops_32_in_flight_kept",
     "every_request_of_a_saturated",
 ];
@@ -111,6 +113,7 @@ fn main() -> ExitCode {
         select::TESTS,
         sampling::TESTS,
         sockets::TESTS,
+        unix::TESTS,
         mishap::TESTS,
         chain::TESTS,
         load::TESTS,

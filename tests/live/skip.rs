@@ -5,6 +5,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Result, bail};
 
+use crate::agent::Agent;
+
 /// An error that means: not judged, for this reason.
 #[derive(Debug)]
 pub struct Skip(pub String);
@@ -16,6 +18,16 @@ impl fmt::Display for Skip {
 }
 
 impl std::error::Error for Skip {}
+
+/// Skips the test where the hook family does not see Unix sockets.
+pub fn needs_unix_sockets(agent: &Agent) -> Result<()> {
+    if agent.family() == "syscall" {
+        bail!(Skip(
+            "the family syscall does not see Unix sockets; `check` says so".to_owned()
+        ));
+    }
+    Ok(())
+}
 
 /// Skips the test where one of these programs does not start.
 pub fn needs(programs: &[&str]) -> Result<()> {

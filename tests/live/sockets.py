@@ -1,6 +1,10 @@
 """Serves one client in a way that few programs do, and ends with the client's exit status.
 
-    sockets.py WAY CLIENT ARGS      where {url} in ARGS is the server
+    sockets.py [PLACE] WAY CLIENT ARGS      where {url} in ARGS is the server
+
+PLACE is where it listens: a port, --unix a path, --abstract a name; then {socket} in ARGS is that.
+
+plain    reads a byte at a time
 
 peek     looks at each request with MSG_PEEK, twice, before it reads it
 splice   moves bodies between socket and pipe, never through its memory
@@ -13,6 +17,7 @@ import re
 import socket
 import subprocess
 import sys
+import tempfile
 
 
 def head(connection, peek=False):
@@ -78,14 +83,28 @@ def worker(channel):
     os._exit(0)
 
 
-way, client = sys.argv[1], sys.argv[2:]
+def listen(place):
+    """A listener, and what stands for {url} and {socket}."""
+    if place == "--port":
+        listener = socket.create_server(("127.0.0.1", 0))
+        return listener, "http://127.0.0.1:%d" % listener.getsockname()[1], ""
+    name = os.path.join(folder.name, "socket")
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind("\0" + name if place == "--abstract" else name)
+    listener.listen()
+    return listener, "http://localhost", name
+
+
+words = sys.argv[1:]
+place = words.pop(0) if words[0].startswith("--") else "--port"
+way, client = words[0], words[1:]
+folder = tempfile.TemporaryDirectory(prefix="sockets-")
 if way == "pass":
     to_worker, from_parent = socket.socketpair()
     if os.fork() == 0:
         worker(from_parent)
-listener = socket.create_server(("127.0.0.1", 0))
-url = "http://127.0.0.1:%d" % listener.getsockname()[1]
-running = subprocess.Popen([word.replace("{url}", url) for word in client])
+listener, url, name = listen(place)
+running = subprocess.Popen([word.replace("{url}", url).replace("{socket}", name) for word in client])
 connection, _ = listener.accept()
-{"peek": peek, "splice": splice, "pass": hand_over, "fork": fork}[way](connection)
+{"plain": serve, "peek": peek, "splice": splice, "pass": hand_over, "fork": fork}[way](connection)
 sys.exit(running.wait())

@@ -62,10 +62,16 @@ fn inherited(agent: &Agent) -> Result<()> {
 }
 
 fn opened_before(agent: &Agent) -> Result<()> {
+    paired(&joined_late(agent, &[])?, 3)
+}
+
+/// Three requests over a connection that was there before the agent.
+pub fn joined_late(agent: &Agent, place: &[&str]) -> Result<Traced> {
     needs(&["python3"])?;
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/live/early.py");
     let mut program = Command::new("python3")
         .arg(script)
+        .args(place)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()?;
@@ -82,7 +88,7 @@ fn opened_before(agent: &Agent) -> Result<()> {
         status.success() && line == "connected\n",
         "the program ended with {status}"
     );
-    paired(&traced, 3)
+    Ok(traced)
 }
 
 fn io_uring(agent: &Agent) -> Result<()> {

@@ -35,7 +35,8 @@ def python(script, *arguments):
 def start_hop(processes, *arguments):
     hop = start(python("hop.py", *arguments), stdout=subprocess.PIPE)
     processes.append(hop)
-    return f"http://127.0.0.1:{int(hop.stdout.readline())}"
+    place = hop.stdout.readline().strip()
+    return f"http://127.0.0.1:{place}" if place.isdigit() else f"unix:{place}"
 
 
 def start_nginx(processes, folder, upstream):
@@ -82,6 +83,7 @@ def main():
     parser.add_argument("--think-ms", type=float, default=0)
     parser.add_argument("--jitter-ms", type=float, default=0)
     parser.add_argument("--via-nginx", action="store_true")
+    parser.add_argument("--unix", action="store_true", help="the hops listen on Unix sockets")
     parser.add_argument("--run", default="r")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -94,6 +96,8 @@ def main():
                 arguments = ["--client", options.client, "--order", options.order]
                 arguments += ["--think-ms", options.think_ms, "--jitter-ms", options.jitter_ms]
                 arguments += ["--calls", options.calls if hop == 1 else 1]
+                if options.unix:
+                    arguments += ["--unix", Path(folder) / f"{hop}.sock"]
                 url = start_hop(processes, *arguments, *(["--next", url] if url else []))
                 if options.via_nginx:
                     url = start_nginx(processes, folder, url)

@@ -1,8 +1,8 @@
 """One hop of a chain: a thread a connection, Python's own server, no tracing.
 
-    hop.py [--next URL] [--client thread] [--calls 1] [--order sequential] [--think-ms 0] [--jitter-ms 0]
+    hop.py [--unix PATH] [--next URL] [--client thread] [--calls 1] [--order sequential] [--think-ms 0] [--jitter-ms 0]
 
-Prints the port it listens on and serves until it is terminated. For each request it calls the next hop as often
+Prints where it listens, a port or the path it was given, and serves until it is terminated. For each request it calls the next hop as often
 as it was told, thinks before each call and after the last, and answers with the paths that were called.
 """
 
@@ -12,6 +12,7 @@ import signal
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import ThreadingMixIn, UnixStreamServer
 
 import paths
 
@@ -21,10 +22,18 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 1024
 
 
+class UnixServer(ThreadingMixIn, UnixStreamServer):
+    daemon_threads = True
+    request_queue_size = 1024
+
+
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    # Head and body go out in two writes; without this the second waits for the first one's acknowledgement.
-    disable_nagle_algorithm = True
+
+    def setup(self):
+        # Head and body go out in two writes; without this the second waits for the first one's acknowledgement.
+        self.disable_nagle_algorithm = not isinstance(self.server, UnixServer)
+        super().setup()
 
     def do_GET(self):
         try:
@@ -73,12 +82,16 @@ def main():
     parser.add_argument("--order", choices=["sequential", "nested"], default="sequential")
     parser.add_argument("--think-ms", type=float, default=0)
     parser.add_argument("--jitter-ms", type=float, default=0, help="at most this is added to each think time")
+    parser.add_argument("--unix", metavar="PATH", help="listen there, on a Unix socket")
     options = parser.parse_args()
 
-    server = Server(("127.0.0.1", 0), Handler)
+    if options.unix:
+        server = UnixServer(options.unix, Handler)
+    else:
+        server = Server(("127.0.0.1", 0), Handler)
     server.work = worker(options)
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
-    print(server.server_port, flush=True)
+    print(options.unix or server.server_port, flush=True)
     server.serve_forever(poll_interval=0.05)
     server.server_close()
 

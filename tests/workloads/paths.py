@@ -10,6 +10,7 @@ the requests that were made, not about those that should have been.
 
 import http.client
 import queue
+import socket
 import threading
 import urllib.request
 from urllib.parse import urlsplit
@@ -35,18 +36,51 @@ class OneShot:
         return self.base + path
 
     def finish(self, url):
+        if url.startswith("unix:"):
+            path = url[url.index("/job/") :]
+            connection = connect(url.removesuffix(path))
+            connection.request("GET", path, headers={"Connection": "close"})
+            return read(connection)
         # No proxy of the environment: the workload stays on loopback.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(url, timeout=TIMEOUT_SECONDS) as answer:
             return answer.read().decode()
 
 
+class _UnixConnection(http.client.HTTPConnection):
+    """To a Unix socket."""
+
+    def __init__(self, path):
+        super().__init__("localhost", timeout=TIMEOUT_SECONDS)
+        self.path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.path)
+
+
+def connect(base):
+    """A connection to `http://HOST:PORT` or `unix:PATH`."""
+    if base.startswith("unix:"):
+        return _UnixConnection(base.removeprefix("unix:"))
+    parts = urlsplit(base)
+    return http.client.HTTPConnection(parts.hostname, parts.port, timeout=TIMEOUT_SECONDS)
+
+
+def read(connection):
+    answer = connection.getresponse()
+    body = answer.read().decode()
+    if answer.status != 200:
+        raise RuntimeError(f"{answer.status} from {connection.host}:{connection.port}: {body}")
+    return body
+
+
 class _KeepAlive:
     """Connections that stay open; what differs is who may take one that is idle."""
 
     def __init__(self, base):
-        parts = urlsplit(base)
-        self.host, self.port, self.prefix = parts.hostname, parts.port, parts.path
+        self.base, self.prefix = base, prefix(base)
 
     def start(self, path):
         connection = self._take()
@@ -54,10 +88,7 @@ class _KeepAlive:
         return connection
 
     def finish(self, connection):
-        answer = connection.getresponse()
-        body = answer.read().decode()
-        if answer.status != 200:
-            raise RuntimeError(f"{answer.status} from {self.host}:{self.port}: {body}")
+        body = read(connection)
         self._idle().put(connection)
         return body
 
@@ -65,7 +96,7 @@ class _KeepAlive:
         try:
             return self._idle().get_nowait()
         except queue.Empty:
-            return http.client.HTTPConnection(self.host, self.port, timeout=TIMEOUT_SECONDS)
+            return connect(self.base)
 
 
 class PerThread(_KeepAlive):
@@ -108,8 +139,10 @@ def call_nested(client, paths):
 
 
 def _called(client, path, answer):
-    prefix = getattr(client, "prefix", None)
-    if prefix is None:
-        prefix = urlsplit(client.base).path
-    own = [prefix + path] if prefix else []
-    return own + answer.split()
+    segment = prefix(client.base)
+    return ([segment + path] if segment else []) + answer.split()
+
+
+def prefix(base):
+    """The segment of a proxy."""
+    return "" if base.startswith("unix:") else urlsplit(base).path

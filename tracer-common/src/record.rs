@@ -72,7 +72,8 @@ pub struct DataRecord {
     pub tgid: u32,
     /// Thread that made the call.
     pub tid: u32,
-    /// TCP sequence number of the first byte covered: equal at both ends of the connection.
+    /// TCP sequence number of the first byte covered, for Unix sockets its place in the stream: equal at both ends of the
+    /// connection.
     pub seq: u32,
     /// [`data_flags`]
     pub flags: u32,
@@ -94,9 +95,40 @@ pub mod open_flags {
     pub const MID_STREAM: u32 = 1 << 2;
     /// The connection belongs to the agent itself: it is reported only so that its other end can be left out.
     pub const OWN: u32 = 1 << 3;
+    /// The connection is between two Unix sockets.
+    pub const UNIX: u32 = 1 << 4;
 }
 
-/// One end of a TCP connection, seen for the first time.
+/// Most bytes of the path of a Unix socket.
+pub const PATH_MAX: usize = 108;
+
+/// An end of a connection between Unix sockets, as it stands in place of an address: both ends have the same number.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UnixEnd {
+    /// Inode number of one of the two sockets, which tells the connection from all that are open; 0 where it is not known.
+    pub pair: u64,
+    /// 1 for the end that the inode is of, else 0.
+    pub first: u64,
+}
+
+impl UnixEnd {
+    /// As it stands in the record.
+    pub const fn bytes(self) -> [u8; 16] {
+        (self.pair as u128 | (self.first as u128) << 64).to_le_bytes()
+    }
+
+    /// Read from where [`Self::bytes`] are.
+    pub const fn of(bytes: [u8; 16]) -> Self {
+        let [a, b, c, d, e, f, g, h, first @ ..] = bytes;
+        Self {
+            pair: u64::from_le_bytes([a, b, c, d, e, f, g, h]),
+            first: u64::from_le_bytes(first),
+        }
+    }
+}
+
+/// One end of a connection, seen for the first time. Of a Unix socket `path` bytes of its path follow.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OpenRecord {
@@ -118,16 +150,17 @@ pub struct OpenRecord {
     pub netns: u32,
     /// [`open_flags`]
     pub flags: u32,
-    /// Local address as IPv6; IPv4 as v4-mapped.
+    /// Local address as IPv6; IPv4 as v4-mapped. With [`open_flags::UNIX`] a [`UnixEnd`].
     pub local_addr: [u8; 16],
-    /// Peer address as IPv6; IPv4 as v4-mapped.
+    /// Peer address, in the same form.
     pub peer_addr: [u8; 16],
     /// Local port, host byte order.
     pub local_port: u16,
     /// Peer port, host byte order.
     pub peer_port: u16,
-    /// Always 0.
-    pub reserved: u32,
+    /// With [`open_flags::UNIX`]: bytes of the path that the server listens on, which follow this struct; it begins with a
+    /// zero where it is an abstract name. Else 0.
+    pub path: u32,
     /// Name of the process (`task_struct.comm`).
     pub comm: [u8; 16],
 }

@@ -27,6 +27,7 @@ type Package = (&'static str, &'static str);
 /// Programs that the live tests run as they are.
 const FOR_TESTS: &[Package] = &[
     ("curl", "curl"),
+    ("gunicorn", "gunicorn"),
     ("nginx-light", "nginx"),
     ("python3", "python3"),
     ("wrk", "wrk"),

@@ -91,7 +91,7 @@ pub fn open(accepted: bool) -> Vec<u8> {
         peer_addr: addr,
         local_port: 80,
         peer_port: 40000,
-        reserved: 0,
+        path: 0,
         comm: *b"fuzz\0\0\0\0\0\0\0\0\0\0\0\0",
     };
     as_bytes(&record).to_vec()

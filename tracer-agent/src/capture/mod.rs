@@ -2,6 +2,7 @@
 //! were delivered. Kept true: whatever the live agent feeds to the core can be written to a recording and
 //! read back, and the core cannot tell the difference.
 
+pub mod address;
 pub mod clock;
 pub mod input;
 pub mod record;

@@ -1,19 +1,17 @@
 //! Records of the kernel side, decoded: bytes in, typed record out, nothing believed.
 
-use std::{
-    net::{Ipv6Addr, SocketAddr},
-    num::NonZeroU32,
-};
+use std::{num::NonZeroU32, sync::Arc};
 
 use tracer_common::{
     layout::{Exe, process},
     record::{data_flags, kind, open_flags},
 };
 
+use super::address::Address;
 use crate::ids::{BootNanos, ConnectionId, Pid, StreamOffset, Task};
 
 /// A record, borrowing its captured bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record<'a> {
     /// Bytes passed.
     Data(Data<'a>),
@@ -86,7 +84,7 @@ impl Marks {
 }
 
 /// See [`tracer_common::record::OpenRecord`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each field is documented on OpenRecord")]
 pub struct Open {
     pub connection: ConnectionId,
@@ -98,10 +96,12 @@ pub struct Open {
     pub origin: Origin,
     pub mid_stream: bool,
     pub own: bool,
-    /// IPv4 and v4-mapped addresses are both given as IPv4.
-    pub local: SocketAddr,
-    /// IPv4 and v4-mapped addresses are both given as IPv4.
-    pub peer: SocketAddr,
+    pub local: Address,
+    pub peer: Address,
+    /// Of a Unix socket: what its server listens on; `@` begins an abstract name.
+    pub path: Option<Arc<str>>,
+    /// Bytes that the path takes in the record.
+    pub path_len: usize,
     pub comm: Comm,
 }
 
@@ -326,9 +326,18 @@ fn open(read: &mut Fields<'_>) -> Result<Open, RecordError> {
     let peer_addr = read.array::<16>()?;
     let local_port = read.u16()?;
     let peer_port = read.u16()?;
-    read.u32()?;
+    let path_len = read.u32()? as usize;
     let comm = Comm(read.array()?);
-    let address = |bytes: [u8; 16], port| SocketAddr::new(Ipv6Addr::from(bytes).to_canonical(), port);
+    let is_unix = flags & open_flags::UNIX != 0;
+    let address = |bytes, port| {
+        if is_unix {
+            Address::unix(bytes, connection)
+        } else {
+            Address::ip(bytes, port)
+        }
+    };
+    let path_len = if is_unix { path_len } else { 0 };
+    let path = path(read.slice(path_len)?);
     Ok(Open {
         connection,
         start,
@@ -347,8 +356,20 @@ fn open(read: &mut Fields<'_>) -> Result<Open, RecordError> {
         own: flags & open_flags::OWN != 0,
         local: address(local_addr, local_port),
         peer: address(peer_addr, peer_port),
+        path,
+        path_len,
         comm,
     })
+}
+
+/// The path of a Unix socket as people write it.
+fn path(bytes: &[u8]) -> Option<Arc<str>> {
+    let (mark, name) = match bytes {
+        [] => return None,
+        [0, name @ ..] => ("@", name),
+        path => ("", path.split(|byte| *byte == 0).next().unwrap_or_default()),
+    };
+    Some(format!("{mark}{}", String::from_utf8_lossy(name)).into())
 }
 
 fn close(read: &mut Fields<'_>) -> Result<Close, RecordError> {
@@ -447,5 +468,56 @@ impl<'a> Fields<'a> {
 
     fn u64(&mut self) -> Result<u64, RecordError> {
         Ok(u64::from_ne_bytes(self.array()?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::End;
+
+    fn open_of(end: &End) -> Open {
+        match end.records().next() {
+            Some(Record::Open(open)) => open,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_path_of_a_unix_socket_is_read_as_people_write_it() {
+        let path = |bytes: &[u8]| {
+            let end = End::new(1).over_unix(7, true, bytes).open(open_flags::CONNECTED);
+            open_of(&end).path
+        };
+        assert_eq!(path(b"/run/app.sock\0").as_deref(), Some("/run/app.sock"));
+        assert_eq!(path(b"/run/app.sock").as_deref(), Some("/run/app.sock"));
+        assert_eq!(path(b"\0app").as_deref(), Some("@app"));
+        assert_eq!(path(b""), None);
+    }
+
+    #[test]
+    fn ends_of_unix_sockets_name_each_other_and_those_without_a_number_nobody() {
+        let open =
+            |connection, pair, first| open_of(&End::new(connection).over_unix(pair, first, b"").open(0));
+        let (client, server) = (open(1, 7, true), open(2, 7, false));
+        assert_eq!((client.local, client.peer), (server.peer, server.local));
+        assert_ne!(client.local, client.peer);
+        let (client, server) = (open(1, 0, true), open(2, 0, false));
+        assert_ne!(client.local, server.peer);
+    }
+
+    #[test]
+    fn a_path_that_is_longer_than_its_record_is_an_error() {
+        let mut bytes = vec![0; size_of::<tracer_common::record::OpenRecord>()];
+        let mut put = |at: usize, value: u32| {
+            bytes.splice(at..at + 4, value.to_ne_bytes());
+        };
+        put(0, kind::OPEN);
+        put(
+            std::mem::offset_of!(tracer_common::record::OpenRecord, flags),
+            open_flags::UNIX,
+        );
+        put(std::mem::offset_of!(tracer_common::record::OpenRecord, path), 1);
+        assert!(matches!(Record::decode(&bytes), Err(RecordError::Short { .. })));
     }
 }

@@ -209,7 +209,8 @@ fn hooks() -> Vec<Finding> {
                 .refused
                 .into_iter()
                 .map(|refusal| refused(refusal, State::Unused));
-            [taken].into_iter().chain(refused).collect()
+            let unix = unix_sockets(probes.unix_obstacle);
+            [taken].into_iter().chain(refused).chain([unix]).collect()
         }
         Err(KernelError::NoFamily { refused: all }) => all
             .into_iter()
@@ -217,6 +218,14 @@ fn hooks() -> Vec<Finding> {
             .collect(),
         Err(error) => vec![Finding::new(HOOKS, State::Missing, error.to_string(), "")],
     }
+}
+
+fn unix_sockets(obstacle: Option<String>) -> Finding {
+    let (state, detail) = match obstacle {
+        None => (State::Ok, "HTTP over Unix sockets is traced".to_owned()),
+        Some(obstacle) => (State::Degraded, format!("not traced: {obstacle}")),
+    };
+    Finding::new("unix sockets", state, detail, "")
 }
 
 fn refused(refusal: Refusal, state: State) -> Finding {

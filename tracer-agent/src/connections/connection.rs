@@ -67,7 +67,7 @@ impl Connection {
 
     /// Bytes may have passed before it was first seen.
     pub fn joined_late(&self) -> bool {
-        self.open.is_none_or(|open| open.mid_stream)
+        self.open.as_ref().is_none_or(|open| open.mid_stream)
     }
 
     pub(super) fn set_open(&mut self, open: Open) {

@@ -5,11 +5,14 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
 };
 
 use super::connection::FarEnd;
-use crate::{capture::record::Open, ids::ConnectionId};
+use crate::{
+    capture::{address::Address, record::Open},
+    ids::ConnectionId,
+};
 
 /// Most addresses of this host that are remembered.
 const LOCAL_ADDRESSES_MAX: usize = 4096;
@@ -24,7 +27,7 @@ struct End {
 /// The known ends, by their addresses. Peers choose addresses, so the hasher is a keyed one.
 #[derive(Debug, Default)]
 pub(super) struct Ends {
-    by_addresses: HashMap<(SocketAddr, SocketAddr), Vec<End>>,
+    by_addresses: HashMap<(Address, Address), Vec<End>>,
     local_addresses: HashSet<IpAddr>,
     /// Number of ends that were ever added.
     added: u64,
@@ -38,8 +41,10 @@ impl Ends {
 
     pub(super) fn insert(&mut self, open: &Open) {
         self.added += 1;
-        if self.local_addresses.len() < LOCAL_ADDRESSES_MAX {
-            self.local_addresses.insert(open.local.ip());
+        if let Some(address) = open.local.host()
+            && self.local_addresses.len() < LOCAL_ADDRESSES_MAX
+        {
+            self.local_addresses.insert(address);
         }
         let ends = self.by_addresses.entry((open.local, open.peer)).or_default();
         if !ends.iter().any(|end| end.connection == open.connection) {
@@ -70,7 +75,7 @@ impl Ends {
         let others = || ends.iter().filter(|end| end.connection != open.connection);
         let in_same_netns = others().any(|end| end.netns == open.netns);
         // A loopback connection never leaves its namespace; of others the near end is the likelier one.
-        let only_same_netns = in_same_netns || open.peer.ip().is_loopback();
+        let only_same_netns = in_same_netns || open.peer.host().is_some_and(|peer| peer.is_loopback());
         let mut found = others().filter(|end| !only_same_netns || end.netns == open.netns);
         match found.next() {
             Some(first) if first.own && found.all(|end| end.own) => FarEnd::Own,
@@ -81,7 +86,10 @@ impl Ends {
     }
 
     fn is_of_this_host(&self, open: &Open) -> bool {
-        let peer = open.peer.ip();
-        peer.is_loopback() || peer == open.local.ip() || self.local_addresses.contains(&peer)
+        let Some(peer) = open.peer.host() else {
+            // A Unix socket is nowhere else.
+            return true;
+        };
+        peer.is_loopback() || Some(peer) == open.local.host() || self.local_addresses.contains(&peer)
     }
 }

@@ -102,7 +102,7 @@ impl Connections {
     pub fn apply<'r>(&mut self, record: &Record<'r>) -> Step<'_, 'r> {
         match record {
             Record::Open(open) => Step {
-                evicted: self.open(*open),
+                evicted: self.open(open),
                 passed: Passed::Nothing,
             },
             Record::Data(data) => self.data(*data),
@@ -114,7 +114,7 @@ impl Connections {
         }
     }
 
-    fn open(&mut self, open: Open) -> Option<ConnectionId> {
+    fn open(&mut self, open: &Open) -> Option<ConnectionId> {
         self.counters.opened += 1;
         self.counters.own += u64::from(open.own);
         self.forget_closed(open.start);
@@ -123,12 +123,12 @@ impl Connections {
             if let Some(before) = connection.open() {
                 self.ends.remove(before);
             }
-            connection.set_open(open);
-            self.ends.insert(&open);
+            connection.set_open(open.clone());
+            self.ends.insert(open);
             return None;
         }
-        self.ends.insert(&open);
-        self.insert(Connection::new(open.connection, Some(open)))
+        self.ends.insert(open);
+        self.insert(Connection::new(open.connection, Some(open.clone())))
     }
 
     fn data<'r>(&mut self, data: Data<'r>) -> Step<'_, 'r> {
@@ -231,12 +231,10 @@ impl Connections {
     }
 
     fn forget(&mut self, id: ConnectionId) {
-        if let Some(open) = self
-            .table
-            .remove(&id)
-            .and_then(|connection| connection.open().copied())
+        if let Some(forgotten) = self.table.remove(&id)
+            && let Some(open) = forgotten.open()
         {
-            self.ends.remove(&open);
+            self.ends.remove(open);
         }
     }
 }

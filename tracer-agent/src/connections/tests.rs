@@ -109,24 +109,57 @@ fn an_open_record_that_comes_late_is_taken() {
     let mut peer = None;
     for record in late.records() {
         if let Passed::Bytes { connection, .. } = connections.apply(&record).passed {
-            peer = connection.open().map(|open| open.peer.port());
+            peer = connection.open().map(|open| open.peer);
         }
     }
-    assert_eq!(peer, Some(40_000));
+    assert_eq!(peer, Some(([10, 9, 9, 9], 40_000).into()));
+}
+
+fn far_end(connections: &mut Connections, end: &End) -> FarEnd {
+    let mut far_end = None;
+    for record in end.records() {
+        if let Passed::Bytes { connection, .. } = connections.apply(&record).passed {
+            far_end = Some(connection.far_end());
+        }
+    }
+    far_end.unwrap()
+}
+
+#[test]
+fn unix_sockets_are_of_one_connection_by_its_number_in_any_namespace() {
+    let mut connections = Connections::new(Limits::default());
+    let end = |connection, pair, first| End::new(connection).over_unix(pair, first, b"/run/app.sock\0");
+    feed(
+        &mut connections,
+        &end(1, 7, true).in_netns(9).open(open_flags::CONNECTED),
+    );
+    let server = |end: End| end.open(open_flags::ACCEPTED).receive("GET / HTTP/1.1", 0);
+    assert_eq!(
+        far_end(&mut connections, &server(end(2, 7, false))),
+        FarEnd::Traced
+    );
+    assert_eq!(
+        far_end(&mut connections, &server(end(4, 8, false))),
+        FarEnd::Maybe
+    );
+}
+
+#[test]
+fn unix_sockets_without_a_number_are_not_of_one_connection() {
+    let mut connections = Connections::new(Limits::default());
+    let joined = |connection| {
+        let end = End::new(connection)
+            .over_unix(0, false, b"")
+            .open(open_flags::MID_STREAM);
+        end.receive("GET / HTTP/1.1", 0)
+    };
+    assert_eq!(far_end(&mut connections, &joined(2)), FarEnd::Maybe);
+    assert_eq!(far_end(&mut connections, &joined(3)), FarEnd::Maybe);
 }
 
 #[test]
 fn the_same_addresses_in_two_namespaces_are_two_connections() {
     let (here, there) = (([10, 1, 1, 1], 80), ([10, 1, 1, 2], 5));
-    let far_end = |connections: &mut Connections, end: &End| {
-        let mut far_end = None;
-        for record in end.records() {
-            if let Passed::Bytes { connection, .. } = connections.apply(&record).passed {
-                far_end = Some(connection.far_end());
-            }
-        }
-        far_end.unwrap()
-    };
     let client = |netns, flags| {
         End::new(2 * u64::from(netns) + 1)
             .in_netns(netns)

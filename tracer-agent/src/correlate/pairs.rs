@@ -2,12 +2,17 @@
 
 use std::{collections::HashMap, net::IpAddr};
 
-use crate::protocols::{Exchange, ExchangeId, exchange::Side};
+use crate::{
+    capture::address::{Address, Pair},
+    ids::ConnectionId,
+    protocols::{Exchange, ExchangeId, exchange::Side},
+};
 
 /// What both ends of one exchange agree on, whatever network namespace each is in. The sequence number keeps
 /// apart the requests of one connection, and connections of different hosts that share private addresses.
 ///
-/// Packed, since four keys of an exchange are hashed: an IPv4 address as the IPv6 address it is mapped to.
+/// Packed, since four keys of an exchange are hashed: an IPv4 address as the IPv6 address it is mapped to, an end of a Unix
+/// socket as an address of zeroes but for its number, with ports that no two ends have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Wire {
     client: u128,
@@ -22,19 +27,31 @@ impl Wire {
             Side::Inbound => (exchange.peer, exchange.local),
             Side::Outbound => (exchange.local, exchange.peer),
         };
-        let [client_port, server_port] = [client, server].map(|address| u64::from(address.port()));
+        let [client_port, server_port] = [client, server].map(port);
         Self {
-            client: mapped(client.ip()),
-            server: mapped(server.ip()),
+            client: packed(client),
+            server: packed(server),
             rest: client_port << 48 | server_port << 32 | u64::from(exchange.request_seq),
         }
     }
 }
 
-fn mapped(address: IpAddr) -> u128 {
+fn packed(address: Address) -> u128 {
     match address {
-        IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
-        IpAddr::V6(address) => address.to_bits(),
+        Address::Ip(address) => match address.ip() {
+            IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
+            IpAddr::V6(address) => address.to_bits(),
+        },
+        Address::Unix(Pair::Inode(pair) | Pair::Alone(ConnectionId(pair)), _) => u128::from(pair),
+    }
+}
+
+/// Of a Unix socket what kind of number it has, and which end it is.
+fn port(address: Address) -> u64 {
+    match address {
+        Address::Ip(address) => u64::from(address.port()),
+        Address::Unix(Pair::Inode(_), first) => u64::from(first),
+        Address::Unix(Pair::Alone(_), first) => 2 | u64::from(first),
     }
 }
 

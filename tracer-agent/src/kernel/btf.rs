@@ -137,10 +137,20 @@ impl<'a> Btf<'a> {
         })
     }
 
-    /// How many parameters a function of the kernel takes. `None` if there is none of that name.
-    pub fn parameters(&self, function: &str) -> Option<u32> {
-        let prototype = self.by_id(self.named(kind::FUNC, function)?.refers)?;
-        (prototype.kind == kind::FUNC_PROTO).then_some(prototype.count)
+    /// Which of these functions the kernel has, and how many parameters each takes.
+    pub fn functions<'n>(&self, wanted: &[&'n str]) -> HashMap<&'n str, u32> {
+        let wanted: HashMap<&[u8], &'n str> = wanted.iter().map(|name| (name.as_bytes(), *name)).collect();
+        let all = self
+            .places
+            .iter()
+            .filter_map(|place| self.type_at(usize::try_from(*place).ok()?))
+            .filter(|found| found.kind == kind::FUNC);
+        let found = all.filter_map(|function| {
+            let name = wanted.get(self.string(function.name))?;
+            let prototype = self.by_id(function.refers)?;
+            (prototype.kind == kind::FUNC_PROTO).then_some((*name, prototype.count))
+        });
+        found.collect()
     }
 
     /// The first type of that kind and name; looks at all of them.
@@ -345,9 +355,7 @@ mod tests {
         assert_eq!(btf.enumerator("outer", "first"), Some(8));
         assert_eq!(btf.enumerator("outer", "second"), None);
         assert_eq!(btf.enumerator("inner", "first"), None);
-        assert_eq!(btf.parameters("inner"), Some(2));
-        assert_eq!(btf.parameters("first"), None, "its type is no prototype");
-        assert_eq!(btf.parameters("outer"), None);
+        assert_eq!(btf.functions(&["inner", "first", "outer"]), [("inner", 2)].into());
     }
 
     #[test]
@@ -411,7 +419,7 @@ mod tests {
                 for path in ["first", "second", "bits", "inner.deep"] {
                     let _ = btf.member_offset("outer", path);
                     let _ = btf.enumerator("outer", path);
-                    let _ = btf.parameters(path);
+                    let _ = btf.functions(&[path]);
                 }
             }
         }

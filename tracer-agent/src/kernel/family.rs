@@ -94,6 +94,79 @@ const KPROBE: &[Part] = &[
     part("tracer_kprobe_splice_read", Hook::Probe(&["tcp_splice_read"])),
 ];
 
+/// Unix sockets, unless there is a [`Family::unix_obstacle`]. Their end first: what is followed is seen to end.
+const SOCKET_UNIX: &[Part] = &[
+    part("tracer_fentry_unix_release", Hook::Entry("unix_release")),
+    part("tracer_fexit_unix_sendmsg", Hook::Exit("unix_stream_sendmsg")),
+    part("tracer_fexit_unix_sendpage", Hook::Exit("unix_stream_sendpage")),
+    part("tracer_fexit_unix_read", Hook::Exit("unix_stream_read_actor")),
+    part("tracer_fexit_unix_splice", Hook::Exit("unix_stream_splice_actor")),
+    part("tracer_fentry_unix_sendmsg", Hook::Entry("unix_stream_sendmsg")),
+    part("tracer_fentry_unix_sendpage", Hook::Entry("unix_stream_sendpage")),
+    part("tracer_fentry_unix_read", Hook::Entry("unix_stream_read_actor")),
+    part(
+        "tracer_fentry_unix_splice",
+        Hook::Entry("unix_stream_splice_actor"),
+    ),
+    part("tracer_fentry_unix_connect", Hook::Entry("unix_stream_connect")),
+    part("tracer_fentry_unix_accept", Hook::Entry("security_sock_graft")),
+];
+
+const KPROBE_UNIX: &[Part] = &[
+    part("tracer_kprobe_unix_release", Hook::Probe(&["unix_release"])),
+    part(
+        "tracer_kretprobe",
+        Hook::Return(&[
+            "unix_stream_sendmsg",
+            "unix_stream_sendpage",
+            "unix_stream_read_actor",
+            "unix_stream_splice_actor",
+        ]),
+    ),
+    part(
+        "tracer_kprobe_unix_sendmsg",
+        Hook::Probe(&["unix_stream_sendmsg"]),
+    ),
+    part(
+        "tracer_kprobe_unix_sendpage",
+        Hook::Probe(&["unix_stream_sendpage"]),
+    ),
+    part(
+        "tracer_kprobe_unix_read",
+        Hook::Probe(&["unix_stream_read_actor"]),
+    ),
+    part(
+        "tracer_kprobe_unix_splice",
+        Hook::Probe(&["unix_stream_splice_actor"]),
+    ),
+    part(
+        "tracer_kprobe_unix_connect",
+        Hook::Probe(&["unix_stream_connect"]),
+    ),
+    part("tracer_kprobe_unix_accept", Hook::Probe(&["security_sock_graft"])),
+];
+
+/// Functions and members without which Unix sockets cannot be followed.
+const UNIX_FUNCTIONS: [&str; 6] = [
+    "unix_stream_sendmsg",
+    "unix_stream_read_actor",
+    "unix_stream_splice_actor",
+    "unix_stream_connect",
+    "unix_release",
+    "security_sock_graft",
+];
+const UNIX_MEMBERS: &[(&str, &str)] = &[
+    ("sock", "sk_type"),
+    ("sock", "sk_socket"),
+    ("socket", "sk"),
+    ("socket_alloc", "vfs_inode.i_ino"),
+    ("unix_sock", "peer"),
+    ("unix_sock", "addr"),
+    ("unix_stream_read_state", "socket"),
+    ("unix_stream_read_state", "msg"),
+    ("unix_stream_read_state", "flags"),
+];
+
 const SYSCALL: &[Part] = &[
     part("tracer_sys_exit", Hook::Tracepoint("sys_exit")),
     part("tracer_sys_enter", Hook::Tracepoint("sys_enter")),
@@ -138,6 +211,42 @@ impl Family {
             Self::Syscall => (LIVES, SYSCALL),
         };
         lives.iter().chain(calls)
+    }
+
+    /// Those for Unix sockets.
+    pub fn unix_parts(self) -> &'static [Part] {
+        match self {
+            Self::Socket => SOCKET_UNIX,
+            Self::Kprobe => KPROBE_UNIX,
+            Self::Syscall => &[],
+        }
+    }
+
+    /// Why Unix sockets are not seen, if they are not.
+    pub fn unix_obstacle(self, kernel: &Resolved) -> Option<String> {
+        if self.unix_parts().is_empty() {
+            // It would not see them close.
+            return Some(format!("the family {self} does not see them"));
+        }
+        let function = UNIX_FUNCTIONS
+            .iter()
+            .find(|function| !kernel.has_function(function))
+            .map(|function| format!("this kernel has no function {function}, or it is inlined"));
+        let member = UNIX_MEMBERS
+            .iter()
+            .find(|member| kernel.lacks(member))
+            .map(|(structure, member)| format!("this kernel has no {structure}.{member}"));
+        function.or(member)
+    }
+
+    /// The kernel functions that any program goes to.
+    pub fn functions() -> Vec<&'static str> {
+        let parts = Self::ALL
+            .into_iter()
+            .flat_map(|family| family.parts().chain(family.unix_parts()));
+        parts
+            .flat_map(|part| part.hook.functions().iter().copied())
+            .collect()
     }
 
     /// The program that goes on where steps are repeated by programs that call each other, and the map that holds it.

@@ -1,10 +1,10 @@
 //! What the kernel side goes by, taken from the running kernel's BTF.
 
-use std::{fs, path::Path};
+use std::{collections::HashMap, fs, path::Path};
 
 use tracer_common::layout::{ABSENT, Layout};
 
-use super::{KernelError, btf::Btf};
+use super::{KernelError, btf::Btf, family::Family};
 
 /// Where the running kernel describes itself.
 pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
@@ -24,20 +24,6 @@ const NEEDED: &[Member] = &[
 /// Members that some kernels have not, with nothing lost: `ITER_UBUF` came in 6.0.
 const OPTIONAL: &[Member] = &[("iov_iter", "ubuf")];
 
-/// Kernel functions that probes go to, where they are there.
-const FUNCTIONS: [&str; 10] = [
-    "tcp_sendmsg",
-    "tcp_recvmsg",
-    "release_sock",
-    "tcp_sendpage",
-    "tcp_splice_read",
-    "wake_up_new_task",
-    "finalize_exec",
-    "exit_files",
-    "inet_sk_set_state",
-    "inet_sk_state_store",
-];
-
 /// A struct and its member.
 type Member = (&'static str, &'static str);
 
@@ -47,7 +33,7 @@ pub struct Resolved {
     /// For the kernel side.
     pub layout: Layout,
     missing: Vec<Member>,
-    functions: Vec<&'static str>,
+    functions: HashMap<&'static str, u32>,
 }
 
 impl Resolved {
@@ -66,7 +52,7 @@ impl Resolved {
 
     /// Whether a function was found.
     pub fn has_function(&self, name: &str) -> bool {
-        self.functions.contains(&name)
+        self.functions.contains_key(name)
     }
 }
 
@@ -100,20 +86,18 @@ pub fn of_file(path: &Path) -> Result<Resolved, KernelError> {
     if let Some((structure, member)) = missing.iter().find(|absent| NEEDED.contains(absent)) {
         return Err(KernelError::MemberMissing { structure, member });
     }
-    let functions = FUNCTIONS.map(|name| (name, btf.parameters(name)));
-    let of = |wanted: &str| functions.iter().find(|(name, _)| *name == wanted)?.1;
+    let functions = btf.functions(&Family::functions());
     // The kinds were bits once, with the direction in the lowest; now they are numbers.
     let kinds_are_bits = btf.member_offset("iov_iter", "iter_type").is_none();
     layout.iter_kind_mask = if kinds_are_bits { 0xfe } else { 0xff };
     layout.iter_kind_vector = btf.enumerator("iter_type", "ITER_IOVEC").unwrap_or(ABSENT);
     layout.iter_kind_buffer = btf.enumerator("iter_type", "ITER_UBUF").unwrap_or(ABSENT);
-    layout.recvmsg_flags = of("tcp_recvmsg").map_or(ABSENT, |count| count.saturating_sub(2));
-    let functions = functions
-        .into_iter()
-        .filter_map(|(name, count)| count.and(Some(name)));
+    layout.recvmsg_flags = functions
+        .get("tcp_recvmsg")
+        .map_or(ABSENT, |count| count.saturating_sub(2));
     Ok(Resolved {
         layout,
         missing,
-        functions: functions.collect(),
+        functions,
     })
 }

@@ -52,7 +52,16 @@ impl Kernel<'_> {
     fn parts(&self, family: Family) -> Vec<Part> {
         let goes_somewhere =
             |part: &&Part| part.hook.functions().is_empty() || self.functions(part).next().is_some();
-        family.parts().filter(goes_somewhere).copied().collect()
+        let unix = match family.unix_obstacle(self.resolved) {
+            Some(_) => &[],
+            None => family.unix_parts(),
+        };
+        family
+            .parts()
+            .chain(unix)
+            .filter(goes_somewhere)
+            .copied()
+            .collect()
     }
 
     /// The name of the variant of a part that this kernel takes.

@@ -112,6 +112,8 @@ pub struct Probes {
     pub family: Family,
     /// What is to be said of it: nothing, or that calls may be skipped, since no other family was taken.
     pub remark: &'static str,
+    /// Why Unix sockets are not seen, if they are not.
+    pub unix_obstacle: Option<String>,
     /// Those that were tried before it, and why they were not.
     pub refused: Vec<Refusal>,
 }
@@ -224,6 +226,7 @@ impl Probes {
             join,
             family,
             remark: if skips { PREEMPTED } else { "" },
+            unix_obstacle: family.unix_obstacle(&resolved),
             refused,
         })
     }

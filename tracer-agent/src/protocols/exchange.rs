@@ -1,8 +1,11 @@
 //! One request with its response on one connection, seen at one end.
 
-use std::net::SocketAddr;
+use std::sync::Arc;
 
-use crate::ids::{BootNanos, ConnectionId, Pid, SpanId, Task, TraceId};
+use crate::{
+    capture::address::Address,
+    ids::{BootNanos, ConnectionId, Pid, SpanId, Task, TraceId},
+};
 
 /// An exchange, never reused while the agent runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -38,12 +41,14 @@ pub struct Exchange {
     /// The connection end it was seen on.
     pub connection: ConnectionId,
     /// Address of the process that was seen.
-    pub local: SocketAddr,
+    pub local: Address,
     /// Address of the other end.
-    pub peer: SocketAddr,
+    pub peer: Address,
+    /// Of a Unix socket: what its server listens on.
+    pub path: Option<Arc<str>>,
     /// Network namespace of the process (inode number).
     pub netns: u32,
-    /// TCP sequence number of the request's first byte: equal at both ends.
+    /// TCP sequence number of the request's first byte, or its place in the stream: equal at both ends.
     pub request_seq: u32,
     /// When the first byte of the request was read (inbound) or its write was begun (outbound).
     pub start: BootNanos,
@@ -153,7 +158,7 @@ pub struct ConnectFailure {
     /// The task that called `connect`.
     pub task: Task,
     /// Where to.
-    pub peer: SocketAddr,
+    pub peer: Address,
     /// When it began.
     pub start: BootNanos,
     /// When it failed.

@@ -118,10 +118,11 @@ fn link(candidate: &Candidate) -> SpanLink {
 /// A connection that did not come about has no request, so it is described by the general network attributes.
 fn failed_connect(failure: &ConnectFailure) -> Description {
     let mut attributes = Attributes::default();
-    let (address, port) = url::socket(failure.peer);
-    attributes.text("server.address", address.clone());
-    attributes.some_number("server.port", Some(u64::from(port)));
-    http::peer(&mut attributes, address, port);
+    if let Some((address, port)) = url::socket(failure.peer) {
+        attributes.text("server.address", address.clone());
+        attributes.some_number("server.port", Some(u64::from(port)));
+        http::peer(&mut attributes, address, port);
+    }
     let error = error_type::of(Side::Outbound, None, Some(Failure::Errno(failure.errno)));
     attributes.some_text("error.type", error);
     Description {

@@ -41,7 +41,7 @@ pub fn describe(exchange: &Exchange, ending: &Ending, settings: &Settings) -> De
     let status = ending.response.as_ref().map(|response| response.status);
     let error = error_type::of(exchange.side, status, ending.failure);
     let server = Server::of(exchange, &target);
-    let (peer_address, peer_port) = url::socket(exchange.peer);
+    let peer = url::socket(exchange.peer);
 
     let mut attributes = Attributes::default();
     attributes.text("http.request.method", method.clone());
@@ -59,24 +59,33 @@ pub fn describe(exchange: &Exchange, ending: &Ending, settings: &Settings) -> De
         }
         Side::Outbound => {
             let port = server.written_port;
-            let url = url::full(
-                server.scheme,
-                &target,
-                &server.address,
-                port,
-                settings.redact_query,
-            );
+            // A path is no host of a URL.
+            let host = if server.is_path {
+                "localhost"
+            } else {
+                &server.address
+            };
+            let url = url::full(server.scheme, &target, host, port, settings.redact_query);
             attributes.text("url.full", url);
             attributes.some_text("url.template", route.map(str::to_owned));
         }
     }
-    attributes.text("server.address", server.address);
+    attributes.some_text(
+        "server.address",
+        Some(server.address).filter(|address| !address.is_empty()),
+    );
     attributes.some_number("server.port", server.port.map(u64::from));
     if exchange.side == Side::Inbound {
-        attributes.text("client.address", peer_address.clone());
+        attributes.some_text(
+            "client.address",
+            peer.as_ref().map(|(address, _)| address.clone()),
+        );
         attributes.some_text("user_agent.original", request.user_agent.clone());
     }
-    peer(&mut attributes, peer_address, peer_port);
+    match peer {
+        Some((address, port)) => self::peer(&mut attributes, address, port),
+        None => unix_peer(&mut attributes, exchange),
+    }
     attributes.text("network.protocol.version", version(request.minor_version));
     attributes.some_number("http.response.status_code", status.map(u64::from));
     if settings.body_sizes {
@@ -113,6 +122,17 @@ pub fn peer(attributes: &mut Attributes, address: String, port: u16) {
     attributes.some_number("network.peer.port", Some(u64::from(port)));
 }
 
+/// The peer of a connection between Unix sockets: the server has a path, the client none.
+fn unix_peer(attributes: &mut Attributes, exchange: &Exchange) {
+    attributes.text("network.transport", "unix");
+    if exchange.side == Side::Outbound {
+        attributes.some_text(
+            "network.peer.address",
+            exchange.path.as_deref().map(str::to_owned),
+        );
+    }
+}
+
 /// Attributes in the order in which they are exported.
 pub struct Attributes(pub Vec<(&'static str, AttributeValue)>);
 
@@ -144,7 +164,10 @@ impl Attributes {
 /// The server as the client named it: in an absolute target, else in `Host`, else the socket.
 struct Server<'a> {
     scheme: &'a str,
+    /// Empty where nothing tells it.
     address: String,
+    /// It is that of a Unix socket.
+    is_path: bool,
     port: Option<u16>,
     /// The port as a URL writes it: only where the client did, or where the socket is all there is.
     written_port: Option<u16>,
@@ -159,19 +182,25 @@ impl<'a> Server<'a> {
             return Self {
                 scheme,
                 address: host.to_owned(),
-                port: port.or_else(|| url::default_port(scheme)),
+                is_path: false,
+                // A Unix socket has none, whatever the client says.
+                port: port.or_else(|| url::default_port(scheme).filter(|_| exchange.peer.host().is_some())),
                 written_port: port,
             };
         }
-        let (address, port) = url::socket(match exchange.side {
+        let socket = url::socket(match exchange.side {
             Side::Inbound => exchange.local,
             Side::Outbound => exchange.peer,
         });
+        let port = socket.as_ref().map(|(_, port)| *port);
+        let is_path = socket.is_none();
+        let path = || exchange.path.as_deref().unwrap_or_default().to_owned();
         Self {
             scheme,
-            address,
-            port: Some(port),
-            written_port: Some(port).filter(|port| url::default_port(scheme) != Some(*port)),
+            address: socket.map_or_else(path, |(address, _)| address),
+            is_path,
+            port,
+            written_port: port.filter(|port| url::default_port(scheme) != Some(*port)),
         }
     }
 }

@@ -3,7 +3,11 @@
 use std::sync::Arc;
 
 use crate::{
-    capture::{HostInfo, ProcessInfo, input::AttributeValue},
+    capture::{
+        HostInfo, ProcessInfo,
+        address::{Address, Pair},
+        input::AttributeValue,
+    },
     correlate::{Candidate, Evidence, Linked, Observed, Parent},
     ids::{BootNanos, ConnectionId, Pid, SpanId, Task, TraceId},
     protocols::{
@@ -24,10 +28,7 @@ const TASK: Task = Task {
 };
 
 fn exchange(side: Side, method: &str, target: &str, host: Option<&str>) -> Exchange {
-    let (client, server) = (
-        "10.0.0.7:40000".parse().unwrap(),
-        "10.0.0.9:8080".parse().unwrap(),
-    );
+    let (client, server) = (([10, 0, 0, 7], 40_000).into(), ([10, 0, 0, 9], 8080).into());
     let (local, peer) = match side {
         Side::Inbound => (server, client),
         Side::Outbound => (client, server),
@@ -38,6 +39,7 @@ fn exchange(side: Side, method: &str, target: &str, host: Option<&str>) -> Excha
         connection: ConnectionId(1),
         local,
         peer,
+        path: None,
         netns: 1,
         request_seq: 1,
         start: BootNanos(5_000),
@@ -187,6 +189,52 @@ fn a_client_span_has_the_attributes_of_the_conventions_and_no_others() {
     );
 }
 
+fn over_unix(side: Side, host: Option<&str>) -> Exchange {
+    let first = side == Side::Outbound;
+    Exchange {
+        local: Address::Unix(Pair::Inode(7), first),
+        peer: Address::Unix(Pair::Inode(7), !first),
+        path: Some("/run/app.sock".into()),
+        ..exchange(side, "GET", "/cart", host)
+    }
+}
+
+#[test]
+fn over_a_unix_socket_the_path_is_the_peer_of_the_client_and_nobody_has_a_port() {
+    let client = span(over_unix(Side::Outbound, Some("shop")), answer(200));
+    let expected = [
+        "http.request.method=GET",
+        "url.full=http://shop/cart",
+        "server.address=shop",
+        "network.transport=unix",
+        "network.peer.address=/run/app.sock",
+        "network.protocol.version=1.1",
+        "http.response.status_code=200",
+        "http.request.body.size=0",
+        "http.response.body.size=512",
+    ];
+    assert_eq!(attributes(&client), expected);
+    let server = span(over_unix(Side::Inbound, None), answer(200));
+    let expected = [
+        "http.request.method=GET",
+        "url.path=/cart",
+        "url.scheme=http",
+        "server.address=/run/app.sock",
+        "user_agent.original=curl/8",
+        "network.transport=unix",
+        "network.protocol.version=1.1",
+        "http.response.status_code=200",
+        "http.request.body.size=0",
+        "http.response.body.size=512",
+    ];
+    assert_eq!(attributes(&server), expected);
+    let nameless = span(over_unix(Side::Outbound, None), answer(200));
+    assert_eq!(
+        value(&nameless, "url.full").as_deref(),
+        Some("http://localhost/cart")
+    );
+}
+
 #[test]
 fn without_a_usable_host_the_socket_names_the_server() {
     for host in [None, Some("not a host")] {
@@ -312,7 +360,10 @@ fn a_failed_connect_is_a_client_span_with_its_errno() {
         id: ExchangeId(2),
         connection: ConnectionId(2),
         task: TASK,
-        peer: "[::ffff:10.0.0.9]:81".parse().unwrap(),
+        peer: "[::ffff:10.0.0.9]:81"
+            .parse::<std::net::SocketAddr>()
+            .unwrap()
+            .into(),
         start: BootNanos(5_000),
         end: BootNanos(6_000),
         errno: 111,

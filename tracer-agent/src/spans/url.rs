@@ -1,6 +1,8 @@
 //! The parts of a URL that spans name, out of a request target (RFC 9112 section 3.2) and `Host`, redacted.
 
-use std::{borrow::Cow, net::SocketAddr};
+use std::borrow::Cow;
+
+use crate::capture::address::Address;
 
 const REDACTED: &str = "REDACTED";
 
@@ -125,8 +127,11 @@ pub fn query(text: &str, redact: bool) -> Cow<'_, str> {
 }
 
 /// Host and port of a socket address, as texts of a URL want them.
-pub fn socket(address: SocketAddr) -> (String, u16) {
-    (address.ip().to_canonical().to_string(), address.port())
+pub fn socket(address: Address) -> Option<(String, u16)> {
+    match address {
+        Address::Ip(address) => Some((address.ip().to_canonical().to_string(), address.port())),
+        Address::Unix(..) => None,
+    }
 }
 
 /// The port that a scheme means when none is written.

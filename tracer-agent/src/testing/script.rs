@@ -1,6 +1,6 @@
 //! One end of a connection, told step by step; what comes out are the records of the kernel side.
 
-use tracer_common::record::{data_flags, kind, open_flags};
+use tracer_common::record::{UnixEnd, data_flags, kind, open_flags};
 
 use crate::capture::record::Record;
 
@@ -29,6 +29,8 @@ pub struct End {
     tgid: u32,
     tid: u32,
     addresses: [([u8; 4], u16); 2],
+    /// Of a Unix socket: the pair, whether this is its first end, and the path.
+    unix: Option<(u64, bool, Vec<u8>)>,
     netns: u32,
     /// Heads so far each way, if the kernel side counts them.
     heads: Option<[u32; 2]>,
@@ -48,6 +50,7 @@ impl End {
             tgid: 100 + u32::try_from(side).unwrap_or_default(),
             tid: 100 + u32::try_from(side).unwrap_or_default(),
             addresses: [([10, 0, 0, 1], port(side)), ([10, 9, 9, 9], port(side ^ 1))],
+            unix: None,
             netns: 1,
             heads: None,
             records: Vec::new(),
@@ -73,6 +76,13 @@ impl End {
     #[must_use]
     pub fn between(mut self, local: ([u8; 4], u16), peer: ([u8; 4], u16)) -> Self {
         self.addresses = [local, peer];
+        self
+    }
+
+    /// Makes it a Unix socket.
+    #[must_use]
+    pub fn over_unix(mut self, pair: u64, first: bool, path: &[u8]) -> Self {
+        self.unix = Some((pair, first, path.to_vec()));
         self
     }
 
@@ -112,25 +122,37 @@ impl End {
     /// The open record, with these [`open_flags`].
     #[must_use]
     pub fn open(self, flags: u32) -> Self {
-        let mut record = Vec::with_capacity(104);
+        let (pair, first, path) = self.unix.clone().unwrap_or_default();
+        let size = u32::try_from(104 + path.len()).unwrap_or(u32::MAX);
+        let flags = flags | if self.unix.is_some() { open_flags::UNIX } else { 0 };
+        let mut record = Vec::with_capacity(104 + path.len());
         record.extend(kind::OPEN.to_ne_bytes());
-        record.extend(104_u32.to_ne_bytes());
+        record.extend(size.to_ne_bytes());
         record.extend(self.connection.to_ne_bytes());
         record.extend(self.now.to_ne_bytes());
         record.extend(self.now.to_ne_bytes());
         for word in [self.tgid, self.tid, self.netns, flags] {
             record.extend(word.to_ne_bytes());
         }
-        for (address, _) in self.addresses {
-            record.extend([0; 10]);
-            record.extend([0xff; 2]);
-            record.extend(address);
+        if self.unix.is_some() {
+            for first in [first, !first] {
+                let first = u64::from(first);
+                record.extend(UnixEnd { pair, first }.bytes());
+            }
+            record.extend([0; 4]);
+        } else {
+            for (address, _) in self.addresses {
+                record.extend([0; 10]);
+                record.extend([0xff; 2]);
+                record.extend(address);
+            }
+            for (_, port) in self.addresses {
+                record.extend(port.to_ne_bytes());
+            }
         }
-        for (_, port) in self.addresses {
-            record.extend(port.to_ne_bytes());
-        }
-        record.extend([0; 4]);
+        record.extend((size - 104).to_ne_bytes());
         record.extend(*b"script\0\0\0\0\0\0\0\0\0\0");
+        record.extend(path);
         self.push(record)
     }
 

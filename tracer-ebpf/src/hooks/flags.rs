@@ -1,7 +1,7 @@
 //! What the flags of a receiving or sending call say about the stream.
 
 const MSG_OOB: u64 = 0x1;
-const MSG_PEEK: u64 = 0x2;
+pub const MSG_PEEK: u64 = 0x2;
 const MSG_TRUNC: u64 = 0x20;
 const MSG_ERRQUEUE: u64 = 0x2000;
 

@@ -13,13 +13,13 @@ use aya_ebpf::{
     programs::{ProbeContext, RetProbeContext},
 };
 
-use super::tcp;
+use super::{tcp, unix};
 use crate::{
     path::{
         call,
-        connection::Sock,
         message::{Chain, Loop, Repeat},
         select::Current,
+        sock::Sock,
     },
     peek::{at, layout},
 };
@@ -72,7 +72,7 @@ fn tracer_kprobe_release_chain(ctx: ProbeContext) -> u32 {
 #[inline(always)]
 fn released(context: &ProbeContext, repeat: &impl Repeat) -> u32 {
     if let Some(sock) = context.arg::<u64>(0) {
-        call::progress(Sock(sock), Current::get(), repeat);
+        call::progress(Sock::moving(sock), Current::get(), repeat);
     }
     0
 }
@@ -93,7 +93,63 @@ fn tracer_kprobe_splice_read(ctx: ProbeContext) -> u32 {
     0
 }
 
-/// The return of every one of them.
+#[kprobe]
+fn tracer_kprobe_unix_sendmsg(ctx: ProbeContext) -> u32 {
+    if let (Some(socket), Some(message)) = (ctx.arg(0), ctx.arg(1)) {
+        unix::sending(socket, message);
+    }
+    0
+}
+
+#[kprobe]
+fn tracer_kprobe_unix_sendpage(ctx: ProbeContext) -> u32 {
+    if let Some(socket) = ctx.arg(0) {
+        unix::sending_page(socket);
+    }
+    0
+}
+
+#[kprobe]
+fn tracer_kprobe_unix_read(ctx: ProbeContext) -> u32 {
+    if let Some(state) = ctx.arg(3) {
+        unix::reading(state);
+    }
+    0
+}
+
+#[kprobe]
+fn tracer_kprobe_unix_splice(ctx: ProbeContext) -> u32 {
+    if let Some(state) = ctx.arg(3) {
+        unix::splicing(state);
+    }
+    0
+}
+
+#[kprobe]
+fn tracer_kprobe_unix_connect(ctx: ProbeContext) -> u32 {
+    if let Some(socket) = ctx.arg(0) {
+        unix::connecting(socket);
+    }
+    0
+}
+
+#[kprobe]
+fn tracer_kprobe_unix_accept(ctx: ProbeContext) -> u32 {
+    if let Some(sock) = ctx.arg(0) {
+        unix::accepting(sock);
+    }
+    0
+}
+
+#[kprobe]
+fn tracer_kprobe_unix_release(ctx: ProbeContext) -> u32 {
+    if let Some(socket) = ctx.arg(0) {
+        unix::releasing(socket);
+    }
+    0
+}
+
+/// The return of every one of them that moves bytes.
 #[kretprobe]
 fn tracer_kretprobe(ctx: RetProbeContext) -> u32 {
     tcp::returned(ctx.ret::<i32>() as i64, &Loop);

@@ -21,8 +21,9 @@ use aya_ebpf::{
 use crate::{
     path::{
         call,
-        connection::{self, Sock, TCP_CLOSE},
+        connection::{self, TCP_CLOSE},
         select::{self, Current, Names},
+        sock::Sock,
     },
     peek::{layout, member},
 };

@@ -9,3 +9,4 @@ mod lifecycle;
 mod socket;
 mod syscall;
 mod tcp;
+mod unix;

@@ -11,7 +11,7 @@ use aya_ebpf::{
     programs::{FEntryContext, FExitContext},
 };
 
-use super::tcp;
+use super::{tcp, unix};
 use crate::{
     path::message::{Chain, Loop, NoBytes, Repeat},
     peek::{at, layout},
@@ -112,6 +112,92 @@ fn tracer_fentry_splice_read(ctx: FEntryContext) -> i32 {
 #[fexit]
 fn tracer_fexit_splice_read(ctx: FExitContext) -> i32 {
     returned(&ctx, 5, &NoBytes)
+}
+
+#[fentry]
+fn tracer_fentry_unix_sendmsg(ctx: FEntryContext) -> i32 {
+    if let (Some(socket), Some(message)) = (word(&ctx, 0), word(&ctx, 1)) {
+        unix::sending(socket, message);
+    }
+    0
+}
+
+#[fexit]
+fn tracer_fexit_unix_sendmsg(ctx: FExitContext) -> i32 {
+    returned(&ctx, 3, &Loop)
+}
+
+#[fexit]
+fn tracer_fexit_unix_sendmsg_chain(ctx: FExitContext) -> i32 {
+    returned(&ctx, 3, &chain(&ctx))
+}
+
+#[fentry]
+fn tracer_fentry_unix_sendpage(ctx: FEntryContext) -> i32 {
+    if let Some(socket) = word(&ctx, 0) {
+        unix::sending_page(socket);
+    }
+    0
+}
+
+#[fexit]
+fn tracer_fexit_unix_sendpage(ctx: FExitContext) -> i32 {
+    returned(&ctx, 5, &NoBytes)
+}
+
+#[fentry]
+fn tracer_fentry_unix_read(ctx: FEntryContext) -> i32 {
+    if let Some(state) = word(&ctx, 3) {
+        unix::reading(state);
+    }
+    0
+}
+
+#[fexit]
+fn tracer_fexit_unix_read(ctx: FExitContext) -> i32 {
+    returned(&ctx, 4, &Loop)
+}
+
+#[fexit]
+fn tracer_fexit_unix_read_chain(ctx: FExitContext) -> i32 {
+    returned(&ctx, 4, &chain(&ctx))
+}
+
+#[fentry]
+fn tracer_fentry_unix_splice(ctx: FEntryContext) -> i32 {
+    if let Some(state) = word(&ctx, 3) {
+        unix::splicing(state);
+    }
+    0
+}
+
+#[fexit]
+fn tracer_fexit_unix_splice(ctx: FExitContext) -> i32 {
+    returned(&ctx, 4, &NoBytes)
+}
+
+#[fentry]
+fn tracer_fentry_unix_connect(ctx: FEntryContext) -> i32 {
+    if let Some(socket) = word(&ctx, 0) {
+        unix::connecting(socket);
+    }
+    0
+}
+
+#[fentry]
+fn tracer_fentry_unix_accept(ctx: FEntryContext) -> i32 {
+    if let Some(sock) = word(&ctx, 0) {
+        unix::accepting(sock);
+    }
+    0
+}
+
+#[fentry]
+fn tracer_fentry_unix_release(ctx: FEntryContext) -> i32 {
+    if let Some(socket) = word(&ctx, 0) {
+        unix::releasing(socket);
+    }
+    0
 }
 
 #[fexit]

@@ -19,9 +19,9 @@ use super::flags::{self, Move};
 use crate::{
     path::{
         call::{self, Memory, Shape},
-        connection::Sock,
         message::{Chain, Loop, Repeat},
         select::{self, Current},
+        sock::Sock,
     },
     peek::{at, layout, member},
 };

@@ -7,9 +7,9 @@ use super::{
 use crate::{
     path::{
         call::{self, Memory},
-        connection::Sock,
         message::Repeat,
         select::{self, Current},
+        sock::Sock,
     },
     peek::{layout, member},
 };

@@ -12,10 +12,11 @@ use aya_ebpf::{bindings::BPF_NOEXIST, helpers::bpf_ktime_get_boot_ns, macros::ma
 use tracer_common::Loss;
 
 use super::{
-    connection::{self, Maker, Sock},
+    connection::{self, Maker},
     emit,
     message::{self, Repeat},
     select::Current,
+    sock::Sock,
 };
 
 /// How a call describes the memory that it moves bytes from or to.
@@ -78,10 +79,10 @@ pub struct Call {
     pub entered_ns: u64,
     /// Bytes that were framed before it returned.
     pub done: u64,
-    /// TCP sequence number of its first byte.
+    /// Sequence number of its first byte.
     pub seq: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// 1 for a Unix socket.
+    pub unix: u32,
 }
 
 /// Thread to the call it is in.
@@ -100,17 +101,19 @@ pub fn begin(sock: Sock, memory: Memory, current: Current) -> Option<()> {
     if unsafe { (*known).ignored() } {
         return None;
     }
+    let connection = unsafe { &*known };
     let call = Call {
-        sock: sock.0,
+        sock: sock.address,
         memory,
         entered_ns: unsafe { bpf_ktime_get_boot_ns() },
         done: 0,
-        seq: if memory.sent != 0 {
-            sock.write_seq()
-        } else {
-            sock.copied_seq()
+        seq: match (sock.unix, memory.sent != 0) {
+            (true, true) => connection.sent.seq,
+            (true, false) => connection.received.seq,
+            (false, true) => sock.write_seq(),
+            (false, false) => sock.copied_seq(),
         },
-        reserved: 0,
+        unix: sock.unix as u32,
     };
     let key = current.key();
     if CALLS.insert(key, call, BPF_NOEXIST as u64).is_err() {
@@ -118,6 +121,13 @@ pub fn begin(sock: Sock, memory: Memory, current: Current) -> Option<()> {
             && unsafe { (*old).done } == 0
         {
             emit::lost(Loss::Unpaired);
+            let old = unsafe { &*old };
+            if old.unix != 0
+                && let Some(lost) = connection::get(old.sock)
+            {
+                // Nothing will ever tell how much it moved.
+                unsafe { (*lost).turn_opaque() };
+            }
         }
         if CALLS.insert(key, call, 0).is_err() {
             emit::lost(Loss::CallsFull);
@@ -145,7 +155,7 @@ pub fn progress(sock: Sock, current: Current, repeat: &impl Repeat) {
         return;
     };
     let call = unsafe { *known };
-    if call.sock != sock.0 {
+    if call.sock != sock.address {
         return;
     }
     let now = if call.memory.sent != 0 {
@@ -169,7 +179,7 @@ pub fn join(sock: Sock, memory: Memory, moved: u64, current: Current, repeat: &i
     }
     let now = sock.copied_bytes();
     let first = now.wrapping_sub(moved as u32);
-    let known = connection::get(sock);
+    let known = connection::get(sock.address);
     if let Some(known) = known
         && unsafe { (*known).received.seq } != first
     {
@@ -182,12 +192,12 @@ pub fn join(sock: Sock, memory: Memory, moved: u64, current: Current, repeat: &i
     }
     connection.received.seq = first;
     let call = Call {
-        sock: sock.0,
+        sock: sock.address,
         memory,
         entered_ns: 0,
         done: 0,
         seq: first,
-        reserved: 0,
+        unix: 0,
     };
     framed(&call, moved, current, repeat);
     None

@@ -1,7 +1,9 @@
 //! The connections: one entry an end, keyed by its `struct sock`, with an id that is never used again.
 
+use core::ffi::c_void;
+
 use aya_ebpf::{
-    helpers::{bpf_get_smp_processor_id, bpf_ktime_get_boot_ns},
+    helpers::{bpf_get_smp_processor_id, bpf_ktime_get_boot_ns, generated},
     macros::map,
     maps::{HashMap, PerCpuArray},
 };
@@ -9,27 +11,18 @@ use tracer_common::{
     Loss,
     framer::Waiting,
     lane::{Lane, State},
-    record::{CloseRecord, OpenRecord, kind, open_flags},
+    record::{CloseRecord, OpenRecord, PATH_MAX, kind, open_flags},
 };
 
 use super::{
     emit,
     select::{self, Current},
+    sock::Sock,
 };
 use crate::peek::{layout, member};
 
-const AF_INET: u16 = 2;
-const AF_INET6: u16 = 10;
-const IPPROTO_TCP: u16 = 6;
-
 /// `TCP_CLOSE` of the kernel's socket states.
 pub const TCP_CLOSE: u8 = 7;
-
-/// States after the peer's end of the stream has come.
-const TCP_TIME_WAIT: u8 = 6;
-const TCP_CLOSE_WAIT: u8 = 8;
-const TCP_LAST_ACK: u8 = 9;
-const TCP_CLOSING: u8 = 11;
 
 /// Everything that was sent is acknowledged as far as the application is concerned: it closed both directions.
 const SHUTDOWN_MASK: u8 = 3;
@@ -44,7 +37,7 @@ mod own_flags {
     pub const OPAQUE: u32 = 1 << 18;
 }
 
-/// One end of a TCP connection.
+/// One end of a connection.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Connection {
@@ -55,7 +48,8 @@ pub struct Connection {
     tgid: u32,
     tid: u32,
     flags: u32,
-    ports: u32,
+    /// See [`Sock::identity`].
+    identity: u32,
     /// Requests without response.
     pub waiting: Waiting,
     /// What the process reads.
@@ -72,7 +66,7 @@ impl Connection {
         tgid: 0,
         tid: 0,
         flags: 0,
-        ports: 0,
+        identity: 0,
         waiting: Waiting {
             methods: 0,
             pushed: 0,
@@ -121,94 +115,32 @@ static BLANK: PerCpuArray<Connection> = PerCpuArray::with_max_entries(3, 0);
 #[map]
 static MADE: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 
-/// A `struct sock` of a TCP connection.
-#[derive(Clone, Copy)]
-pub struct Sock(pub u64);
-
-impl Sock {
-    /// The sock, if it is one of TCP over IPv4 or IPv6.
-    #[inline(always)]
-    pub fn tcp(address: u64) -> Option<Self> {
-        let family: u16 = member(address, layout().sock_family)?;
-        if family != AF_INET && family != AF_INET6 {
-            return None;
-        }
-        let protocol: u16 = member(address, layout().sock_protocol)?;
-        (protocol == IPPROTO_TCP).then_some(Self(address))
-    }
-
-    /// TCP sequence number of the next byte that the process writes.
-    #[inline(always)]
-    pub fn write_seq(self) -> u32 {
-        member(self.0, layout().tcp_write_seq).unwrap_or(0)
-    }
-
-    /// TCP sequence number of the next byte that the process reads.
-    #[inline(always)]
-    pub fn copied_seq(self) -> u32 {
-        member(self.0, layout().tcp_copied_seq).unwrap_or(0)
-    }
-
-    /// The same, without the number that the end of the stream takes when the process has been told of it.
-    #[inline(always)]
-    pub fn copied_bytes(self) -> u32 {
-        let copied = self.copied_seq();
-        let state: u8 = member(self.0, layout().sock_state).unwrap_or(0);
-        let ended = matches!(state, TCP_CLOSE_WAIT | TCP_LAST_ACK | TCP_CLOSING | TCP_TIME_WAIT);
-        if ended && member(self.0, layout().tcp_rcv_nxt) == Some(copied) {
-            copied.wrapping_sub(1)
-        } else {
-            copied
-        }
-    }
-
-    /// Local port, host byte order.
-    #[inline(always)]
-    pub fn local_port(self) -> u16 {
-        member(self.0, layout().sock_num).unwrap_or(0)
-    }
-
-    /// Both ports: tells a new connection from an old one at the same address.
-    #[inline(always)]
-    fn ports(self) -> u32 {
-        let peer: u16 = member(self.0, layout().sock_dport).unwrap_or(0);
-        (self.local_port() as u32) << 16 | peer as u32
-    }
-
-    /// Whether a byte passed before now.
-    #[inline(always)]
-    fn used(self) -> bool {
-        let sent: u64 = member(self.0, layout().tcp_bytes_sent).unwrap_or(1);
-        let arrived: u64 = member(self.0, layout().tcp_bytes_received).unwrap_or(1);
-        let next: u32 = member(self.0, layout().tcp_rcv_nxt).unwrap_or(0);
-        let unread = next.wrapping_sub(self.copied_seq());
-        sent != 0 || arrived != unread as u64
-    }
-}
-
-/// The connection of a sock, if it is known.
+/// The connection of a `struct sock`, if it is known.
 #[inline(always)]
-pub fn get(sock: Sock) -> Option<*mut Connection> {
-    CONNECTIONS.get_ptr_mut(sock.0)
+pub fn get(sock: u64) -> Option<*mut Connection> {
+    CONNECTIONS.get_ptr_mut(sock)
 }
 
 /// The connection of a sock that the current thread is about to use; made if it is new.
 #[inline(always)]
 pub fn used(sock: Sock, current: Current, maker: Maker) -> Option<*mut Connection> {
-    if let Some(known) = get(sock) {
+    let identity = sock.identity();
+    if let Some(known) = get(sock.address) {
         let connection = unsafe { &mut *known };
-        if connection.flags & own_flags::NUMBERED != 0 && connection.ports == sock.ports() {
+        // A Unix socket that has begun to connect is connected where it is used.
+        if (sock.unix || connection.flags & own_flags::NUMBERED != 0) && connection.identity == identity {
+            connection.flags |= own_flags::NUMBERED;
             report_open(sock, connection);
             return Some(known);
         }
         // Its end was missed, or it never came to be: what follows is another connection at the same address.
-        let _ = CONNECTIONS.remove(sock.0);
+        let _ = CONNECTIONS.remove(sock.address);
     }
-    let state: u8 = member(sock.0, layout().sock_state)?;
-    if state == TCP_CLOSE || sock.ports() as u16 == 0 {
+    if sock.state()? == TCP_CLOSE || identity == 0 {
         return None;
     }
-    let joined = sock.used();
+    // Of a Unix socket nothing says how much has passed: that it was made before is all that is known.
+    let joined = sock.unix || sock.used();
     let flags = if joined {
         open_flags::MID_STREAM
     } else {
@@ -234,13 +166,32 @@ pub fn connecting(sock: Sock, current: Current) {
         return;
     }
     let flags = open_flags::CONNECTED | if own { open_flags::OWN } else { 0 };
-    let _ = make(sock, current, flags, Maker::State);
+    if let Some(made) = make(sock, current, flags, Maker::State)
+        && sock.unix
+    {
+        unsafe { (*made).identity = sock.identity() };
+    }
+}
+
+/// The current thread accepted a connection between Unix sockets. For TCP its first use tells: there is a count of what passed.
+#[inline(always)]
+pub fn accepted(sock: Sock, current: Current) {
+    if !select::selected(current.tgid) {
+        return;
+    }
+    if let Some(made) = make(sock, current, open_flags::ACCEPTED, Maker::State) {
+        let connection = unsafe { &mut *made };
+        number(sock, connection);
+        select::seen(current.tgid);
+        // Now, because the client may be gone when it is used.
+        report_open(sock, connection);
+    }
 }
 
 /// A connection was established. Runs in whatever context received the packet.
 #[inline(always)]
 pub fn established(sock: Sock) {
-    let Some(known) = get(sock) else { return };
+    let Some(known) = get(sock.address) else { return };
     let connection = unsafe { &mut *known };
     if connection.flags & open_flags::CONNECTED == 0 {
         return;
@@ -253,13 +204,18 @@ pub fn established(sock: Sock) {
 /// The process, or the connection, is done: reported once.
 #[inline(always)]
 pub fn closing(sock: Sock, state: u8) {
-    let Some(known) = get(sock) else { return };
-    let shutdown: u8 = member(sock.0, layout().sock_shutdown).unwrap_or(0);
+    let Some(known) = get(sock.address) else { return };
+    let shutdown: u8 = member(sock.address, layout().sock_shutdown).unwrap_or(0);
     if state != TCP_CLOSE && shutdown & SHUTDOWN_MASK != SHUTDOWN_MASK {
         return;
     }
     let connection = unsafe { &mut *known };
     let failed = connection.flags & own_flags::NUMBERED == 0;
+    if sock.unix && failed {
+        // Never connected, or never used: which of them is not known.
+        let _ = CONNECTIONS.remove(sock.address);
+        return;
+    }
     report_open(sock, connection);
     emit::fixed(&CloseRecord {
         kind: kind::CLOSE,
@@ -270,10 +226,10 @@ pub fn closing(sock: Sock, state: u8) {
         sent: connection.sent.offset,
         last_received_ns: connection.received.last_ns,
         last_sent_ns: connection.sent.last_ns,
-        errno: member(sock.0, layout().sock_err).unwrap_or(0),
+        errno: member(sock.address, layout().sock_err).unwrap_or(0),
         failed: failed as u32,
     });
-    let _ = CONNECTIONS.remove(sock.0);
+    let _ = CONNECTIONS.remove(sock.address);
 }
 
 #[inline(always)]
@@ -294,20 +250,22 @@ fn make(sock: Sock, current: Current, flags: u32, maker: Maker) -> Option<*mut C
         clippy::needless_borrows_for_generic_args,
         reason = "by value it would be copied to the stack, where there is no room for it"
     )]
-    let inserted = CONNECTIONS.insert(sock.0, &*blank, 0);
+    let inserted = CONNECTIONS.insert(sock.address, &*blank, 0);
     if inserted.is_err() {
         emit::lost(Loss::ConnectionsFull);
         return None;
     }
-    get(sock)
+    get(sock.address)
 }
 
-/// Ties the lanes to the sequence numbers of TCP, which both ends share.
+/// Ties the lanes to the sequence numbers of TCP, which both ends share. Between Unix sockets both count from 0.
 #[inline(always)]
 fn number(sock: Sock, connection: &mut Connection) {
-    connection.received.seq = sock.copied_seq();
-    connection.sent.seq = sock.write_seq();
-    connection.ports = sock.ports();
+    if !sock.unix {
+        connection.received.seq = sock.copied_seq();
+        connection.sent.seq = sock.write_seq();
+    }
+    connection.identity = sock.identity();
     connection.flags |= own_flags::NUMBERED;
 }
 
@@ -317,7 +275,7 @@ fn report_open(sock: Sock, connection: &mut Connection) {
         return;
     }
     let layout = layout();
-    let net: u64 = member(sock.0, layout.sock_net).unwrap_or(0);
+    let net: u64 = member(sock.address, layout.sock_net).unwrap_or(0);
     let mut record = OpenRecord {
         kind: kind::OPEN,
         size: size_of::<OpenRecord>() as u32,
@@ -330,27 +288,83 @@ fn report_open(sock: Sock, connection: &mut Connection) {
         flags: connection.flags & 0xffff,
         local_addr: [0; 16],
         peer_addr: [0; 16],
-        local_port: sock.local_port(),
-        peer_port: u16::from_be(member(sock.0, layout.sock_dport).unwrap_or(0)),
-        reserved: 0,
+        local_port: 0,
+        peer_port: 0,
+        path: 0,
         comm: [0; 16],
     };
     if connection.established_ns == 0 {
         // Otherwise this runs in the context that received the packet, not in the process.
         select::current_name(&mut record.comm);
     }
-    let family: u16 = member(sock.0, layout.sock_family).unwrap_or(0);
-    if family == AF_INET {
-        record.local_addr = mapped(member(sock.0, layout.sock_rcv_saddr).unwrap_or([0; 4]));
-        record.peer_addr = mapped(member(sock.0, layout.sock_daddr).unwrap_or([0; 4]));
+    let delivered = if sock.unix {
+        report_unix(sock, &mut record)
     } else {
-        record.local_addr = member(sock.0, layout.sock_v6_rcv_saddr).unwrap_or([0; 16]);
-        record.peer_addr = member(sock.0, layout.sock_v6_daddr).unwrap_or([0; 16]);
-    }
+        addresses(sock, &mut record);
+        emit::fixed(&record)
+    };
     // If it does not fit, the next call on the connection tries again.
-    if emit::fixed(&record) {
+    if delivered {
         connection.flags |= own_flags::REPORTED;
     }
+}
+
+#[inline(always)]
+fn addresses(sock: Sock, record: &mut OpenRecord) {
+    let layout = layout();
+    record.local_port = sock.local_port();
+    record.peer_port = u16::from_be(member(sock.address, layout.sock_dport).unwrap_or(0));
+    if sock.is_v4() {
+        record.local_addr = mapped(member(sock.address, layout.sock_rcv_saddr).unwrap_or([0; 4]));
+        record.peer_addr = mapped(member(sock.address, layout.sock_daddr).unwrap_or([0; 4]));
+    } else {
+        record.local_addr = member(sock.address, layout.sock_v6_rcv_saddr).unwrap_or([0; 16]);
+        record.peer_addr = member(sock.address, layout.sock_v6_daddr).unwrap_or([0; 16]);
+    }
+}
+
+/// The record with the path of the socket behind it: together too large for the stack, so made where the agent reads it.
+#[repr(C)]
+struct WithPath {
+    open: OpenRecord,
+    path: [u64; PATH_WORDS],
+}
+
+/// Room for the longest path, and a power of two, by which the verifier sees that a length is within.
+const PATH_WORDS: usize = 16;
+const PATH_MASK: u32 = PATH_WORDS as u32 * 8 - 1;
+const _: () = assert!(PATH_MASK as usize >= PATH_MAX);
+
+#[inline(always)]
+fn report_unix(sock: Sock, record: &mut OpenRecord) -> bool {
+    record.flags |= open_flags::UNIX;
+    record.size = size_of::<WithPath>() as u32;
+    // In the middle the ends count from different places, and which bytes are the same is not known.
+    if record.flags & open_flags::MID_STREAM == 0 {
+        let (local, peer) = sock.unix_ends();
+        record.local_addr = local.bytes();
+        record.peer_addr = peer.bytes();
+    }
+    let Some(mut entry) = emit::reserve::<WithPath>() else {
+        return false;
+    };
+    let place = entry.as_mut_ptr();
+    let path = unsafe { &raw mut (*place).path }.cast::<u64>();
+    for word in 0..PATH_WORDS {
+        unsafe { path.add(word).write_volatile(0) };
+    }
+    let address = sock.server_path();
+    let len: u32 = member(address, layout().address_len).unwrap_or(0);
+    // The family comes first.
+    let len = core::hint::black_box(len.wrapping_sub(2)) & PATH_MASK;
+    let from = address.wrapping_add(layout().address_name as u64 + 2);
+    let unread = unsafe { generated::bpf_probe_read_kernel(path.cast(), len, from as *const c_void) };
+    if unread == 0 {
+        record.path = len;
+    }
+    unsafe { (&raw mut (*place).open).write(*record) };
+    entry.submit(0);
+    true
 }
 
 #[inline(always)]

@@ -4,7 +4,7 @@ use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
     helpers::bpf_get_smp_processor_id,
     macros::map,
-    maps::{Array, RingBuf},
+    maps::{Array, RingBuf, ring_buf::RingBufEntry},
 };
 use tracer_common::{Loss, Losses};
 
@@ -41,4 +41,14 @@ pub fn record(bytes: &[u8]) -> bool {
 #[inline(always)]
 pub fn fixed<T>(record_: &T) -> bool {
     record(unsafe { core::slice::from_raw_parts(core::ptr::from_ref(record_).cast(), size_of::<T>()) })
+}
+
+/// Room for a record, to be made in place, or counts it as lost.
+#[inline(always)]
+pub fn reserve<T: 'static>() -> Option<RingBufEntry<T>> {
+    let entry = RECORDS.reserve::<T>(0);
+    if entry.is_none() {
+        lost(Loss::RingFull);
+    }
+    entry
 }

@@ -19,8 +19,7 @@ use crate::peek::{at, settings};
 
 use super::{
     call::{Call, Shape},
-    connection::{self, Sock},
-    emit,
+    connection, emit,
     select::Current,
 };
 
@@ -161,7 +160,7 @@ impl<C: EbpfContext> Chain<'_, C> {
 #[inline(always)]
 pub fn moved(call: &Call, result: u64, current: Current, repeat: &impl Repeat) {
     let sent = call.memory.sent;
-    let Some(known) = connection::get(Sock(call.sock)) else {
+    let Some(known) = connection::get(call.sock) else {
         return;
     };
     let Some((area, scratch)) = free_area() else {
@@ -237,7 +236,7 @@ fn conclude(area: u32) {
 #[inline(always)]
 fn remember(scratch: &Scratch) {
     let work = &scratch.work;
-    let Some(known) = connection::get(Sock(scratch.sock)) else {
+    let Some(known) = connection::get(scratch.sock) else {
         return;
     };
     let connection = unsafe { &mut *known };

@@ -5,3 +5,4 @@ pub mod connection;
 pub mod emit;
 pub mod message;
 pub mod select;
+pub mod sock;

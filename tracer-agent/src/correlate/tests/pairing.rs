@@ -1,6 +1,7 @@
 //! The `connection` rung: two ends of one exchange, told in any order and perhaps late.
 
 use crate::{
+    capture::address::Address,
     correlate::{Evidence, Settings},
     protocols::exchange::OtherEnd,
 };
@@ -95,7 +96,9 @@ fn mapped_and_plain_ipv4_are_one_address_and_namespaces_do_not_matter() {
     let mut client = outbound(1, 1).wire(1);
     client.0.netns = 5;
     for address in [&mut client.0.local, &mut client.0.peer] {
-        if let std::net::IpAddr::V4(ip) = address.ip() {
+        if let Address::Ip(address) = address
+            && let std::net::IpAddr::V4(ip) = address.ip()
+        {
             address.set_ip(ip.to_ipv6_mapped().into());
         }
     }

@@ -59,13 +59,14 @@ pub fn context(trace_number: u128, span_number: u64) -> RemoteParent {
 }
 
 fn draft(side: Side, task: Task) -> Draft {
-    let address = "10.0.0.1:1".parse().unwrap();
+    let address = ([10, 0, 0, 1], 1).into();
     Draft(Exchange {
         id: ExchangeId(0),
         side,
         connection: ConnectionId(0),
         local: address,
         peer: address,
+        path: None,
         netns: 1,
         request_seq: 0,
         start: BootNanos(0),

@@ -219,6 +219,7 @@ fn begin(head: RequestHead, seen: &SeenHead<'_>, cx: &mut Context<'_>) -> Option
         connection: connection.id(),
         local: open.local,
         peer: open.peer,
+        path: open.path.clone(),
         netns: open.netns,
         request_seq: seen.beginning.seq,
         start: seen.beginning.start,

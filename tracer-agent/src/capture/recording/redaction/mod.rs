@@ -55,7 +55,7 @@ impl Redactor {
                 }
                 size_of::<tracer_common::record::CloseRecord>()
             }
-            Ok(Record::Open(_)) => size_of::<tracer_common::record::OpenRecord>(),
+            Ok(Record::Open(open)) => size_of::<tracer_common::record::OpenRecord>() + open.path_len,
             Ok(Record::Process(_)) => size_of::<tracer_common::record::ProcessRecord>(),
             // Its kind and size say why it is not a record, so they stay.
             Err(_) => size_of::<[u32; 2]>(),

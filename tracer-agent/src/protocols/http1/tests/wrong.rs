@@ -132,7 +132,7 @@ fn a_connect_that_fails_is_told_with_its_errno() {
     let failures = outcome.connect_failures();
     assert_eq!(failures[0].errno, 111);
     assert_eq!(failures[0].task.tid, 101);
-    assert_eq!(failures[0].peer.port(), 80);
+    assert_eq!(failures[0].peer, ([10, 9, 9, 9], 80).into());
     assert!(failures[0].start < failures[0].end);
 }
 

@@ -1,0 +1,232 @@
+//! HTTP over Unix sockets: both ends are spans, linked, whatever the programs do with the socket.
+
+use std::fs;
+use std::net::TcpListener;
+
+use anyhow::{Result, ensure};
+use tempfile::TempDir;
+
+use crate::Test;
+use crate::agent::{Agent, Traced};
+use crate::http1::{of_kind, paired};
+use crate::skip::{needs, needs_unix_sockets};
+use crate::sockets::joined_late;
+use crate::spans::Kind;
+
+pub const TESTS: &[Test] = &[
+    ("nginx_to_gunicorn_over_a_unix_socket_is_one_trace", |agent| {
+        nginx_to_gunicorn(agent, "sync", "proxy_http_version 1.0;")
+    }),
+    (
+        "nginx_to_gunicorn_over_a_kept_unix_socket_is_one_trace",
+        |agent| {
+            let kept = r#"proxy_http_version 1.1; proxy_set_header Connection "";"#;
+            nginx_to_gunicorn(agent, "gthread", kept)
+        },
+    ),
+    ("a_unix_socket_with_a_path_is_told_as_the_peer", |agent| {
+        let traced = served(agent, "plain")?;
+        paired(&traced, 2)?;
+        told_as_peer(&traced, |peer| peer.ends_with("/socket"))
+    }),
+    (
+        "a_unix_socket_with_an_abstract_name_is_told_as_the_peer",
+        |agent| {
+            // curl connects anew for each URL there.
+            let client = [
+                "curl",
+                "-sS",
+                "--abstract-unix-socket",
+                "{socket}",
+                "http://localhost/a",
+            ];
+            let traced = asked(agent, "--abstract", "plain", &client)?;
+            paired(&traced, 1)?;
+            told_as_peer(&traced, |peer| peer.starts_with('@') && peer.ends_with("/socket"))
+        },
+    ),
+    (
+        "a_request_that_is_peeked_at_on_a_unix_socket_is_one_request",
+        |agent| paired(&served(agent, "peek")?, 2),
+    ),
+    (
+        "bodies_that_are_spliced_over_a_unix_socket_have_their_size",
+        spliced,
+    ),
+    (
+        "a_unix_socket_that_is_passed_to_another_process_goes_on",
+        |agent| paired(&served(agent, "pass")?, 2),
+    ),
+    (
+        "requests_over_a_unix_socket_that_was_connected_before_are_seen_and_not_linked_by_it",
+        connected_before,
+    ),
+    ("a_unix_socket_that_a_fork_inherits_goes_on", |agent| {
+        paired(&served(agent, "fork")?, 2)
+    }),
+];
+
+const NGINX: &str = r#"
+daemon off;
+master_process off;
+pid nginx.pid;
+error_log stderr error;
+events { worker_connections 64; }
+http {
+    access_log off;
+    client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi;
+    uwsgi_temp_path uwsgi; scgi_temp_path scgi;
+    upstream app { server unix:@FOLDER@/app.sock; keepalive 4; }
+    server { listen 127.0.0.1:@PORT@; location / { proxy_pass http://app; @HOW@ } }
+}
+"#;
+
+/// Starts both, asks, and ends them.
+const SCRIPT: &str = r#"
+gunicorn --chdir "$3" --bind "unix:$1/app.sock" --worker-class "$4" --threads 2 --keep-alive 5 --log-level error \
+    --worker-tmp-dir "$1" wsgi:app &
+app=$!
+nginx -p "$1" -c nginx.conf -e stderr &
+proxy=$!
+until [ -S "$1/app.sock" ] && [ -s "$1/nginx.pid" ]; do sleep 0.05; done
+curl -sS "http://127.0.0.1:$2/r0" "http://127.0.0.1:$2/r1" "http://127.0.0.1:$2/r2" "http://127.0.0.1:$2/r3"
+status=$?
+kill -QUIT $proxy
+wait $proxy
+kill $app
+wait $app
+exit $status
+"#;
+
+const REQUESTS: usize = 4;
+
+fn nginx_to_gunicorn(agent: &Agent, worker: &str, how: &str) -> Result<()> {
+    needs_unix_sockets(agent)?;
+    needs(&["nginx", "gunicorn", "curl"])?;
+    let folder = TempDir::new()?;
+    let place = folder.path().display().to_string();
+    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port().to_string();
+    let nginx = NGINX
+        .replace("@FOLDER@", &place)
+        .replace("@PORT@", &port)
+        .replace("@HOW@", how);
+    fs::write(folder.path().join("nginx.conf"), nginx)?;
+    let code = concat!(env!("CARGO_MANIFEST_DIR"), "/live");
+    let traced = agent
+        .trace(&[], &["sh", "-c", SCRIPT, "sh", &place, &port, code, worker])?
+        .successful()?;
+    // curl, nginx as a server, nginx as a client, gunicorn: each under the one before.
+    let clients = of_kind(&traced, Kind::Client, 2 * REQUESTS)?;
+    let servers = of_kind(&traced, Kind::Server, 2 * REQUESTS)?;
+    let behind = |span: &&&crate::spans::Span| span.attribute("network.transport") == "unix";
+    for request in 0..REQUESTS {
+        let path = format!("/r{request}");
+        let last = servers
+            .iter()
+            .find(|span| behind(span) && span.attribute("url.path") == path);
+        let mut expected = ["client", "server", "client"].into_iter();
+        let mut span = last.copied();
+        while let Some(parent) = span
+            .map(|span| span.parent.clone())
+            .filter(|parent| !parent.is_empty())
+        {
+            let kind = expected.next();
+            let among = if kind == Some("server") {
+                &servers
+            } else {
+                &clients
+            };
+            span = among.iter().find(|span| span.id == parent).copied();
+            ensure!(
+                span.is_some(),
+                "{path}: the parent {parent} is no {kind:?}: {:?}",
+                traced.spans
+            );
+        }
+        ensure!(
+            last.is_some() && expected.next().is_none(),
+            "{path} is not one trace from curl to gunicorn: {:?}",
+            traced.spans
+        );
+    }
+    let over_unix = clients.iter().filter(behind).count();
+    ensure!(over_unix == REQUESTS, "{over_unix} calls over the Unix socket");
+    Ok(())
+}
+
+fn served(agent: &Agent, way: &str) -> Result<Traced> {
+    let client = [
+        "curl",
+        "-sS",
+        "--unix-socket",
+        "{socket}",
+        "http://localhost/a",
+        "http://localhost/b",
+    ];
+    asked(agent, "--unix", way, &client)
+}
+
+fn asked(agent: &Agent, place: &str, way: &str, client: &[&str]) -> Result<Traced> {
+    needs_unix_sockets(agent)?;
+    needs(&["python3", "curl"])?;
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/live/sockets.py");
+    agent
+        .trace(&[], &[&["python3", script, place, way], client].concat())?
+        .successful()
+}
+
+/// How much had passed is not known, so that it is not known which request at one end is which at the other.
+fn connected_before(agent: &Agent) -> Result<()> {
+    needs_unix_sockets(agent)?;
+    let folder = TempDir::new()?;
+    let place = folder.path().join("socket").display().to_string();
+    let traced = joined_late(agent, &[&place])?;
+    for kind in [Kind::Client, Kind::Server] {
+        for span in of_kind(&traced, kind, 3)? {
+            ensure!(
+                span.attribute("tracer.link.evidence") != "connection",
+                "it cannot be known: {span:?}"
+            );
+        }
+    }
+    Ok(())
+}
+
+fn told_as_peer(traced: &Traced, is_right: fn(&str) -> bool) -> Result<()> {
+    for span in &traced.spans {
+        ensure!(
+            span.attribute("network.transport") == "unix",
+            "another transport: {span:?}"
+        );
+        let peer = span.attribute("network.peer.address");
+        let is_as_it_should = match span.kind {
+            Kind::Client => is_right(peer),
+            Kind::Server | Kind::Other => peer.is_empty(),
+        };
+        ensure!(is_as_it_should, "another peer: {span:?}");
+    }
+    Ok(())
+}
+
+fn spliced(agent: &Agent) -> Result<()> {
+    let body = "x".repeat(50_000);
+    let client = [
+        "curl",
+        "-sS",
+        "-H",
+        "Expect:",
+        "--data",
+        &body,
+        "--unix-socket",
+        "{socket}",
+        "http://localhost/a",
+        "http://localhost/b",
+    ];
+    let traced = asked(agent, "--unix", "splice", &client)?;
+    paired(&traced, 2)?;
+    for span in &traced.spans {
+        let sizes = ["request", "response"].map(|half| span.attribute(&format!("http.{half}.body.size")));
+        ensure!(sizes == ["50000", "50000"], "{sizes:?}: {span:?}");
+    }
+    Ok(())
+}

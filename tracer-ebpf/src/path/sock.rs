@@ -1,0 +1,166 @@
+//! What a `struct sock` says: who the ends of a connection are, and how far its streams are.
+
+use tracer_common::record::UnixEnd;
+
+use crate::peek::{at, layout, member};
+
+const AF_UNIX: u16 = 1;
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
+const IPPROTO_TCP: u16 = 6;
+const SOCK_STREAM: u16 = 1;
+
+/// States after the peer's end of the stream has come.
+const TCP_TIME_WAIT: u8 = 6;
+const TCP_CLOSE_WAIT: u8 = 8;
+const TCP_LAST_ACK: u8 = 9;
+const TCP_CLOSING: u8 = 11;
+
+/// A `struct sock` of a stream. Of which kind is known where the program is compiled.
+#[derive(Clone, Copy)]
+pub struct Sock {
+    /// Where it is.
+    pub address: u64,
+    /// A Unix socket, else TCP.
+    pub unix: bool,
+}
+
+impl Sock {
+    /// The sock, if it is one of TCP over IPv4 or IPv6.
+    #[inline(always)]
+    pub fn tcp(address: u64) -> Option<Self> {
+        let family: u16 = member(address, layout().sock_family)?;
+        if family != AF_INET && family != AF_INET6 {
+            return None;
+        }
+        let protocol: u16 = member(address, layout().sock_protocol)?;
+        (protocol == IPPROTO_TCP).then_some(Self { address, unix: false })
+    }
+
+    /// The sock, if it is a Unix socket of the kind that is a stream.
+    #[inline(always)]
+    pub fn unix(address: u64) -> Option<Self> {
+        let family: u16 = member(address, layout().sock_family)?;
+        if family != AF_UNIX {
+            return None;
+        }
+        let kind: u16 = member(address, layout().sock_type)?;
+        (kind == SOCK_STREAM).then_some(Self { address, unix: true })
+    }
+
+    /// The sock of a call on TCP that is going on, which was looked at when it began.
+    #[inline(always)]
+    pub fn moving(address: u64) -> Self {
+        Self { address, unix: false }
+    }
+
+    /// Whether its address is of IPv4.
+    #[inline(always)]
+    pub fn is_v4(self) -> bool {
+        member(self.address, layout().sock_family) == Some(AF_INET)
+    }
+
+    /// Its state: one of TCP's, for Unix sockets too.
+    #[inline(always)]
+    pub fn state(self) -> Option<u8> {
+        member(self.address, layout().sock_state)
+    }
+
+    /// TCP sequence number of the next byte that the process writes.
+    #[inline(always)]
+    pub fn write_seq(self) -> u32 {
+        member(self.address, layout().tcp_write_seq).unwrap_or(0)
+    }
+
+    /// TCP sequence number of the next byte that the process reads.
+    #[inline(always)]
+    pub fn copied_seq(self) -> u32 {
+        member(self.address, layout().tcp_copied_seq).unwrap_or(0)
+    }
+
+    /// The same, without the number that the end of the stream takes when the process has been told of it.
+    #[inline(always)]
+    pub fn copied_bytes(self) -> u32 {
+        let copied = self.copied_seq();
+        let state: u8 = member(self.address, layout().sock_state).unwrap_or(0);
+        let ended = matches!(state, TCP_CLOSE_WAIT | TCP_LAST_ACK | TCP_CLOSING | TCP_TIME_WAIT);
+        if ended && member(self.address, layout().tcp_rcv_nxt) == Some(copied) {
+            copied.wrapping_sub(1)
+        } else {
+            copied
+        }
+    }
+
+    /// Local port, host byte order.
+    #[inline(always)]
+    pub fn local_port(self) -> u16 {
+        member(self.address, layout().sock_num).unwrap_or(0)
+    }
+
+    /// Tells a new connection from an old one at the same address: both ports, or the inode. 0 if it is not connected.
+    #[inline(always)]
+    pub fn identity(self) -> u32 {
+        if self.unix {
+            return self.inode() as u32;
+        }
+        let peer: u16 = member(self.address, layout().sock_dport).unwrap_or(0);
+        if peer == 0 {
+            return 0;
+        }
+        (self.local_port() as u32) << 16 | peer as u32
+    }
+
+    /// Whether a byte passed before now.
+    #[inline(always)]
+    pub fn used(self) -> bool {
+        let sent: u64 = member(self.address, layout().tcp_bytes_sent).unwrap_or(1);
+        let arrived: u64 = member(self.address, layout().tcp_bytes_received).unwrap_or(1);
+        let next: u32 = member(self.address, layout().tcp_rcv_nxt).unwrap_or(0);
+        let unread = next.wrapping_sub(self.copied_seq());
+        sent != 0 || arrived != unread as u64
+    }
+
+    /// Inode number of the socket that a process holds it by, 0 where none does.
+    #[inline(always)]
+    fn inode(self) -> u64 {
+        let socket: u64 = member(self.address, layout().sock_socket).unwrap_or(0);
+        member(socket, layout().socket_inode).unwrap_or(0)
+    }
+
+    /// This end and the other one of a connection between Unix sockets: numbered by the inode of that which has no path,
+    /// the client as a rule.
+    #[inline(always)]
+    pub fn unix_ends(self) -> (UnixEnd, UnixEnd) {
+        let peer = Self {
+            address: member(self.address, layout().unix_peer).unwrap_or(0),
+            unix: true,
+        };
+        let first = match (self.path_address(), peer.path_address()) {
+            (0, path) if path != 0 => true,
+            (path, 0) if path != 0 => false,
+            _ => self.address < peer.address,
+        };
+        let pair = if first { self.inode() } else { peer.inode() };
+        let end = |first: bool| UnixEnd {
+            pair,
+            first: first as u64,
+        };
+        (end(first), end(!first))
+    }
+
+    /// The `struct unix_address` that the server of this connection listens on: an accepted socket has that of its listener.
+    #[inline(always)]
+    pub fn server_path(self) -> u64 {
+        let own = self.path_address();
+        if own != 0 {
+            return own;
+        }
+        let peer = member(self.address, layout().unix_peer).unwrap_or(0);
+        member(peer, layout().unix_address).unwrap_or(0)
+    }
+
+    #[inline(always)]
+    fn path_address(self) -> u64 {
+        member(self.address, layout().unix_address).unwrap_or(0)
+    }
+}
