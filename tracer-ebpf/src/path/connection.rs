@@ -11,6 +11,7 @@ use tracer_common::{
     Loss,
     framer::Waiting,
     lane::{Lane, State},
+    layout::ABSENT,
     record::{CloseRecord, OpenRecord, PATH_MAX, kind, open_flags},
 };
 
@@ -354,13 +355,15 @@ fn report_unix(sock: Sock, record: &mut OpenRecord) -> bool {
         unsafe { path.add(word).write_volatile(0) };
     }
     let address = sock.server_path();
+    let name = layout().address_name;
     let len: u32 = member(address, layout().address_len).unwrap_or(0);
     // The family comes first.
-    let len = core::hint::black_box(len.wrapping_sub(2)) & PATH_MASK;
-    let from = address.wrapping_add(layout().address_name as u64 + 2);
-    let unread = unsafe { generated::bpf_probe_read_kernel(path.cast(), len, from as *const c_void) };
-    if unread == 0 {
-        record.path = len;
+    if len > 2 && name != ABSENT {
+        let len = core::hint::black_box(len - 2) & PATH_MASK;
+        let from = address.wrapping_add(name as u64 + 2);
+        if unsafe { generated::bpf_probe_read_kernel(path.cast(), len, from as *const c_void) } == 0 {
+            record.path = len;
+        }
     }
     unsafe { (&raw mut (*place).open).write(*record) };
     entry.submit(0);
