@@ -11,6 +11,7 @@ use aya::{
 
 use super::{
     KernelError,
+    attached::Link,
     family::{Family, Hook, JOIN, Part},
     layout::Resolved,
     preemption::{PREEMPTED, Preemption},
@@ -25,6 +26,16 @@ pub struct Refusal {
     pub reason: String,
     /// What the kernel's verifier wrote, if it was the one.
     pub log: Option<String>,
+}
+
+/// The family that was taken.
+pub(super) struct Taken {
+    /// Which one.
+    pub family: Family,
+    /// Those before it.
+    pub refused: Vec<Refusal>,
+    /// Where its programs are.
+    pub links: Vec<Link>,
 }
 
 /// What is known of the kernel when programs are loaded.
@@ -80,7 +91,7 @@ pub(super) fn attach_best(
     loaded: &mut Ebpf,
     families: &[Family],
     kernel: &Kernel<'_>,
-) -> Result<(Family, Vec<Refusal>), KernelError> {
+) -> Result<Taken, KernelError> {
     let mut refused = Vec::new();
     // What is skipped now and then comes after what is not.
     let (later, first): (Vec<Family>, Vec<Family>) = families
@@ -102,16 +113,22 @@ pub(super) fn attach_best(
                 attach_family(loaded, family, kernel).map_err(|(program, error)| in_words(&program, error))
             }
         };
-        let Err((reason, log)) = attempt else {
-            return Ok((family, refused));
-        };
-        refused.push(Refusal { family, reason, log });
+        match attempt {
+            Ok(links) => {
+                return Ok(Taken {
+                    family,
+                    refused,
+                    links,
+                });
+            }
+            Err((reason, log)) => refused.push(Refusal { family, reason, log }),
+        }
     }
     Err(KernelError::NoFamily { refused })
 }
 
 /// Loads and attaches a family, as a whole or not at all.
-fn attach_family(loaded: &mut Ebpf, family: Family, kernel: &Kernel<'_>) -> Result<(), Failed> {
+fn attach_family(loaded: &mut Ebpf, family: Family, kernel: &Kernel<'_>) -> Result<Vec<Link>, Failed> {
     let parts: Vec<_> = kernel
         .parts(family)
         .into_iter()
@@ -138,9 +155,11 @@ fn attach_family(loaded: &mut Ebpf, family: Family, kernel: &Kernel<'_>) -> Resu
             close_chain(loaded, chain.program, map).map_err(|source| (chain.program.to_owned(), source))
         })
         .and_then(|()| {
-            parts.iter().try_for_each(|(name, part)| {
-                attach(loaded, name, part, kernel).map_err(|source| (name.clone(), source))
-            })
+            let mut links = Vec::new();
+            for (name, part) in &parts {
+                attach(loaded, name, part, kernel, &mut links).map_err(|source| (name.clone(), source))?;
+            }
+            Ok(links)
         });
     if attached.is_err() {
         for (name, _) in wanted {
@@ -167,15 +186,16 @@ fn join_parts(loaded: &Ebpf, kernel: &Kernel<'_>) -> Vec<(String, Hook)> {
     parts
 }
 
-/// Attaches the program that sees calls which were there before, loaded ahead with a family; its name.
-pub(super) fn join(loaded: &mut Ebpf, kernel: &Kernel<'_>) -> Result<String, ProgramError> {
+/// Attaches the program that sees calls which were there before, loaded ahead with a family.
+pub(super) fn join(loaded: &mut Ebpf, kernel: &Kernel<'_>) -> Result<Option<Link>, ProgramError> {
     let name = kernel.variant(&JOIN, loaded);
     if !kernel.has_loop {
         let (chain, map) = Family::Syscall.chain();
         close_chain(loaded, chain.program, map)?;
     }
-    attach(loaded, &name, &JOIN, kernel)?;
-    Ok(name)
+    let mut links = Vec::new();
+    attach(loaded, &name, &JOIN, kernel, &mut links)?;
+    Ok(links.pop())
 }
 
 /// Has the kernel verify every program, each in a thread: the longest verification takes most of the time that the
@@ -229,21 +249,39 @@ fn close_chain(loaded: &mut Ebpf, program: &str, map: &str) -> Result<(), Progra
     Ok(chain.set(0, &next, 0)?)
 }
 
-fn attach(loaded: &mut Ebpf, name: &str, part: &Part, kernel: &Kernel<'_>) -> Result<(), ProgramError> {
+fn attach(
+    loaded: &mut Ebpf,
+    name: &str,
+    part: &Part,
+    kernel: &Kernel<'_>,
+    links: &mut Vec<Link>,
+) -> Result<(), ProgramError> {
     let program = loaded.program_mut(name).ok_or(ProgramError::NotLoaded)?;
     match part.hook {
-        Hook::Tracepoint(tracepoint) => <&mut RawTracePoint>::try_from(program)?
-            .attach(tracepoint)
-            .map(drop),
-        Hook::Entry(_) => <&mut FEntry>::try_from(program)?.attach().map(drop),
-        Hook::Exit(_) => <&mut FExit>::try_from(program)?.attach().map(drop),
+        Hook::Tracepoint(tracepoint) => {
+            let program = <&mut RawTracePoint>::try_from(program)?;
+            let link = program.attach(tracepoint)?;
+            links.push(Link::Tracepoint(program.take_link(link)?));
+        }
+        Hook::Entry(_) => {
+            let program = <&mut FEntry>::try_from(program)?;
+            let link = program.attach()?;
+            links.push(Link::Entry(program.take_link(link)?));
+        }
+        Hook::Exit(_) => {
+            let program = <&mut FExit>::try_from(program)?;
+            let link = program.attach()?;
+            links.push(Link::Exit(program.take_link(link)?));
+        }
         Hook::Probe(_) | Hook::Return(_) => {
             let program = <&mut KProbe>::try_from(program)?;
-            kernel
-                .functions(part)
-                .try_for_each(|function| program.attach(function, 0).map(drop))
+            for function in kernel.functions(part) {
+                let link = program.attach(function, 0)?;
+                links.push(Link::Probe(program.take_link(link)?));
+            }
         }
     }
+    Ok(())
 }
 
 /// What to do where kprobes are refused to the capabilities that should be enough.

@@ -1,5 +1,6 @@
 //! Beside the way: what the running kernel offers (BTF, features), and the loading and attaching of the probes.
 
+mod attached;
 pub mod btf;
 pub mod capability;
 mod counters;

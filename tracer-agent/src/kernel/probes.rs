@@ -1,15 +1,14 @@
 //! The kernel side while it is attached: the way to its maps. Everything vanishes with this value.
 
 use std::{
-    fs,
-    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd},
+    os::fd::{AsFd as _, BorrowedFd},
     thread,
 };
 
 use aya::{
     Btf, Ebpf, EbpfLoader, include_bytes_aligned,
     maps::{Array, HashMap, MapData, RingBuf},
-    programs::{Program, ProgramType},
+    programs::ProgramType,
     sys::{BpfHelper, is_helper_supported},
     util::nr_cpus,
 };
@@ -20,11 +19,13 @@ use tracer_common::{
 };
 
 use super::{
-    KernelError, capability,
+    KernelError,
+    attached::{Attached, Link},
+    capability,
     counters::Counters,
     family::Family,
     layout,
-    load::{self, Kernel, Refusal, finished},
+    load::{self, Kernel, Refusal, Taken, finished},
     preemption::{PREEMPTED, Preemption},
     sizes::Sizes,
 };
@@ -104,10 +105,9 @@ pub struct Probes {
     losses: Counters,
     /// See [`Selection::chosen`].
     chosen: u8,
-    /// Keeps programs and links; they are gone when this is dropped.
-    loaded: Ebpf,
+    attached: Attached,
     /// The program that sees calls which were there before, as long as it is attached.
-    join: Option<String>,
+    join: Option<Link>,
     /// The family that was taken.
     pub family: Family,
     /// What is to be said of it: nothing, or that calls may be skipped, since no other family was taken.
@@ -205,16 +205,20 @@ impl Probes {
             preemption: Preemption::of_running_kernel(),
             joins: plan.joins,
         };
-        let taken = load::attach_best(&mut loaded, &plan.families, &kernel);
-        let (family, refused) = taken?;
+        let Taken {
+            family,
+            refused,
+            links,
+        } = load::attach_best(&mut loaded, &plan.families, &kernel)?;
         // Without it only what was waiting is missed.
         let join = if plan.joins {
-            load::join(&mut loaded, &kernel).ok()
+            load::join(&mut loaded, &kernel).ok().flatten()
         } else {
             None
         };
         let skips = family.suffers_from(kernel.preemption);
-        drop(types);
+        let attached = Attached::new(&mut loaded, links);
+        drop((loaded, types));
         give_back_memory();
         Ok(Self {
             ring,
@@ -222,7 +226,7 @@ impl Probes {
             exes,
             losses,
             chosen: plan.selection.chosen(),
-            loaded,
+            attached,
             join,
             family,
             remark: if skips { PREEMPTED } else { "" },
@@ -241,29 +245,7 @@ impl Probes {
 
     /// Whoever waited for something before the probes were attached has got it by now, or will hardly ever.
     pub fn settle(&mut self) {
-        if let Some(join) = self.join.take()
-            && let Some(Program::RawTracePoint(program)) = self.loaded.program_mut(&join)
-        {
-            // It is loaded, so it can be unloaded.
-            let _ = program.unload();
-        }
-    }
-
-    /// How often the kernel did not run a program, by its own count; 0 where it does not count.
-    fn skipped(&self) -> u64 {
-        let descriptors = self
-            .loaded
-            .programs()
-            .filter_map(|(_, program)| program.fd().ok());
-        let counts = descriptors.filter_map(|descriptor| {
-            let path = format!("/proc/self/fdinfo/{}", descriptor.as_fd().as_raw_fd());
-            let text = fs::read_to_string(path).ok()?;
-            let line = text
-                .lines()
-                .find_map(|line| line.strip_prefix("recursion_misses:"))?;
-            line.trim().parse::<u64>().ok()
-        });
-        counts.sum()
+        self.join = None;
     }
 
     /// A process was judged; whether that changes anything. What was decided otherwise stays, except by excluding.
@@ -342,7 +324,7 @@ impl Probes {
         Loss::ALL
             .iter()
             .map(|cause| match cause {
-                Loss::Skipped => (*cause, self.skipped()),
+                Loss::Skipped => (*cause, self.attached.skipped()),
                 _ => (*cause, self.losses.total(*cause)),
             })
             .collect()

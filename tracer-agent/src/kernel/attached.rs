@@ -1,0 +1,64 @@
+//! What keeps the kernel side where it is: links, programs, and the maps by which programs find each other. The object they came from
+//! takes some 7 MiB, most of them lines of source for the verifier to quote, and is not needed any more.
+
+use std::{
+    fs,
+    os::fd::{AsFd as _, AsRawFd as _},
+};
+
+use aya::{
+    Ebpf,
+    maps::Map,
+    programs::{
+        ProgramFd, fentry::FEntryLink, fexit::FExitLink, kprobe::KProbeLink,
+        raw_trace_point::RawTracePointLink,
+    },
+};
+
+use super::family::Family;
+
+/// A program where it was attached; detached when this is dropped.
+#[expect(dead_code, reason = "kept, not used")]
+pub(super) enum Link {
+    Tracepoint(RawTracePointLink),
+    Entry(FEntryLink),
+    Exit(FExitLink),
+    Probe(KProbeLink),
+}
+
+/// The kernel side; gone when this is dropped.
+pub(super) struct Attached {
+    /// Where the programs are.
+    _links: Vec<Link>,
+    programs: Vec<ProgramFd>,
+    /// A map of programs is emptied when nobody has it open.
+    _chains: Vec<Map>,
+}
+
+impl Attached {
+    /// Takes over from the object.
+    pub(super) fn new(loaded: &mut Ebpf, links: Vec<Link>) -> Self {
+        let chains = Family::ALL.map(|family| family.chain().1);
+        let programs = loaded
+            .programs()
+            .filter_map(|(_, program)| program.fd().ok()?.try_clone().ok());
+        Self {
+            _links: links,
+            programs: programs.collect(),
+            _chains: chains.iter().filter_map(|name| loaded.take_map(name)).collect(),
+        }
+    }
+
+    /// How often the kernel did not run a program, by its own count; 0 where it does not count.
+    pub(super) fn skipped(&self) -> u64 {
+        let counts = self.programs.iter().filter_map(|program| {
+            let path = format!("/proc/self/fdinfo/{}", program.as_fd().as_raw_fd());
+            let text = fs::read_to_string(path).ok()?;
+            let line = text
+                .lines()
+                .find_map(|line| line.strip_prefix("recursion_misses:"))?;
+            line.trim().parse::<u64>().ok()
+        });
+        counts.sum()
+    }
+}
