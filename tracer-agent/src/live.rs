@@ -57,6 +57,9 @@ pub trait Probes {
 
 /// Records that are taken before time and losses are looked at again.
 const BATCH: usize = 4096;
+/// How long records are left to gather once some came. The kernel wakes the agent for a record that follows one that was taken
+/// only, so that under load it wakes it once for so long and not once for each.
+const GATHERED: Duration = Duration::from_millis(1);
 /// How often losses are told while there is something going on.
 const LOSSES_EVERY_NS: u64 = 1_000_000_000;
 /// How often where nothing is: a loss can come without a record.
@@ -115,7 +118,7 @@ impl<'a, P: Probes, C: Core, D: Processes> Live<'a, P, C, D> {
 
     fn until(&mut self, stop: &Stop, reported: &mut LossReport) -> io::Result<()> {
         while !stop.is_asked() {
-            wait(self.probes.ring(), stop, self.pause(reported))?;
+            wait([self.probes.ring(), stop.asked()], self.pause(reported))?;
             let taken = self.take(BATCH);
             let now = (self.clock)();
             self.feed.tick(now);
@@ -126,6 +129,9 @@ impl<'a, P: Probes, C: Core, D: Processes> Live<'a, P, C, D> {
             reported.pending |= taken > 0;
             if reported.due() <= now {
                 self.tell_losses(reported);
+            }
+            if (1..BATCH).contains(&taken) {
+                wait([stop.asked()], GATHERED)?;
             }
         }
         Ok(())
@@ -203,12 +209,9 @@ impl LossReport {
     }
 }
 
-/// Waits for records or the end, at most this long.
-fn wait(ring: BorrowedFd<'_>, stop: &Stop, pause: Duration) -> io::Result<()> {
-    let mut waited = [
-        PollFd::from_borrowed_fd(ring, PollFlags::IN),
-        PollFd::from_borrowed_fd(stop.asked(), PollFlags::IN),
-    ];
+/// Waits until one of these is readable, at most this long.
+fn wait<const FILES: usize>(files: [BorrowedFd<'_>; FILES], pause: Duration) -> io::Result<()> {
+    let mut waited = files.map(|file| PollFd::from_borrowed_fd(file, PollFlags::IN));
     let pause = Timespec {
         tv_sec: pause.as_secs().try_into().unwrap_or(i64::MAX),
         tv_nsec: pause.subsec_nanos().into(),
