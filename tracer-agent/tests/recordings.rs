@@ -57,7 +57,7 @@ fn spans(export: &str) -> Vec<String> {
 #[test]
 fn a_replay_gives_the_spans_of_the_live_agent_and_the_same_bytes_each_time() {
     let recordings = recordings();
-    assert!(recordings.len() >= 7, "{recordings:?}");
+    assert!(recordings.len() >= 8, "{recordings:?}");
     for recording in recordings {
         let live = fs::read_to_string(recording.with_extension("json")).unwrap();
         assert!(live.contains("\"spanId\""), "{}", recording.display());
