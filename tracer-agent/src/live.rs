@@ -27,6 +27,8 @@ use crate::{
 pub trait Probes {
     /// Readable when there are records.
     fn ring(&self) -> BorrowedFd<'_>;
+    /// How many bytes of records there is room for.
+    fn ring_bytes(&self) -> u32;
     /// Hands over at most `most` records; how many there were.
     fn drain(&mut self, most: usize, each: &mut dyn FnMut(&[u8])) -> usize;
     /// Losses since the probes were attached, by cause.
@@ -59,7 +61,9 @@ pub trait Probes {
 const BATCH: usize = 4096;
 /// How long records are left to gather once some came. The kernel wakes the agent for a record that follows one that was taken
 /// only, so that under load it wakes it once for so long and not once for each.
-const GATHERED: Duration = Duration::from_millis(1);
+const GATHERED_NS: u64 = 1_000_000;
+/// The ring that has room for what comes in that time; in a smaller one less is left to gather.
+const GATHERED_BYTES: u64 = 256 << 10;
 /// How often losses are told while there is something going on.
 const LOSSES_EVERY_NS: u64 = 1_000_000_000;
 /// How often where nothing is: a loss can come without a record.
@@ -117,6 +121,8 @@ impl<'a, P: Probes, C: Core, D: Processes> Live<'a, P, C, D> {
     }
 
     fn until(&mut self, stop: &Stop, reported: &mut LossReport) -> io::Result<()> {
+        let room = u64::from(self.probes.ring_bytes()).min(GATHERED_BYTES);
+        let gathered = Duration::from_nanos(GATHERED_NS * room / GATHERED_BYTES);
         while !stop.is_asked() {
             wait([self.probes.ring(), stop.asked()], self.pause(reported))?;
             let taken = self.take(BATCH);
@@ -131,7 +137,7 @@ impl<'a, P: Probes, C: Core, D: Processes> Live<'a, P, C, D> {
                 self.tell_losses(reported);
             }
             if (1..BATCH).contains(&taken) {
-                wait([stop.asked()], GATHERED)?;
+                wait([stop.asked()], gathered)?;
             }
         }
         Ok(())

@@ -28,6 +28,10 @@ impl live::Probes for Probes {
         self.ring()
     }
 
+    fn ring_bytes(&self) -> u32 {
+        self.ring_bytes()
+    }
+
     fn drain(&mut self, most: usize, each: &mut dyn FnMut(&[u8])) -> usize {
         self.drain(most, each)
     }

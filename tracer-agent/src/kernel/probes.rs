@@ -100,6 +100,7 @@ pub struct Plan {
 /// The kernel side, loaded and attached.
 pub struct Probes {
     ring: RingBuf<MapData>,
+    ring_bytes: u32,
     processes: HashMap<MapData, u32, u8>,
     exes: HashMap<MapData, ExeKey, u8>,
     losses: Counters,
@@ -156,13 +157,14 @@ impl Probes {
             follows_sampling: u32::from(plan.follows_sampling),
         };
         let sizes = Sizes::of_host();
+        let ring_bytes = plan.ring_bytes.unwrap_or(sizes.ring_bytes);
         let cpus = nr_cpus().map_err(|(_, source)| KernelError::Cpus(source))?;
         let mut loaded = loader
             .btf(None)
             .override_global("LAYOUT", bytes_of(&resolved.layout), true)
             .override_global("SETTINGS", bytes_of(&settings), true)
             .map_max_entries("LOSSES", entries(cpus))
-            .map_max_entries("RECORDS", plan.ring_bytes.unwrap_or(sizes.ring_bytes))
+            .map_max_entries("RECORDS", ring_bytes)
             .map_max_entries("CONNECTIONS", sizes.connections)
             .map_max_entries("CALLS", sizes.calls)
             .map_max_entries("PROCESSES", sizes.processes)
@@ -222,6 +224,7 @@ impl Probes {
         give_back_memory();
         Ok(Self {
             ring,
+            ring_bytes,
             processes,
             exes,
             losses,
@@ -306,6 +309,11 @@ impl Probes {
     /// Readable when there are records.
     pub fn ring(&self) -> BorrowedFd<'_> {
         self.ring.as_fd()
+    }
+
+    /// How much it holds.
+    pub fn ring_bytes(&self) -> u32 {
+        self.ring_bytes
     }
 
     /// Hands over at most `most` records; how many there were.

@@ -120,6 +120,10 @@ impl Probes for FakeProbes {
         self.ring.as_fd()
     }
 
+    fn ring_bytes(&self) -> u32 {
+        4096
+    }
+
     fn drain(&mut self, most: usize, each: &mut dyn FnMut(&[u8])) -> usize {
         let count = most.min(self.records.len());
         self.records.drain(..count).for_each(|record| each(&record));
