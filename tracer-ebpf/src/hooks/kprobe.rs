@@ -40,12 +40,30 @@ fn chain<C: EbpfContext>(context: &C) -> Chain<'_, C> {
 const RCX: u64 = 88;
 const R8: u64 = 72;
 
-#[kprobe]
-fn tracer_kprobe_sendmsg(ctx: ProbeContext) -> u32 {
-    if let (Some(sock), Some(message)) = (ctx.arg(0), ctx.arg(1)) {
-        tcp::sending(sock, message);
-    }
-    0
+/// Programs at entries: each hands arguments of the function to what is to be done.
+macro_rules! entries {
+    ($($program:ident($($argument:literal),+) => $handle:path;)+) => {
+        $(
+            #[kprobe]
+            fn $program(ctx: ProbeContext) -> u32 {
+                let _: Option<()> = (|| $handle($(ctx.arg($argument)?),+))();
+                0
+            }
+        )+
+    };
+}
+
+entries! {
+    tracer_kprobe_sendmsg(0, 1) => tcp::sending;
+    tracer_kprobe_sendpage(0) => tcp::sending_page;
+    tracer_kprobe_splice_read(0) => tcp::splicing;
+    tracer_kprobe_unix_sendmsg(0, 1) => unix::sending;
+    tracer_kprobe_unix_sendpage(0) => unix::sending_page;
+    tracer_kprobe_unix_read(3) => unix::reading;
+    tracer_kprobe_unix_splice(3) => unix::splicing;
+    tracer_kprobe_unix_connect(0) => unix::connecting;
+    tracer_kprobe_unix_accept(0) => unix::accepting;
+    tracer_kprobe_unix_release(0) => unix::releasing;
 }
 
 #[kprobe]
@@ -73,78 +91,6 @@ fn tracer_kprobe_release_chain(ctx: ProbeContext) -> u32 {
 fn released(context: &ProbeContext, repeat: &impl Repeat) -> u32 {
     if let Some(sock) = context.arg::<u64>(0) {
         call::progress(Sock::moving(sock), Current::get(), repeat);
-    }
-    0
-}
-
-#[kprobe]
-fn tracer_kprobe_sendpage(ctx: ProbeContext) -> u32 {
-    if let Some(sock) = ctx.arg(0) {
-        tcp::sending_page(sock);
-    }
-    0
-}
-
-#[kprobe]
-fn tracer_kprobe_splice_read(ctx: ProbeContext) -> u32 {
-    if let Some(socket) = ctx.arg(0) {
-        tcp::splicing(socket);
-    }
-    0
-}
-
-#[kprobe]
-fn tracer_kprobe_unix_sendmsg(ctx: ProbeContext) -> u32 {
-    if let (Some(socket), Some(message)) = (ctx.arg(0), ctx.arg(1)) {
-        unix::sending(socket, message);
-    }
-    0
-}
-
-#[kprobe]
-fn tracer_kprobe_unix_sendpage(ctx: ProbeContext) -> u32 {
-    if let Some(socket) = ctx.arg(0) {
-        unix::sending_page(socket);
-    }
-    0
-}
-
-#[kprobe]
-fn tracer_kprobe_unix_read(ctx: ProbeContext) -> u32 {
-    if let Some(state) = ctx.arg(3) {
-        unix::reading(state);
-    }
-    0
-}
-
-#[kprobe]
-fn tracer_kprobe_unix_splice(ctx: ProbeContext) -> u32 {
-    if let Some(state) = ctx.arg(3) {
-        unix::splicing(state);
-    }
-    0
-}
-
-#[kprobe]
-fn tracer_kprobe_unix_connect(ctx: ProbeContext) -> u32 {
-    if let Some(socket) = ctx.arg(0) {
-        unix::connecting(socket);
-    }
-    0
-}
-
-#[kprobe]
-fn tracer_kprobe_unix_accept(ctx: ProbeContext) -> u32 {
-    if let Some(sock) = ctx.arg(0) {
-        unix::accepting(sock);
-    }
-    0
-}
-
-#[kprobe]
-fn tracer_kprobe_unix_release(ctx: ProbeContext) -> u32 {
-    if let Some(socket) = ctx.arg(0) {
-        unix::releasing(socket);
     }
     0
 }

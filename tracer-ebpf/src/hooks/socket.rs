@@ -51,22 +51,30 @@ fn returned(context: &FExitContext, arguments: u32, repeat: &impl Repeat) -> i32
     0
 }
 
-#[fentry]
-fn tracer_fentry_sendmsg(ctx: FEntryContext) -> i32 {
-    if let (Some(sock), Some(message)) = (word(&ctx, 0), word(&ctx, 1)) {
-        tcp::sending(sock, message);
-    }
-    0
+/// Programs at entries: each hands arguments of the function to what is to be done.
+macro_rules! entries {
+    ($($program:ident($($argument:literal),+) => $handle:path;)+) => {
+        $(
+            #[fentry]
+            fn $program(ctx: FEntryContext) -> i32 {
+                let _: Option<()> = (|| $handle($(word(&ctx, $argument)?),+))();
+                0
+            }
+        )+
+    };
 }
 
-#[fexit]
-fn tracer_fexit_sendmsg(ctx: FExitContext) -> i32 {
-    returned(&ctx, 3, &Loop)
-}
-
-#[fexit]
-fn tracer_fexit_sendmsg_chain(ctx: FExitContext) -> i32 {
-    returned(&ctx, 3, &chain(&ctx))
+entries! {
+    tracer_fentry_sendmsg(0, 1) => tcp::sending;
+    tracer_fentry_sendpage(0) => tcp::sending_page;
+    tracer_fentry_splice_read(0) => tcp::splicing;
+    tracer_fentry_unix_sendmsg(0, 1) => unix::sending;
+    tracer_fentry_unix_sendpage(0) => unix::sending_page;
+    tracer_fentry_unix_read(3) => unix::reading;
+    tracer_fentry_unix_splice(3) => unix::splicing;
+    tracer_fentry_unix_connect(0) => unix::connecting;
+    tracer_fentry_unix_accept(0) => unix::accepting;
+    tracer_fentry_unix_release(0) => unix::releasing;
 }
 
 #[fentry]
@@ -78,126 +86,31 @@ fn tracer_fentry_recvmsg(ctx: FEntryContext) -> i32 {
     0
 }
 
-#[fexit]
-fn tracer_fexit_recvmsg(ctx: FExitContext) -> i32 {
-    returned(&ctx, recvmsg_arguments(), &Loop)
+/// Programs at returns of functions that have so many arguments, and how they frame.
+macro_rules! returns {
+    ($($program:ident($arguments:expr) => |$context:ident| $repeat:expr;)+) => {
+        $(
+            #[fexit]
+            fn $program($context: FExitContext) -> i32 {
+                returned(&$context, $arguments, &$repeat)
+            }
+        )+
+    };
 }
 
-#[fexit]
-fn tracer_fexit_recvmsg_chain(ctx: FExitContext) -> i32 {
-    returned(&ctx, recvmsg_arguments(), &chain(&ctx))
-}
-
-#[fentry]
-fn tracer_fentry_sendpage(ctx: FEntryContext) -> i32 {
-    if let Some(sock) = word(&ctx, 0) {
-        tcp::sending_page(sock);
-    }
-    0
-}
-
-#[fexit]
-fn tracer_fexit_sendpage(ctx: FExitContext) -> i32 {
-    returned(&ctx, 5, &NoBytes)
-}
-
-#[fentry]
-fn tracer_fentry_splice_read(ctx: FEntryContext) -> i32 {
-    if let Some(socket) = word(&ctx, 0) {
-        tcp::splicing(socket);
-    }
-    0
-}
-
-#[fexit]
-fn tracer_fexit_splice_read(ctx: FExitContext) -> i32 {
-    returned(&ctx, 5, &NoBytes)
-}
-
-#[fentry]
-fn tracer_fentry_unix_sendmsg(ctx: FEntryContext) -> i32 {
-    if let (Some(socket), Some(message)) = (word(&ctx, 0), word(&ctx, 1)) {
-        unix::sending(socket, message);
-    }
-    0
-}
-
-#[fexit]
-fn tracer_fexit_unix_sendmsg(ctx: FExitContext) -> i32 {
-    returned(&ctx, 3, &Loop)
-}
-
-#[fexit]
-fn tracer_fexit_unix_sendmsg_chain(ctx: FExitContext) -> i32 {
-    returned(&ctx, 3, &chain(&ctx))
-}
-
-#[fentry]
-fn tracer_fentry_unix_sendpage(ctx: FEntryContext) -> i32 {
-    if let Some(socket) = word(&ctx, 0) {
-        unix::sending_page(socket);
-    }
-    0
-}
-
-#[fexit]
-fn tracer_fexit_unix_sendpage(ctx: FExitContext) -> i32 {
-    returned(&ctx, 5, &NoBytes)
-}
-
-#[fentry]
-fn tracer_fentry_unix_read(ctx: FEntryContext) -> i32 {
-    if let Some(state) = word(&ctx, 3) {
-        unix::reading(state);
-    }
-    0
-}
-
-#[fexit]
-fn tracer_fexit_unix_read(ctx: FExitContext) -> i32 {
-    returned(&ctx, 4, &Loop)
-}
-
-#[fexit]
-fn tracer_fexit_unix_read_chain(ctx: FExitContext) -> i32 {
-    returned(&ctx, 4, &chain(&ctx))
-}
-
-#[fentry]
-fn tracer_fentry_unix_splice(ctx: FEntryContext) -> i32 {
-    if let Some(state) = word(&ctx, 3) {
-        unix::splicing(state);
-    }
-    0
-}
-
-#[fexit]
-fn tracer_fexit_unix_splice(ctx: FExitContext) -> i32 {
-    returned(&ctx, 4, &NoBytes)
-}
-
-#[fentry]
-fn tracer_fentry_unix_connect(ctx: FEntryContext) -> i32 {
-    if let Some(socket) = word(&ctx, 0) {
-        unix::connecting(socket);
-    }
-    0
-}
-
-#[fentry]
-fn tracer_fentry_unix_accept(ctx: FEntryContext) -> i32 {
-    if let Some(sock) = word(&ctx, 0) {
-        unix::accepting(sock);
-    }
-    0
-}
-
-#[fentry]
-fn tracer_fentry_unix_release(ctx: FEntryContext) -> i32 {
-    if let Some(socket) = word(&ctx, 0) {
-        unix::releasing(socket);
-    }
-    0
+returns! {
+    tracer_fexit_sendmsg(3) => |ctx| Loop;
+    tracer_fexit_sendmsg_chain(3) => |ctx| chain(&ctx);
+    tracer_fexit_recvmsg(recvmsg_arguments()) => |ctx| Loop;
+    tracer_fexit_recvmsg_chain(recvmsg_arguments()) => |ctx| chain(&ctx);
+    tracer_fexit_sendpage(5) => |ctx| NoBytes;
+    tracer_fexit_splice_read(5) => |ctx| NoBytes;
+    tracer_fexit_unix_sendmsg(3) => |ctx| Loop;
+    tracer_fexit_unix_sendmsg_chain(3) => |ctx| chain(&ctx);
+    tracer_fexit_unix_sendpage(5) => |ctx| NoBytes;
+    tracer_fexit_unix_read(4) => |ctx| Loop;
+    tracer_fexit_unix_read_chain(4) => |ctx| chain(&ctx);
+    tracer_fexit_unix_splice(4) => |ctx| NoBytes;
 }
 
 #[fexit]
