@@ -33,13 +33,12 @@ use skip::Skip;
 type Test = (&'static str, fn(&Agent) -> Result<()>);
 
 /// Names of tests whose outcome depends on the hook family: how bytes are found, and how they are told to be whole.
-const BRIEF: [&str; 8] = [
+const BRIEF: [&str; 7] = [
     "requests_kept_alive_by_curl",
     "the_sizes_of_a_gibibyte",
     "bodies_that_are_spliced",
     "a_connection_that_was_open",
     "requests_served_by_io_uring",
-    "nginx_to_gunicorn_over_a_kept",
     "chain_of_three_hops_32_in_flight_kept",
     "every_request_of_a_saturated",
 ];

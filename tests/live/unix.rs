@@ -24,11 +24,6 @@ pub const TESTS: &[Test] = &[
             nginx_to_gunicorn(agent, "gthread", kept)
         },
     ),
-    ("a_unix_socket_with_a_path_is_told_as_the_peer", |agent| {
-        let traced = served(agent, "plain")?;
-        paired(&traced, 2)?;
-        told_as_peer(&traced, |peer| peer.ends_with("/socket"))
-    }),
     (
         "a_unix_socket_with_an_abstract_name_is_told_as_the_peer",
         |agent| {
@@ -46,8 +41,12 @@ pub const TESTS: &[Test] = &[
         },
     ),
     (
-        "a_request_that_is_peeked_at_on_a_unix_socket_is_one_request",
-        |agent| paired(&served(agent, "peek")?, 2),
+        "a_request_that_is_peeked_at_on_a_unix_socket_is_one_request_to_its_path",
+        |agent| {
+            let traced = served(agent, "peek")?;
+            paired(&traced, 2)?;
+            told_as_peer(&traced, |peer| peer.ends_with("/socket"))
+        },
     ),
     (
         "bodies_that_are_spliced_over_a_unix_socket_have_their_size",
