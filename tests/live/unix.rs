@@ -14,15 +14,9 @@ use crate::sockets::joined_late;
 use crate::spans::Kind;
 
 pub const TESTS: &[Test] = &[
-    ("nginx_to_gunicorn_over_a_unix_socket_is_one_trace", |agent| {
-        nginx_to_gunicorn(agent, "sync", "proxy_http_version 1.0;")
-    }),
     (
-        "nginx_to_gunicorn_over_a_kept_unix_socket_is_one_trace",
-        |agent| {
-            let kept = r#"proxy_http_version 1.1; proxy_set_header Connection "";"#;
-            nginx_to_gunicorn(agent, "gthread", kept)
-        },
+        "nginx_to_gunicorn_over_a_unix_socket_is_one_trace",
+        nginx_to_gunicorn,
     ),
     (
         "a_unix_socket_with_an_abstract_name_is_told_as_the_peer",
@@ -76,13 +70,15 @@ http {
     client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi;
     uwsgi_temp_path uwsgi; scgi_temp_path scgi;
     upstream app { server unix:@FOLDER@/app.sock; keepalive 4; }
-    server { listen 127.0.0.1:@PORT@; location / { proxy_pass http://app; @HOW@ } }
+    proxy_http_version 1.1;
+    proxy_set_header Connection "";
+    server { listen 127.0.0.1:@PORT@; location / { proxy_pass http://app; } }
 }
 "#;
 
 /// Starts both, asks, and ends them.
 const SCRIPT: &str = r#"
-gunicorn --chdir "$3" --bind "unix:$1/app.sock" --worker-class "$4" --threads 2 --keep-alive 5 --log-level error \
+gunicorn --chdir "$3" --bind "unix:$1/app.sock" --worker-class gthread --threads 2 --keep-alive 5 --log-level error \
     --worker-tmp-dir "$1" wsgi:app &
 app=$!
 nginx -p "$1" -c nginx.conf -e stderr &
@@ -99,20 +95,17 @@ exit $status
 
 const REQUESTS: usize = 4;
 
-fn nginx_to_gunicorn(agent: &Agent, worker: &str, how: &str) -> Result<()> {
+fn nginx_to_gunicorn(agent: &Agent) -> Result<()> {
     needs_unix_sockets(agent)?;
     needs(&["nginx", "gunicorn", "curl"])?;
     let folder = TempDir::new()?;
     let place = folder.path().display().to_string();
     let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port().to_string();
-    let nginx = NGINX
-        .replace("@FOLDER@", &place)
-        .replace("@PORT@", &port)
-        .replace("@HOW@", how);
+    let nginx = NGINX.replace("@FOLDER@", &place).replace("@PORT@", &port);
     fs::write(folder.path().join("nginx.conf"), nginx)?;
     let code = concat!(env!("CARGO_MANIFEST_DIR"), "/live");
     let traced = agent
-        .trace(&[], &["sh", "-c", SCRIPT, "sh", &place, &port, code, worker])?
+        .trace(&[], &["sh", "-c", SCRIPT, "sh", &place, &port, code])?
         .successful()?;
     // curl, nginx as a server, nginx as a client, gunicorn: each under the one before.
     let clients = of_kind(&traced, Kind::Client, 2 * REQUESTS)?;

@@ -2,7 +2,7 @@
 
 use tracer_common::record::UnixEnd;
 
-use crate::peek::{at, layout, member};
+use crate::peek::{layout, member};
 
 const AF_UNIX: u16 = 1;
 const AF_INET: u16 = 2;
