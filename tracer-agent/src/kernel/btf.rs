@@ -12,6 +12,8 @@ const DEPTH_MAX: u32 = 16;
 /// struct of a kernel, `task_struct`, has some 300.
 const LOOKS_MAX: u32 = 65_536;
 const MAGIC: u16 = 0xeb9f;
+const VERSION: u8 = 1;
+const HEADER_LEN: u32 = 24;
 
 /// Kinds of types, `enum BTF_KIND_*`.
 mod kind {
@@ -20,6 +22,7 @@ mod kind {
     pub const STRUCT: u32 = 4;
     pub const UNION: u32 = 5;
     pub const ENUM: u32 = 6;
+    pub const FORWARD: u32 = 7;
     pub const TYPEDEF: u32 = 8;
     pub const FUNC: u32 = 12;
     pub const VOLATILE: u32 = 9;
@@ -32,7 +35,7 @@ mod kind {
     pub const TYPE_TAG: u32 = 18;
     pub const ENUM64: u32 = 19;
     /// Kinds that are a name and a type and nothing more.
-    pub const BARE: [u32; 8] = [2, 7, TYPEDEF, VOLATILE, CONST, RESTRICT, FUNC, 16];
+    pub const BARE: [u32; 8] = [2, FORWARD, TYPEDEF, VOLATILE, CONST, RESTRICT, FUNC, 16];
 }
 
 /// Why bytes are not BTF that can be used.
@@ -62,6 +65,49 @@ pub struct Btf<'a> {
     /// Where in `types` type `n + 1` stands (0 is void and has no place).
     places: Vec<u32>,
     structs: HashMap<&'a [u8], u32>,
+}
+
+/// A function of the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Function {
+    /// Number of its type.
+    pub id: u32,
+    /// How many parameters it takes.
+    pub parameters: u32,
+}
+
+/// BTF in which these functions have these numbers and all else up to them is nothing: who wants numbers of functions
+/// only reads it in a moment, and the kernel's own not.
+pub fn of_functions<'n>(functions: impl IntoIterator<Item = (&'n str, Function)>) -> Vec<u8> {
+    let mut functions: Vec<_> = functions.into_iter().collect();
+    functions.sort_unstable_by_key(|(_, function)| function.id);
+    let mut types = Vec::new();
+    let mut strings = vec![0];
+    let mut add = |name: u32, kind: u32| {
+        for word in [name, kind << 24, 0] {
+            types.extend(word.to_ne_bytes());
+        }
+    };
+    let mut next = 1;
+    for (name, function) in functions {
+        (next..function.id).for_each(|_| add(0, kind::FORWARD));
+        add(len(&strings), kind::FUNC);
+        next = function.id.saturating_add(1);
+        strings.extend(name.bytes());
+        strings.push(0);
+    }
+    let mut bytes = MAGIC.to_ne_bytes().to_vec();
+    bytes.extend([VERSION, 0]);
+    for word in [HEADER_LEN, 0, len(&types), len(&types), len(&strings)] {
+        bytes.extend(word.to_ne_bytes());
+    }
+    bytes.extend(types);
+    bytes.extend(strings);
+    bytes
+}
+
+fn len(section: &[u8]) -> u32 {
+    u32::try_from(section.len()).unwrap_or(u32::MAX)
 }
 
 #[derive(Clone, Copy)]
@@ -137,18 +183,18 @@ impl<'a> Btf<'a> {
         })
     }
 
-    /// Which of these functions the kernel has, and how many parameters each takes.
-    pub fn functions<'n>(&self, wanted: &[&'n str]) -> HashMap<&'n str, u32> {
+    /// Which of these functions the kernel has.
+    pub fn functions<'n>(&self, wanted: &[&'n str]) -> HashMap<&'n str, Function> {
         let wanted: HashMap<&[u8], &'n str> = wanted.iter().map(|name| (name.as_bytes(), *name)).collect();
-        let all = self
-            .places
-            .iter()
-            .filter_map(|place| self.type_at(usize::try_from(*place).ok()?))
-            .filter(|found| found.kind == kind::FUNC);
-        let found = all.filter_map(|function| {
+        let all = (1..)
+            .zip(&self.places)
+            .filter_map(|(id, place)| Some((id, self.type_at(usize::try_from(*place).ok()?)?)))
+            .filter(|(_, found)| found.kind == kind::FUNC);
+        let found = all.filter_map(|(id, function)| {
             let name = wanted.get(self.string(function.name))?;
             let prototype = self.by_id(function.refers)?;
-            (prototype.kind == kind::FUNC_PROTO).then_some((*name, prototype.count))
+            let parameters = prototype.count;
+            (prototype.kind == kind::FUNC_PROTO).then_some((*name, Function { id, parameters }))
         });
         found.collect()
     }
@@ -355,7 +401,27 @@ mod tests {
         assert_eq!(btf.enumerator("outer", "first"), Some(8));
         assert_eq!(btf.enumerator("outer", "second"), None);
         assert_eq!(btf.enumerator("inner", "first"), None);
-        assert_eq!(btf.functions(&["inner", "first", "outer"]), [("inner", 2)].into());
+        let inner = Function { id: 4, parameters: 2 };
+        assert_eq!(
+            btf.functions(&["inner", "first", "outer"]),
+            [("inner", inner)].into()
+        );
+    }
+
+    #[test]
+    fn btf_of_functions_has_each_under_its_number() {
+        let of = |id| Function { id, parameters: 0 };
+        let bytes = of_functions([("tcp_sendmsg", of(70_000)), ("tcp_recvmsg", of(3))]);
+        aya::Btf::parse(&bytes, aya::Endianness::default()).unwrap();
+        let btf = Btf::parse(&bytes).unwrap();
+        assert_eq!(btf.places.len(), 70_000);
+        for (name, id) in [("tcp_sendmsg", 70_000), ("tcp_recvmsg", 3)] {
+            let found = btf.by_id(id).unwrap();
+            assert_eq!(
+                (found.kind, btf.string(found.name)),
+                (kind::FUNC, name.as_bytes())
+            );
+        }
     }
 
     #[test]

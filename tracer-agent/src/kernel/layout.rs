@@ -4,7 +4,11 @@ use std::{collections::HashMap, fs, path::Path};
 
 use tracer_common::layout::{ABSENT, Layout};
 
-use super::{KernelError, btf::Btf, family::Family};
+use super::{
+    KernelError,
+    btf::{self, Btf, Function},
+    family::Family,
+};
 
 /// Where the running kernel describes itself.
 pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
@@ -33,7 +37,7 @@ pub struct Resolved {
     /// For the kernel side.
     pub layout: Layout,
     missing: Vec<Member>,
-    functions: HashMap<&'static str, u32>,
+    functions: HashMap<&'static str, Function>,
 }
 
 impl Resolved {
@@ -53,6 +57,12 @@ impl Resolved {
     /// Whether a function was found.
     pub fn has_function(&self, name: &str) -> bool {
         self.functions.contains_key(name)
+    }
+
+    /// What aya has to know of the kernel's types to find the functions that trampolines go to.
+    pub(super) fn types_of_functions(&self) -> Result<aya::Btf, aya::BtfError> {
+        let functions = self.functions.iter().map(|(name, function)| (*name, *function));
+        aya::Btf::parse(&btf::of_functions(functions), aya::Endianness::default())
     }
 }
 
@@ -94,7 +104,7 @@ pub fn of_file(path: &Path) -> Result<Resolved, KernelError> {
     layout.iter_kind_buffer = btf.enumerator("iter_type", "ITER_UBUF").unwrap_or(ABSENT);
     layout.recvmsg_flags = functions
         .get("tcp_recvmsg")
-        .map_or(ABSENT, |count| count.saturating_sub(2));
+        .map_or(ABSENT, |function| function.parameters.saturating_sub(2));
     Ok(Resolved {
         layout,
         missing,

@@ -42,7 +42,7 @@ pub(super) struct Taken {
 pub(super) struct Kernel<'a> {
     /// What it says of itself.
     pub resolved: &'a Resolved,
-    /// aya's reading of its BTF, where trampolines are wanted.
+    /// Its functions, where trampolines are wanted.
     pub types: Option<&'a Btf>,
     /// Whether it has `bpf_loop`.
     pub has_loop: bool,

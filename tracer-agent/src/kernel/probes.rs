@@ -6,7 +6,7 @@ use std::{
 };
 
 use aya::{
-    Btf, Ebpf, EbpfLoader, include_bytes_aligned,
+    Ebpf, EbpfLoader, include_bytes_aligned,
     maps::{Array, HashMap, MapData, RingBuf},
     programs::ProgramType,
     sys::{BpfHelper, is_helper_supported},
@@ -132,14 +132,15 @@ impl Probes {
             });
         }
         let wants_trampolines = plan.families.contains(&Family::Socket);
-        let (resolved, types, mut loader) = thread::scope(|scope| {
+        let (resolved, mut loader) = thread::scope(|scope| {
             let resolved = scope.spawn(layout::of_running_kernel);
-            let types = scope.spawn(|| wants_trampolines.then(Btf::from_sys_fs).transpose());
             // aya reads the kernel's BTF here, wanted or not, which takes longer than our own reading of it.
             let loader = EbpfLoader::new();
-            (finished(resolved), finished(types), loader)
+            (finished(resolved), loader)
         });
-        let (resolved, types) = (resolved?, types.map_err(aya::EbpfError::from)?);
+        let resolved = resolved?;
+        let types = wants_trampolines.then(|| resolved.types_of_functions());
+        let types = types.transpose().map_err(aya::EbpfError::from)?;
         let has_loop =
             is_helper_supported(ProgramType::RawTracePoint, BpfHelper::BPF_FUNC_loop).unwrap_or(false);
         // Without it the kernel side cannot compare names, and asks.
