@@ -1,10 +1,10 @@
 //! The live tests: real programs on loopback, traced by the agent that lies beside this program, judged by its
 //! json export. A test that cannot run here says why and counts as skipped.
 //!
-//!     live-tests [--hooks FAMILY,…] [--brief] [NAME-PART]
+//!     live-tests [--hooks FAMILY,…] [--brief] [--of-kernel] [NAME-PART]
 //!
 //! Runs once for each hook family (`auto` where none is named); with `--brief` those after the first that the kernel takes run only the
-//! tests whose outcome depends on the family. Writes a line for each test (`ok FAMILY/NAME`, `FAILED FAMILY/NAME: reason`,
+//! tests whose outcome depends on the family, and with `--of-kernel` those that come out alike on every kernel are left to another. Writes a line for each test (`ok FAMILY/NAME`, `FAILED FAMILY/NAME: reason`,
 //! `skipped FAMILY/NAME: reason`) and the sums.
 
 mod agent;
@@ -43,11 +43,31 @@ const BRIEF: [&str; 7] = [
     "every_request_of_a_saturated",
 ];
 
+/// Names of tests of what is no matter of the kernel, or of what other tests try there with fewer starts of the agent.
+const ALIKE: [&str; 15] = [
+    "http_1_0",
+    "a_post_that_expects",
+    "an_error_status",
+    "the_exit_status",
+    "a_server_killed",
+    "what_is_not_http",
+    "without_",
+    "a_process_that_has_ended",
+    "a_control_group_and_a_program",
+    "an_excluded_port",
+    "a_unix_socket_with",
+    "chain_of_three_hops_1_in_flight",
+    "chain_of_three_hops_8_in_flight",
+    "chain_of_three_hops_128_in_flight_kept",
+    "chain_over_unix_sockets_8_in_flight",
+];
+
 /// What is to be run.
 #[derive(Default)]
 struct Wanted {
     families: Vec<String>,
     brief: bool,
+    of_kernel: bool,
     part: String,
 }
 
@@ -62,6 +82,7 @@ impl Wanted {
                     wanted.families = list.split(',').map(str::to_owned).collect();
                 }
                 "--brief" => wanted.brief = true,
+                "--of-kernel" => wanted.of_kernel = true,
                 part => part.clone_into(&mut wanted.part),
             }
         }
@@ -72,8 +93,9 @@ impl Wanted {
     }
 
     fn includes(&self, test: &str, is_first_family: bool) -> bool {
+        let is_one_of = |names: &[&str]| names.iter().any(|name| test.starts_with(name));
         let brief = self.brief && !is_first_family;
-        test.contains(&self.part) && (!brief || BRIEF.iter().any(|name| test.starts_with(name)))
+        test.contains(&self.part) && (!brief || is_one_of(&BRIEF)) && (!self.of_kernel || !is_one_of(&ALIKE))
     }
 }
 

@@ -61,7 +61,7 @@ pub fn run_chore(options: &Options) -> Result<()> {
             .collect::<Vec<_>>()
             .join(" ")
     };
-    let outcomes = in_kernels(&kernels, &command, timeout)?;
+    let outcomes = in_kernels(&kernels, &|_| command.clone(), timeout)?;
     if options.command.is_empty() {
         let families: Vec<_> = options.hooks.split(',').collect();
         print!("{}", table(&outcomes, &families));
@@ -80,10 +80,15 @@ pub fn run_chore(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Runs one command in each kernel, as many at once as there are processors: a guest keeps one busy. Their lines are
+/// Runs a command in each kernel, as many at once as there are processors: a guest keeps one busy. Their lines are
 /// shown with the kernel before them where there are several.
-pub fn in_kernels(kernels: &[&'static Kernel], command: &str, timeout: Duration) -> Result<Vec<Outcome>> {
-    let script = format!("cd {}\n{command}\n", quoted(&root().display().to_string()));
+pub fn in_kernels(
+    kernels: &[&'static Kernel],
+    command: &(dyn Fn(&Kernel) -> String + Sync),
+    timeout: Duration,
+) -> Result<Vec<Outcome>> {
+    let place = quoted(&root().display().to_string());
+    let script = |kernel: &Kernel| format!("cd {place}\n{}\n", command(kernel));
     let files = kernels
         .iter()
         .map(|kernel| kernels::fetch(kernel))
@@ -94,7 +99,7 @@ pub fn in_kernels(kernels: &[&'static Kernel], command: &str, timeout: Duration)
     let shown = |kernel: &Kernel| if kernels.len() == 1 { "" } else { kernel.name };
     let work = |worker: usize| {
         let own = pairs.iter().skip(worker).step_by(workers);
-        own.map(|(kernel, files)| in_kernel(kernel, shown(kernel), files, &script, timeout))
+        own.map(|(kernel, files)| in_kernel(kernel, shown(kernel), files, &script(kernel), timeout))
             .collect::<Result<Vec<_>>>()
     };
     std::thread::scope(|scope| -> Result<()> {

@@ -24,24 +24,24 @@ for round in 1 2 3 4 5; do
 done
 $b mount -t 9p -o ro,trans=virtio,version=9p2000.L,msize=512000,cache=loose host /lower || echo "guest: no root"
 $b mount -t tmpfs -o size=80% memory /upper
-$b mkdir /upper/files /upper/work
-$b mount -t overlay -o lowerdir=/lower,upperdir=/upper/files,workdir=/upper/work root /root
-$b mount -t proc proc /root/proc
-$b mount -t sysfs sys /root/sys
-$b mount -t devtmpfs dev /root/dev
-$b mkdir -p /root/dev/shm /root/dev/pts
-$b mount -t tmpfs shm /root/dev/shm
-$b mount -t devpts pts /root/dev/pts
-$b mount -t tmpfs run /root/run
-$b mount -t tracefs trace /root/sys/kernel/tracing
-$b mount -t debugfs debug /root/sys/kernel/debug
-$b mount -t bpf bpf /root/sys/fs/bpf
-$b mount -t cgroup2 cgroup /root/sys/fs/cgroup
+$b mkdir /upper/layer /upper/work
+$b mount -t overlay -o lowerdir=/lower,upperdir=/upper/layer,workdir=/upper/work files /files
+$b mount -t proc proc /files/proc
+$b mount -t sysfs sys /files/sys
+$b mount -t devtmpfs dev /files/dev
+$b mkdir -p /files/dev/shm /files/dev/pts
+$b mount -t tmpfs shm /files/dev/shm
+$b mount -t devpts pts /files/dev/pts
+$b mount -t tmpfs run /files/run
+$b mount -t tracefs trace /files/sys/kernel/tracing
+$b mount -t debugfs debug /files/sys/kernel/debug
+$b mount -t bpf bpf /files/sys/fs/bpf
+$b mount -t cgroup2 cgroup /files/sys/fs/cgroup
 $b ip link set lo up
 $b hostname guest
-$b cp /command /root/run/command
+$b cp /command /files/run/command
 echo "guest: ready"
-$b chroot /root /usr/bin/env -i HOME=/root TERM=dumb LANG=C.UTF-8 IN_GUEST=1 \
+$b chroot /files /usr/bin/env -i HOME=/root TERM=dumb LANG=C.UTF-8 IN_GUEST=1 \
     PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin /bin/sh /run/command </dev/null
 echo "result: $?"
 $b poweroff -f
@@ -50,7 +50,7 @@ $b poweroff -f
 /// Makes the file system for one command; returns its file.
 pub fn initramfs(kernel: &Files, command: &str) -> Result<PathBuf> {
     let folder = kernel.folder.join(format!("guest-{}", std::process::id()));
-    for part in ["bin", "modules", "proc", "sys", "dev", "lower", "upper", "root"] {
+    for part in ["bin", "modules", "proc", "sys", "dev", "lower", "upper", "files"] {
         fs::create_dir_all(folder.join(part))?;
     }
     for module in &kernel.modules {
