@@ -12,7 +12,6 @@ import http.client
 import queue
 import socket
 import threading
-import urllib.request
 from urllib.parse import urlsplit
 
 TIMEOUT_SECONDS = 60
@@ -33,18 +32,15 @@ class OneShot:
         self.base = base
 
     def start(self, path):
-        return self.base + path
+        return prefix(self.base) + path
 
-    def finish(self, url):
-        if url.startswith("unix:"):
-            path = url[url.index("/job/") :]
-            connection = connect(url.removesuffix(path))
+    def finish(self, path):
+        connection = connect(self.base)
+        try:
             connection.request("GET", path, headers={"Connection": "close"})
             return read(connection)
-        # No proxy of the environment: the workload stays on loopback.
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(url, timeout=TIMEOUT_SECONDS) as answer:
-            return answer.read().decode()
+        finally:
+            connection.close()
 
 
 class _UnixConnection(http.client.HTTPConnection):

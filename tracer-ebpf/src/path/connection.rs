@@ -106,11 +106,15 @@ pub enum Maker {
     Write,
     /// A change of state.
     State,
+    /// `connect` between Unix sockets.
+    Connect,
+    /// `accept` between Unix sockets.
+    Accept,
 }
 
 /// A connection too large for the stack, made here.
 #[map]
-static BLANK: PerCpuArray<Connection> = PerCpuArray::with_max_entries(3, 0);
+static BLANK: PerCpuArray<Connection> = PerCpuArray::with_max_entries(5, 0);
 
 /// Connections made on this CPU.
 #[map]
@@ -167,11 +171,8 @@ pub fn connecting(sock: Sock, current: Current) {
         return;
     }
     let flags = open_flags::CONNECTED | if own { open_flags::OWN } else { 0 };
-    if let Some(made) = make(sock, current, flags, Maker::State)
-        && sock.unix
-    {
-        unsafe { (*made).identity = sock.identity() };
-    }
+    let maker = if sock.unix { Maker::Connect } else { Maker::State };
+    let _ = make(sock, current, flags, maker);
 }
 
 /// The current thread accepted a connection between Unix sockets. For TCP its first use tells: there is a count of what passed.
@@ -180,7 +181,7 @@ pub fn accepted(sock: Sock, current: Current) {
     if !select::selected(current.tgid) {
         return;
     }
-    if let Some(made) = make(sock, current, open_flags::ACCEPTED, Maker::State) {
+    if let Some(made) = make(sock, current, open_flags::ACCEPTED, Maker::Accept) {
         let connection = unsafe { &mut *made };
         number(sock, connection);
         select::seen(current.tgid);
@@ -247,6 +248,7 @@ fn make(sock: Sock, current: Current, flags: u32, maker: Maker) -> Option<*mut C
     blank.tgid = current.tgid;
     blank.tid = current.tid;
     blank.flags = flags;
+    blank.identity = sock.identity();
     #[expect(
         clippy::needless_borrows_for_generic_args,
         reason = "by value it would be copied to the stack, where there is no room for it"
@@ -259,14 +261,15 @@ fn make(sock: Sock, current: Current, flags: u32, maker: Maker) -> Option<*mut C
     get(sock.address)
 }
 
-/// Ties the lanes to the sequence numbers of TCP, which both ends share. Between Unix sockets both count from 0.
+/// Ties the lanes to the sequence numbers of TCP, which both ends share, now that it has both ports. Between Unix sockets both
+/// count from 0.
 #[inline(always)]
 fn number(sock: Sock, connection: &mut Connection) {
     if !sock.unix {
         connection.received.seq = sock.copied_seq();
         connection.sent.seq = sock.write_seq();
+        connection.identity = sock.identity();
     }
-    connection.identity = sock.identity();
     connection.flags |= own_flags::NUMBERED;
 }
 
