@@ -193,8 +193,12 @@ impl Conversation {
         if !marks.head_start() {
             match at {
                 At::Head(head) => self.add_to_head(head, data, cx),
-                _ if marks.message_end() => {}
-                _ => self.stream(direction).at = At::Lost,
+                _ => {
+                    self.stream(direction).adrift = Some(data.start);
+                    if !marks.message_end() {
+                        self.stream(direction).at = At::Lost;
+                    }
+                }
             }
             return;
         }

@@ -90,6 +90,11 @@ impl Pairing {
         self.requests.get(answered).map(|request| request.start)
     }
 
+    /// The client sent a request while an earlier one was not answered.
+    pub(super) fn saw_pipelining(&mut self) {
+        self.pipelines = true;
+    }
+
     pub(super) fn push_request(&mut self, request: Request) {
         if let Some(before) = self.requests.back() {
             // Both were passed by one call.

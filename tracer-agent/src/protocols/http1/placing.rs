@@ -159,7 +159,12 @@ impl Conversation {
             holds_message: false,
         };
         let joined = (first && self.joined_late).then_some(unseen_before);
-        let gap = self.stream(seen.direction).lost.take().or(joined);
+        let stream = self.stream(seen.direction);
+        let gap = stream.lost.take().or(joined);
+        if stream.adrift.take().is_some_and(|at| at >= seen.beginning.start) {
+            // One call passed the rest of the request before and this one.
+            self.pairing.saw_pipelining();
+        }
         if !self.pairing.is_unpairable() && self.pairing.waiting() >= cx.settings.exchanges_per_connection {
             self.pairing.give_up(cx);
         }

@@ -15,6 +15,8 @@ pub(super) struct Stream {
     pub at: At,
     /// Bytes are missing since the last message whose place is known.
     pub lost: Option<Gap>,
+    /// When bytes passed last that belong to a message whose place is not known.
+    pub adrift: Option<BootNanos>,
     /// Stream offset of the next byte.
     pub seen: u64,
     /// A head was seen.
