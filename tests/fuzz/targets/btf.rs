@@ -40,7 +40,7 @@ fn look(bytes: &[u8]) {
         for (structure, path) in [("s", "a"), ("s", "a.b.a"), ("a", "s"), ("", "")] {
             let _ = btf.member_offset(structure, path);
             let _ = btf.enumerator(structure, path);
-            let _ = btf.parameters(structure);
+            let _ = btf.functions(&[structure]);
         }
     }
 }
