@@ -5,7 +5,9 @@ mod boot;
 mod guest;
 mod kernels;
 
+use std::iter;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -97,16 +99,15 @@ pub fn in_kernels(
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let mut outcomes = Vec::new();
     let shown = |kernel: &Kernel| if kernels.len() == 1 { "" } else { kernel.name };
-    let work = |worker: usize| {
-        let own = pairs.iter().skip(worker).step_by(workers);
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let own = iter::from_fn(|| pairs.get(next.fetch_add(1, Ordering::Relaxed)));
         own.map(|(kernel, files)| in_kernel(kernel, shown(kernel), files, &script(kernel), timeout))
             .collect::<Result<Vec<_>>>()
     };
     std::thread::scope(|scope| -> Result<()> {
         let work = &work;
-        let running: Vec<_> = (0..workers)
-            .map(|worker| scope.spawn(move || work(worker)))
-            .collect();
+        let running: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
         for worker in running {
             outcomes.extend(
                 worker
