@@ -32,8 +32,15 @@ def python(script, *arguments):
     return [sys.executable, str(HERE / script), *map(str, arguments)]
 
 
-def start_hop(processes, *arguments):
-    hop = start(python("hop.py", *arguments), stdout=subprocess.PIPE)
+HOPS = {
+    "threads": [sys.executable, str(HERE / "hop.py")],
+    "asyncio": [sys.executable, str(HERE / "hop_async.py")],
+    "node": ["node", str(HERE / "hop.js")],
+}
+
+
+def start_hop(processes, runtime, *arguments):
+    hop = start([*HOPS[runtime], *map(str, arguments)], stdout=subprocess.PIPE)
     processes.append(hop)
     place = hop.stdout.readline().strip()
     return f"http://127.0.0.1:{place}" if place.isdigit() else f"unix:{place}"
@@ -83,6 +90,7 @@ def main():
     parser.add_argument("--think-ms", type=float, default=0)
     parser.add_argument("--jitter-ms", type=float, default=0)
     parser.add_argument("--via-nginx", action="store_true")
+    parser.add_argument("--runtime", choices=HOPS, default="threads", help="what the hops are written in")
     parser.add_argument("--unix", action="store_true", help="the hops listen on Unix sockets")
     parser.add_argument("--run", default="r")
     options = parser.parse_args()
@@ -98,7 +106,7 @@ def main():
                 arguments += ["--calls", options.calls if hop == 1 else 1]
                 if options.unix:
                     arguments += ["--unix", Path(folder) / f"{hop}.sock"]
-                url = start_hop(processes, *arguments, *(["--next", url] if url else []))
+                url = start_hop(processes, options.runtime, *arguments, *(["--next", url] if url else []))
                 if options.via_nginx:
                     url = start_nginx(processes, folder, url)
             load = ["--total", options.total, "--in-flight", options.in_flight, "--client", options.client]

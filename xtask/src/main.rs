@@ -5,6 +5,7 @@ mod bench;
 mod build_ebpf;
 mod demo;
 mod fuzz;
+mod link;
 mod process;
 mod setup;
 mod test;
@@ -39,6 +40,8 @@ enum Chore {
     Vm(vm::Options),
     /// Judge the links between spans under concurrency, by a tree that the agent cannot see
     Accuracy(accuracy::Options),
+    /// Say which request each call was made for, by times alone, of a file of exchanges
+    Link(link::Options),
     /// Measure what the agent costs, against its budgets
     Bench(bench::Options),
     /// Trace storms for a long time: nothing may grow, nothing may be left, every request is counted
@@ -65,6 +68,7 @@ fn run(chore: Chore) -> anyhow::Result<()> {
         Chore::Test(options) => test::run_tests(&options),
         Chore::Vm(options) => vm::run_chore(&options),
         Chore::Accuracy(options) => accuracy::run_accuracy(&options),
+        Chore::Link(options) => link::link(&options),
         Chore::Bench(options) => bench::run_bench(&options),
         Chore::Soak(options) => bench::soak::run_soak(&options),
         Chore::Fuzz(options) => fuzz::run_all(&options),

@@ -33,6 +33,12 @@ counters! {
     linked_connection,
     /// Given out with parent by `task`.
     linked_task,
+    /// Given out with parent by `timing`.
+    linked_timing,
+    /// Given out without a parent since `timing` was not sure enough.
+    unsure_timing,
+    /// Not asked of `timing` because that would have cost too much.
+    shed_timing,
     /// Given out as the root of a trace.
     roots,
     /// Given out without the parent that was found, because that one is not exported.
@@ -61,6 +67,8 @@ counters! {
     evicted_tasks,
     /// Processes forgotten because there were too many.
     evicted_processes,
+    /// Processes whose times were forgotten because there were too many.
+    evicted_watched,
     /// Exchanges that had no end when the input ended.
     unended,
     /// Endings of exchanges that are not known (any more), or that had ended.

@@ -154,7 +154,9 @@ impl Correlator {
                 (None, None)
             }
         };
-        let candidate = live.candidate.and_then(|id| self.candidate(id));
+        let candidate = live
+            .candidate
+            .and_then(|(id, evidence)| self.candidate(id, evidence, live.confidence));
         let observed = match live.begun {
             Begun::ConnectFailed(failure) => Observed::ConnectFailed(failure),
             Begun::Exchange(exchange, ending) => {
@@ -168,18 +170,25 @@ impl Correlator {
             span: self.identity.span(id),
             parent,
             evidence,
+            confidence: live.confidence.filter(|_| evidence == Some(Evidence::Timing)),
             tracestate: context.tracestate,
             candidates: candidate.into_iter().collect(),
         }
     }
 
-    fn candidate(&mut self, id: ExchangeId) -> Option<Candidate> {
+    fn candidate(
+        &mut self,
+        id: ExchangeId,
+        evidence: Evidence,
+        confidence: Option<f64>,
+    ) -> Option<Candidate> {
         let context = self.known.context(id).filter(|context| context.sampled)?;
         let trace = context.trace;
         self.promise(id).then(|| Candidate {
             trace,
             span: self.identity.span(id),
-            evidence: Evidence::Task,
+            evidence,
+            confidence,
         })
     }
 
@@ -204,6 +213,7 @@ impl Correlator {
             Some(Evidence::Header) => counters.linked_header += 1,
             Some(Evidence::Connection) => counters.linked_connection += 1,
             Some(Evidence::Task) => counters.linked_task += 1,
+            Some(Evidence::Timing) => counters.linked_timing += 1,
             None => counters.roots += 1,
         }
     }
@@ -223,6 +233,9 @@ impl Correlator {
         };
         if let Begun::Exchange(exchange, ending @ None) = &mut live.begun {
             self.threads.abandon(exchange);
+            if exchange.side == Side::Inbound {
+                self.timing.left(exchange, None);
+            }
             *ending = Some(Box::new(cut_short(exchange)));
         }
         self.give_out(id, out);

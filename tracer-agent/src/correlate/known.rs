@@ -6,10 +6,10 @@ use std::{
 };
 
 use crate::{
-    ids::{BootNanos, TraceId},
+    ids::{BootNanos, Pid, TraceId},
     protocols::{
         Exchange, ExchangeId,
-        exchange::{ConnectFailure, Ending, RemoteParent},
+        exchange::{ConnectFailure, Ending, RemoteParent, Side},
     },
 };
 
@@ -59,8 +59,10 @@ pub struct Live {
     pub is_promised: bool,
     /// Its process was instrumented when its program ended.
     pub is_withheld: bool,
-    /// The exchange that may be its parent but is not proven to be.
-    pub candidate: Option<ExchangeId>,
+    /// How likely its parent is the true one, where that was estimated.
+    pub confidence: Option<f64>,
+    /// The exchange that may be its parent but is not proven to be, and what speaks for it.
+    pub candidate: Option<(ExchangeId, Evidence)>,
 }
 
 /// What remains of an exchange that is over, for those that turn out to be its children.
@@ -107,6 +109,7 @@ impl Live {
             dependents: 0,
             is_promised: false,
             is_withheld: false,
+            confidence: None,
             candidate: None,
         }
     }
@@ -178,6 +181,17 @@ impl Known {
             Some(live) => Some(&mut live.dependents),
             None => self.over.get_mut(&id).map(|over| &mut over.dependents),
         }
+    }
+
+    /// The requests in flight that this process serves, in the order in which they began.
+    pub fn served_by(&self, pid: Pid) -> Vec<&Exchange> {
+        let in_flight = self.live.values().filter(|live| !live.has_ended());
+        let mut served: Vec<_> = in_flight
+            .filter_map(Live::exchange)
+            .filter(|exchange| exchange.side == Side::Inbound && exchange.pid() == pid)
+            .collect();
+        served.sort_unstable_by_key(|exchange| (exchange.start, exchange.id));
+        served
     }
 
     /// Whether `id` is `ancestor` or descends from it. Only exchanges without a context are looked at: what has one

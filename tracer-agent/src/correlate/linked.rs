@@ -20,6 +20,8 @@ pub struct Linked {
     pub parent: Option<Parent>,
     /// What its trace and parent were found by; `None` for the root of a trace.
     pub evidence: Option<Evidence>,
+    /// How likely the parent is the true one, where that was estimated.
+    pub confidence: Option<f64>,
     /// `tracestate` of the context its trace came with.
     pub tracestate: Option<Arc<str>>,
     /// Exported spans that may be the parent but are not proven to be.
@@ -53,10 +55,12 @@ pub enum Evidence {
     Connection,
     /// The task that sent the request holds the inbound exchange.
     Task,
+    /// Of the requests in flight it fits one by its time.
+    Timing,
 }
 
 /// A span that may be the parent but is not proven to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Candidate {
     /// Its trace.
     pub trace: TraceId,
@@ -64,6 +68,8 @@ pub struct Candidate {
     pub span: SpanId,
     /// What speaks for it.
     pub evidence: Evidence,
+    /// How likely it is the parent, where that was estimated.
+    pub confidence: Option<f64>,
 }
 
 impl Evidence {
@@ -73,6 +79,7 @@ impl Evidence {
             Self::Header => "header",
             Self::Connection => "connection",
             Self::Task => "task",
+            Self::Timing => "timing",
         }
     }
 }

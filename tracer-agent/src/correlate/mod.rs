@@ -28,6 +28,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod threads;
+pub mod timing;
 
 use std::collections::BTreeSet;
 
@@ -50,6 +51,7 @@ use known::{Begun, Known, Live};
 use pairs::Pairs;
 use processes::Processes;
 use threads::Threads;
+use timing::Timing;
 
 /// Finds the trace and the parent of every exchange.
 #[derive(Debug)]
@@ -61,6 +63,7 @@ pub struct Correlator {
     pairs: Pairs,
     contexts: Contexts,
     threads: Threads,
+    timing: Timing,
     processes: Processes,
     counters: Counters,
     now: BootNanos,
@@ -76,6 +79,7 @@ impl Correlator {
             pairs: Pairs::default(),
             contexts: Contexts::default(),
             threads: Threads::new(&settings),
+            timing: Timing::new(&settings),
             processes: Processes::new(&settings),
             counters: Counters::default(),
             now: BootNanos::default(),
@@ -122,6 +126,7 @@ impl Correlator {
     /// Takes note of the time: exchanges whose wait is over are decided, old ones are forgotten.
     pub fn tick(&mut self, now: BootNanos, out: &mut Vec<Linked>) {
         self.now = self.now.max(now);
+        self.decide_timed(out);
         while let Some((deadline, id)) = self.deadlines.first().copied() {
             if deadline > self.now {
                 break;
@@ -134,12 +139,16 @@ impl Correlator {
 
     /// When [`Self::tick`] has something to decide, if nothing else happens.
     pub fn next_deadline(&self) -> Option<BootNanos> {
-        self.deadlines.first().map(|(deadline, _)| *deadline)
+        let waiting = self.deadlines.first().map(|(deadline, _)| *deadline);
+        [waiting, self.timing.next_deadline()].into_iter().flatten().min()
     }
 
     /// Gives out everything: no more events will come. What has no end is given out as incomplete.
     pub fn finish(&mut self, now: BootNanos, out: &mut Vec<Linked>) {
         self.now = self.now.max(now);
+        for answer in self.timing.finish() {
+            self.decide_by(&answer, out);
+        }
         while let Some(oldest) = self.known.oldest() {
             let unended = self.give_up(oldest, out);
             self.counters.unended += u64::from(unended);
@@ -175,6 +184,10 @@ impl Correlator {
                 {
                     self.processes.migrates(exchange.pid(), &mut self.counters);
                 }
+                match exchange.side {
+                    Side::Inbound => self.timing.left(exchange, Some(ending.end)),
+                    Side::Outbound => self.timing.answered(exchange, ending.end),
+                }
                 *end = Some(Box::new(ending));
                 self.give_out(id, out);
             }
@@ -192,6 +205,7 @@ impl Correlator {
         }
         self.processes.forget(pid);
         self.threads.forget(pid);
+        self.timing.forget(pid);
     }
 
     fn is_withheld(&self, pid: Pid) -> bool {

@@ -4,7 +4,7 @@ use crate::{
     ids::{BootNanos, Task},
     protocols::{
         Exchange, ExchangeId,
-        exchange::{ConnectFailure, OtherEnd, RemoteParent, Sampled},
+        exchange::{ConnectFailure, OtherEnd, RemoteParent, Sampled, Side},
     },
 };
 
@@ -14,6 +14,7 @@ use super::{
     known::{Begun, Edge, Fate, Live},
     pairs::Wire,
     threads::Holder,
+    timing::Answer,
 };
 
 /// Which inbound exchanges a context that goes out came in with.
@@ -23,12 +24,40 @@ enum Source {
     Several,
 }
 
+/// What a call was made for, as far as the wire and threads tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    /// They tell.
+    Edge(Edge),
+    /// For none that is known, by a thread that answered this request a moment ago.
+    After(ExchangeId),
+    /// They do not.
+    Unknown,
+}
+
+impl Cause {
+    fn edge(self) -> Edge {
+        match self {
+            Self::Edge(edge) => edge,
+            Self::After(_) | Self::Unknown => Edge::Root,
+        }
+    }
+
+    fn candidate(self) -> Option<(ExchangeId, Evidence)> {
+        match self {
+            Self::After(inbound) => Some((inbound, Evidence::Task)),
+            Self::Edge(_) | Self::Unknown => None,
+        }
+    }
+}
+
 impl Correlator {
     pub(super) fn begin_inbound(&mut self, inbound: Box<Exchange>, out: &mut Vec<Linked>) {
         let (id, wire) = (inbound.id, Wire::of(&inbound));
         if self.processes.keeps_to_threads(inbound.pid()) {
             self.threads.hold(&inbound, &mut self.counters);
         }
+        self.timing.came(&inbound);
         if let Some(arrival) = Arrival::of(&inbound) {
             self.contexts.insert(arrival);
         }
@@ -58,12 +87,26 @@ impl Correlator {
 
     pub(super) fn begin_outbound(&mut self, outbound: Box<Exchange>, out: &mut Vec<Linked>) {
         let (id, wire) = (outbound.id, Wire::of(&outbound));
-        let (edge, candidate) = self.cause(&outbound);
+        let cause = self.cause(&outbound);
+        let in_flight = || self.known.served_by(outbound.pid());
+        let waits = cause == Cause::Unknown
+            && self.timing.may_tell(outbound.pid())
+            && self.timing.called(&outbound, in_flight, &mut self.counters);
+        if let Cause::Edge(Edge::Local(request, _)) = cause {
+            self.timing.knows(&outbound, request);
+        }
         let mut live = Live::new(Begun::Exchange(outbound, None));
-        live.candidate = candidate;
+        live.candidate = cause.candidate();
+        if waits {
+            let deadline = self.now.plus(self.settings.wait_timing_ns);
+            live.deadline = Some(deadline);
+            self.deadlines.insert((deadline, id));
+        }
         self.known.begin(id, live);
         self.pairs.sent(wire, id);
-        self.decide(id, edge, out);
+        if !waits {
+            self.decide(id, cause.edge(), out);
+        }
         let Some(server_end) = self.pairs.waiting(wire) else {
             return;
         };
@@ -75,22 +118,54 @@ impl Correlator {
 
     pub(super) fn fail_connect(&mut self, failure: Box<ConnectFailure>, out: &mut Vec<Linked>) {
         let id = failure.id;
-        let (edge, candidate) = self.by_task(failure.task, failure.start);
+        let cause = self.by_task(failure.task, failure.start);
         let mut live = Live::new(Begun::ConnectFailed(failure));
-        live.candidate = candidate;
+        live.candidate = cause.candidate();
         self.known.begin(id, live);
-        self.decide(id, edge, out);
+        self.decide(id, cause.edge(), out);
     }
 
     /// Decides an exchange that waits, without its other end.
     pub(super) fn decide_alone(&mut self, id: ExchangeId, out: &mut Vec<Linked>) {
         let waiting = self.known.live.get(&id).filter(|live| live.edge.is_none());
-        let Some(inbound) = waiting.and_then(Live::exchange) else {
+        let Some(exchange) = waiting.and_then(Live::exchange) else {
             return;
         };
-        self.counters.counterpart_missed += u64::from(inbound.other_end == OtherEnd::Traced);
-        let edge = alone(inbound);
+        let is_missed = exchange.side == Side::Inbound && exchange.other_end == OtherEnd::Traced;
+        self.counters.counterpart_missed += u64::from(is_missed);
+        let edge = alone(exchange);
         self.decide(id, edge, out);
+    }
+
+    /// Decides calls that waited for it by their times.
+    pub(super) fn decide_timed(&mut self, out: &mut Vec<Linked>) {
+        for answer in self.timing.answers(self.now) {
+            self.decide_by(&answer, out);
+        }
+    }
+
+    pub(super) fn decide_by(&mut self, answer: &Answer, out: &mut Vec<Linked>) {
+        let may_be = |request: &ExchangeId| {
+            self.known.contains(*request) && !self.known.descends_without_context(*request, answer.call)
+        };
+        let request = answer.request.filter(may_be);
+        let waiting = self.known.live.get_mut(&answer.call);
+        let Some(live) = waiting.filter(|live| live.edge.is_none()) else {
+            return;
+        };
+        live.confidence = Some(answer.confidence);
+        let edge = match request {
+            Some(request) if answer.confidence >= self.settings.min_confidence => {
+                Edge::Local(request, Evidence::Timing)
+            }
+            Some(request) => {
+                self.counters.unsure_timing += 1;
+                live.candidate = Some((request, Evidence::Timing));
+                Edge::Root
+            }
+            None => Edge::Root,
+        };
+        self.decide(answer.call, edge, out);
     }
 
     /// The edge of an inbound exchange whose client end was seen: a span that names itself on the wire is the
@@ -115,49 +190,47 @@ impl Correlator {
         })
     }
 
-    /// The edge of an outbound exchange, and its candidate where that is not a parent.
-    fn cause(&mut self, outbound: &Exchange) -> (Edge, Option<ExchangeId>) {
+    /// What an outbound exchange was sent for, as far as the wire and threads tell.
+    fn cause(&mut self, outbound: &Exchange) -> Cause {
         let (pid, task, start) = (outbound.pid(), outbound.task, outbound.start);
         let Some(context) = outbound.context.parent else {
             let cause = self.by_task(task, start);
-            return match (outbound.context.decision, cause.0) {
-                (Some(Sampled::No), Edge::Local(inbound, _)) if !self.is_unsampled(inbound) => {
+            return match (outbound.context.decision, cause) {
+                (Some(Sampled::No), Cause::Edge(Edge::Local(inbound, _))) if !self.is_unsampled(inbound) => {
                     // Its process has decided so itself.
                     self.processes.made_context(pid, &mut self.counters);
-                    (Edge::Root, None)
+                    Cause::Edge(Edge::Root)
                 }
+                (Some(Sampled::No), Cause::Unknown) => Cause::Edge(Edge::Root),
                 _ => cause,
             };
         };
         match self.source(outbound, &context) {
             Source::One(inbound) => {
                 self.processes.passed_context(pid, &mut self.counters);
-                (Edge::Local(inbound, Evidence::Header), None)
+                Cause::Edge(Edge::Local(inbound, Evidence::Header))
             }
             Source::Several => {
                 self.processes.passed_context(pid, &mut self.counters);
-                let (by_task, _) = self.by_task(task, start);
+                let by_task = self.by_task(task, start);
                 let came_with_it = |id| self.contexts.with(pid, &context).any(|other| other == id);
-                if matches!(by_task, Edge::Local(inbound, _) if came_with_it(inbound)) {
-                    return (by_task, None);
+                if matches!(by_task, Cause::Edge(Edge::Local(inbound, _)) if came_with_it(inbound)) {
+                    return by_task;
                 }
                 self.counters.ambiguous_context += 1;
-                (
-                    Edge::Remote(RemoteParent {
-                        span: None,
-                        ..context
-                    }),
-                    None,
-                )
+                Cause::Edge(Edge::Remote(RemoteParent {
+                    span: None,
+                    ..context
+                }))
             }
             Source::None if context.span.is_some() => {
                 self.processes.made_context(pid, &mut self.counters);
-                (Edge::Remote(context), None)
+                Cause::Edge(Edge::Remote(context))
             }
             // A format that names the trace alone does not tell who made it.
             Source::None => match self.by_task(task, start) {
-                (edge @ Edge::Local(..), _) => (edge, None),
-                _ => (Edge::Remote(context), None),
+                cause @ Cause::Edge(Edge::Local(..)) => cause,
+                _ => Cause::Edge(Edge::Remote(context)),
             },
         }
     }
@@ -197,25 +270,25 @@ impl Correlator {
         }
     }
 
-    fn by_task(&mut self, task: Task, start: BootNanos) -> (Edge, Option<ExchangeId>) {
+    fn by_task(&mut self, task: Task, start: BootNanos) -> Cause {
         if !self.processes.keeps_to_threads(task.pid) {
-            return (Edge::Root, None);
+            return Cause::Unknown;
         }
         match self.threads.holder(task, start) {
             Holder::One(inbound) if self.known.contains(inbound) => {
-                (Edge::Local(inbound, Evidence::Task), None)
+                Cause::Edge(Edge::Local(inbound, Evidence::Task))
             }
-            Holder::After(inbound) => (Edge::Root, Some(inbound)),
+            Holder::After(inbound) => Cause::After(inbound),
             Holder::Several => {
                 self.counters.ambiguous_task += 1;
-                (Edge::Root, None)
+                Cause::Unknown
             }
-            Holder::One(_) | Holder::Unknown => (Edge::Root, None),
+            Holder::One(_) | Holder::Unknown => Cause::Unknown,
         }
     }
 }
 
-/// The edge of an inbound exchange whose client end is not seen or stands aside.
-fn alone(inbound: &Exchange) -> Edge {
-    inbound.context.parent.map_or(Edge::Root, Edge::Remote)
+/// The edge of an inbound exchange whose client end is not seen or stands aside, or of a call that nothing tells about.
+fn alone(exchange: &Exchange) -> Edge {
+    exchange.context.parent.map_or(Edge::Root, Edge::Remote)
 }

@@ -17,6 +17,11 @@ pub struct Settings {
     /// How long it waits when the client end may be traced. It was not seen to open the connection, so its first write
     /// has to come, which is late by no more than the time until a preempted thread returns from its call.
     pub wait_maybe_ns: u64,
+    /// How long a call waits until the other requests in flight tell which of them it was made for; not at all where it is
+    /// less than 10 ms.
+    pub wait_timing_ns: u64,
+    /// How sure the `timing` rung must be of a parent; below it that is told as a link.
+    pub min_confidence: f64,
     /// How long an exchange that is over can still become a parent.
     pub linger_ns: u64,
     /// How long after a response a request of the same thread gets a span link to it.
@@ -27,6 +32,8 @@ pub struct Settings {
     pub max_over: usize,
     /// Tasks of which something is known; past it the oldest is forgotten.
     pub max_tasks: usize,
+    /// Processes whose requests and calls are matched by their times; past it the oldest is forgotten.
+    pub max_watched: usize,
     /// Processes of which something is known; past it the oldest is forgotten.
     pub max_processes: usize,
 }
@@ -38,11 +45,14 @@ impl Default for Settings {
             instrumented: Instrumented::Skip,
             wait_traced_ns: 2 * SECOND,
             wait_maybe_ns: 100 * MILLISECOND,
+            wait_timing_ns: 2 * SECOND,
+            min_confidence: 0.9,
             linger_ns: 10 * SECOND,
             after_response_ns: SECOND,
             max_in_flight: 65_536,
             max_over: 16_384,
             max_tasks: 65_536,
+            max_watched: 256,
             max_processes: 16_384,
         }
     }

@@ -50,6 +50,11 @@ impl<K: Ord + Copy, V: Default> Table<K, V> {
         self.entries.entry(key).or_default()
     }
 
+    /// In the order of the keys.
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
+        self.entries.values_mut()
+    }
+
     pub fn remove(&mut self, key: K) {
         self.entries.remove(&key);
     }

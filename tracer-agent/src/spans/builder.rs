@@ -70,6 +70,7 @@ impl Builder {
             "tracer.link.evidence",
             linked.evidence.map(|evidence| evidence.name()),
         );
+        attributes.0.extend(confidence(linked.confidence));
         if is_incomplete {
             attributes
                 .0
@@ -108,11 +109,21 @@ impl Builder {
 
 fn link(candidate: &Candidate) -> SpanLink {
     let evidence = AttributeValue::Text(candidate.evidence.name().into());
+    let evidence = [("tracer.link.evidence", evidence)];
     SpanLink {
         trace: candidate.trace,
         span: candidate.span,
-        attributes: vec![("tracer.link.evidence", evidence)],
+        attributes: evidence
+            .into_iter()
+            .chain(confidence(candidate.confidence))
+            .collect(),
     }
+}
+
+/// How likely a parent is the true one, in thousandths: more is not known.
+fn confidence(confidence: Option<f64>) -> Option<(&'static str, AttributeValue)> {
+    let rounded = (confidence? * 1e3).floor() / 1e3;
+    Some(("tracer.link.confidence", AttributeValue::Double(rounded)))
 }
 
 /// A connection that did not come about has no request, so it is described by the general network attributes.

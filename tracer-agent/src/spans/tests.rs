@@ -83,6 +83,7 @@ fn linked(observed: Observed) -> Linked {
         span: SpanId::new([2; 8]).unwrap(),
         parent: None,
         evidence: None,
+        confidence: None,
         tracestate: None,
         candidates: Vec::new(),
     }
@@ -436,7 +437,8 @@ fn the_place_in_the_trace_is_carried_over_with_its_evidence() {
         candidates: vec![Candidate {
             trace,
             span: parent,
-            evidence: Evidence::Task,
+            evidence: Evidence::Timing,
+            confidence: Some(0.723_9),
         }],
         ..linked(observed)
     });
@@ -448,4 +450,9 @@ fn the_place_in_the_trace_is_carried_over_with_its_evidence() {
     assert_eq!(span.tracestate, "vendor=1");
     let link = span.links.first().unwrap();
     assert_eq!((link.trace, link.span), (trace, parent));
+    let attributes = [
+        ("tracer.link.evidence", AttributeValue::Text("timing".into())),
+        ("tracer.link.confidence", AttributeValue::Double(0.723)),
+    ];
+    assert_eq!(link.attributes, attributes);
 }

@@ -15,6 +15,8 @@ pub struct SeenSpan {
     pub parent: Option<String>,
     /// Which end of the call it is.
     pub kind: Kind,
+    /// What the link to its parent was found by: `tracer.link.evidence`.
+    pub evidence: Option<String>,
     /// The path that was called: `url.path`, or the path of `url.full`.
     pub path: Option<String>,
 }
@@ -134,6 +136,7 @@ pub(super) fn read_line(line: &str, spans: &mut Vec<SeenSpan>) -> Result<(), Exp
         let path = text("url.path").or_else(|| path_of(text("url.full")?));
         spans.push(SeenSpan {
             path: path.map(ToOwned::to_owned),
+            evidence: text("tracer.link.evidence").map(ToOwned::to_owned),
             trace: span.trace_id,
             parent: Some(span.parent_span_id).filter(|parent| !parent.is_empty()),
             id: span.span_id,

@@ -4,7 +4,10 @@
 //! agent's json export. Out: a [`Verdict`]. Kept true: the verdict comes from the paths alone; no id, time or
 //! name that the agent chose serves as evidence for itself.
 
-use std::{collections::HashMap, fmt};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+};
 
 mod export;
 mod truth;
@@ -35,6 +38,8 @@ pub struct Verdict {
     pub unexpected: usize,
     /// Spans that are no call of the workload; they are not judged.
     pub foreign: usize,
+    /// The links that are there, by their evidence: how many are right, and how many there are.
+    pub by_evidence: BTreeMap<String, (usize, usize)>,
     /// The first few mistakes, in words.
     pub examples: Vec<String>,
 }
@@ -51,6 +56,15 @@ impl Verdict {
     /// Right links among those that exist, 0 to 1.
     pub fn recall(&self) -> f64 {
         ratio(self.right_links, self.true_links)
+    }
+
+    /// Links that are wrong although they claim to be proven.
+    pub fn wrong_though_proven(&self) -> usize {
+        let proven = self
+            .by_evidence
+            .iter()
+            .filter(|(evidence, _)| *evidence != "timing");
+        proven.map(|(_, (right, all))| all - right).sum()
     }
 
     /// Whether every span and every link is there, right, and once.
@@ -149,9 +163,11 @@ fn compare(truth: &Truth, spans: &[SeenSpan]) -> Verdict {
         }
         verdict.found_spans += 1;
         let true_parent = truth.parent_of(end);
+        let mut is_right = false;
         match (true_parent, parent_span) {
             (Some(wanted), Some(parent)) if parent.is(wanted) && parent.trace == span.trace => {
-                verdict.right_links += 1
+                verdict.right_links += 1;
+                is_right = true;
             }
             (Some(wanted), Some(parent)) if parent.is(wanted) => {
                 verdict.tell(|| format!("{} is in another trace than its parent", told(end)));
@@ -170,6 +186,12 @@ fn compare(truth: &Truth, spans: &[SeenSpan]) -> Verdict {
             }),
             // Dangling was told above; a root without parent is as it should be.
             (_, None) => {}
+        }
+        if span.parent.is_some() {
+            let evidence = span.evidence.clone().unwrap_or_default();
+            let (right, all) = verdict.by_evidence.entry(evidence).or_default();
+            *right += usize::from(is_right);
+            *all += 1;
         }
     }
     if verdict.found_spans < verdict.expected_spans {

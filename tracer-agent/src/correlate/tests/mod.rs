@@ -5,4 +5,5 @@ mod pairing;
 mod properties;
 mod scene;
 mod threads;
+mod timing;
 mod truth_table;

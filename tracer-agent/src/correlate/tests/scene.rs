@@ -195,6 +195,14 @@ impl Scene {
         Self::with(Settings::default())
     }
 
+    /// Where times tell nothing.
+    pub fn without_timing() -> Self {
+        Self::with(Settings {
+            wait_timing_ns: 0,
+            ..Settings::default()
+        })
+    }
+
     pub fn with(settings: Settings) -> Self {
         Self {
             correlator: Correlator::new(settings, SEED),
@@ -270,6 +278,11 @@ impl Scene {
     pub fn wait(&mut self, milliseconds: u64) {
         self.now += milliseconds;
         self.correlator.tick(time(self.now), &mut self.out);
+    }
+
+    /// Whether it was given out.
+    pub fn is_out(&self, id: ExchangeId) -> bool {
+        self.out.iter().any(|linked| id_of(linked) == id)
     }
 
     fn tell(&mut self, event: ExchangeEvent) {

@@ -27,7 +27,7 @@ fn nested_and_sequential_calls_are_children_of_the_request_that_the_thread_holds
 
 #[test]
 fn a_thread_that_holds_nothing_begins_traces() {
-    let mut scene = Scene::new();
+    let mut scene = Scene::without_timing();
     scene.begin(inbound(1, 1));
     let other_thread = scene.begin(outbound(1, 2));
     let other_process = scene.begin(outbound(2, 1));
@@ -53,6 +53,7 @@ fn a_call_after_the_response_begins_a_trace_with_a_span_link_to_the_request() {
         trace: tree.trace(s),
         span: span_of(s),
         evidence: Evidence::Task,
+        confidence: None,
     };
     assert_eq!(tree.linked(soon).unwrap().candidates, [candidate]);
     assert!(tree.linked(late).unwrap().candidates.is_empty());
@@ -85,7 +86,7 @@ fn of_pipelined_requests_the_oldest_is_being_worked_on() {
 
 #[test]
 fn a_thread_that_serves_several_requests_at_once_is_never_evidence_again() {
-    let mut scene = Scene::new();
+    let mut scene = Scene::without_timing();
     let first = scene.begin(inbound(1, 1));
     let second = scene.begin(inbound(1, 1));
     let during_both = scene.begin(outbound(1, 1));
@@ -130,7 +131,7 @@ fn an_exec_forgives_the_threads_of_a_process() {
 
 #[test]
 fn a_thread_that_only_hands_requests_on_is_not_evidence_but_the_others_are() {
-    let mut scene = Scene::new();
+    let mut scene = Scene::without_timing();
     let read_here = scene.begin(inbound(1, 1));
     scene.end_by(read_here, task(1, 2));
     let read_again = scene.begin(inbound(1, 1));
@@ -145,7 +146,7 @@ fn a_thread_that_only_hands_requests_on_is_not_evidence_but_the_others_are() {
 
 #[test]
 fn when_work_moves_between_threads_no_thread_of_the_process_is_evidence() {
-    let mut scene = Scene::new();
+    let mut scene = Scene::without_timing();
     let stayed = scene.begin(inbound(1, 1));
     scene.end(stayed);
     let moved = scene.begin(inbound(1, 1));

@@ -1,0 +1,105 @@
+"""One hop of a chain in asyncio: one thread, the standard library's streams, no tracing.
+
+    hop_async.py [--next URL] [--client pool] [--calls 1] [--order sequential] [--think-ms 0] [--jitter-ms 0]
+
+Prints its port and serves until it is terminated; otherwise as hop.py, whose options it takes.
+"""
+
+import argparse
+import asyncio
+import random
+import signal
+from urllib.parse import urlsplit
+
+import paths
+
+
+async def read(reader):
+    """One message; gives its first line and its body, or None at the end of the connection."""
+    try:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+    except (asyncio.IncompleteReadError, ConnectionError):
+        return None
+    first, *lines = head.split("\r\n")
+    lengths = [line.split(":")[1] for line in lines if line.lower().startswith("content-length:")]
+    return first, (await reader.readexactly(int(lengths[0]))).decode() if lengths else ""
+
+
+class Client:
+    def __init__(self, base, keeps):
+        self.parts, self.prefix, self.keeps, self.idle = urlsplit(base), paths.prefix(base), keeps, []
+
+    async def call(self, path):
+        if self.idle:
+            reader, writer = self.idle.pop()
+        else:
+            reader, writer = await asyncio.open_connection(self.parts.hostname, self.parts.port)
+        writer.write(f"GET {self.prefix}{path} HTTP/1.1\r\nHost: {self.parts.netloc}\r\n\r\n".encode())
+        first, body = await read(reader)
+        if self.keeps:
+            self.idle.append((reader, writer))
+        else:
+            writer.close()
+        if " 200 " not in first:
+            raise RuntimeError(f"{first}: {body}")
+        return ([self.prefix + path] if self.prefix else []) + body.split()
+
+
+def worker(options):
+    client = Client(options.next, options.client != "oneshot") if options.next else None
+
+    async def think():
+        seconds = (options.think_ms + random.uniform(0, options.jitter_ms)) / 1000
+        if seconds > 0:
+            await asyncio.sleep(seconds)
+
+    async def work(path):
+        called = [path]
+        children = [paths.child_path(path, number) for number in range(options.calls if client else 0)]
+        if options.order == "nested":
+            await think()
+            for answer in await asyncio.gather(*map(client.call, children)) if client else []:
+                called += answer
+        else:
+            for child in children:
+                await think()
+                called += await client.call(child)
+        await think()
+        return called
+
+    return work
+
+
+async def serve(options):
+    work = worker(options)
+
+    async def answer(reader, writer):
+        while request := await read(reader):
+            try:
+                status, called = "200 OK", await work(request[0].split()[1])
+            except Exception as error:
+                status, called = "502 Bad Gateway", [repr(error)]
+            body = "".join(f"{path}\n" for path in called)
+            writer.write(f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0, backlog=1024)
+    ended = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await ended.wait()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--next", metavar="URL", help="the hop it calls; without it, it is the last")
+    parser.add_argument("--client", choices=paths.CLIENTS, default="pool")
+    parser.add_argument("--calls", type=int, default=1, help="calls for each request")
+    parser.add_argument("--order", choices=["sequential", "nested"], default="sequential")
+    parser.add_argument("--think-ms", type=float, default=0)
+    parser.add_argument("--jitter-ms", type=float, default=0, help="at most this is added to each think time")
+    asyncio.run(serve(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    main()

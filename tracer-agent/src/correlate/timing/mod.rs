@@ -1,0 +1,205 @@
+//! The `timing` rung: which request a call was made for, where nothing but times tells.
+//!
+//! A process is watched as a whole: the requests that come to it, the calls it makes, and when each is answered. Learned
+//! from requests that leave no doubt, `model` tells how likely each next step of the work on a request is and how soon it
+//! comes; `search` keeps several ways of giving the calls to the requests in mind, until what comes later tells them
+//! apart. The confidence of an answer is its share among them.
+//!
+//! Only processes are watched in which a call was made that no other rung could give to a request, while there were
+//! requests.
+
+mod delay;
+mod kinds;
+mod model;
+mod search;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+
+pub use model::Kind;
+pub use search::{Answer, Search, Thread, What};
+
+use super::{Counters, Settings, table::Table};
+use crate::{
+    ids::{BootNanos, Pid},
+    protocols::{Exchange, ExchangeId},
+};
+use kinds::Kinds;
+
+/// Requests are looked at for calls so often within a second, in all processes together: some tenth of a processor. Past it calls
+/// are given to none, which is counted.
+const LOOKS: u64 = 2_000_000;
+/// What is told this much later is told in time: events of several threads come in order only about.
+const ORDER_NS: u64 = 10_000_000;
+
+/// Every process that is watched.
+#[derive(Debug)]
+pub(super) struct Timing {
+    /// How many requests are in flight, in each process where there are any.
+    serving: HashMap<Pid, u32>,
+    watched: Table<Pid, Watched>,
+    /// When the next of them is to be looked at.
+    due: Option<BootNanos>,
+    wait_ns: u64,
+    /// The second that it is, and what was looked at in it.
+    second: u64,
+    looks: u64,
+}
+
+#[derive(Debug, Default)]
+struct Watched {
+    kinds: Kinds,
+    search: Search,
+}
+
+impl Timing {
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            serving: HashMap::new(),
+            watched: Table::new(settings.max_watched),
+            due: None,
+            wait_ns: settings.wait_timing_ns.saturating_sub(ORDER_NS),
+            second: 0,
+            looks: 0,
+        }
+    }
+
+    /// A request came.
+    pub fn came(&mut self, inbound: &Exchange) {
+        *self.serving.entry(inbound.pid()).or_default() += 1;
+        if let Some(watched) = self.watched.get_mut(inbound.pid()) {
+            watched.came(inbound);
+            self.look_at(inbound.start);
+        }
+    }
+
+    /// A request was answered, or will not be heard of again.
+    pub fn left(&mut self, inbound: &Exchange, end: Option<BootNanos>) {
+        if let Some(serving) = self.serving.get_mut(&inbound.pid()) {
+            *serving -= 1;
+            if *serving == 0 {
+                self.serving.remove(&inbound.pid());
+            }
+        }
+        let Some(watched) = self.watched.get_mut(inbound.pid()) else {
+            return;
+        };
+        match end {
+            Some(end) => {
+                watched.search.tell(end, inbound.id, What::Responded);
+                self.look_at(end);
+            }
+            None => watched.search.drop_request(inbound.id),
+        }
+    }
+
+    /// Whether a call of this process may have been made for a request.
+    pub fn may_tell(&self, pid: Pid) -> bool {
+        self.wait_ns > 0 && self.serving.contains_key(&pid)
+    }
+
+    /// A call was made that no other rung can give to a request; whether it will be answered.
+    pub fn called<'a>(
+        &mut self,
+        outbound: &Exchange,
+        in_flight: impl Fn() -> Vec<&'a Exchange>,
+        counters: &mut Counters,
+    ) -> bool {
+        let pid = outbound.pid();
+        let is_new = self.watched.get(pid).is_none();
+        let watched = self.watched.entry(pid, &mut counters.evicted_watched);
+        if is_new {
+            watched.search = Search::new(self.wait_ns);
+            in_flight().into_iter().for_each(|inbound| watched.came(inbound));
+        }
+        let second = outbound.start.0 / 1_000_000_000;
+        if self.second != second {
+            (self.second, self.looks) = (second, 0);
+        }
+        self.looks = self.looks.saturating_add(watched.search.looks());
+        if self.looks > LOOKS {
+            watched.search.miss();
+            counters.shed_timing += 1;
+            return false;
+        }
+        watched.called(outbound, None);
+        self.look_at(outbound.start);
+        true
+    }
+
+    /// A call was made that another rung gave to a request.
+    pub fn knows(&mut self, outbound: &Exchange, request: ExchangeId) {
+        if let Some(watched) = self.watched.get_mut(outbound.pid()) {
+            watched.called(outbound, Some(request));
+            self.look_at(outbound.start);
+        }
+    }
+
+    /// A call was answered.
+    pub fn answered(&mut self, outbound: &Exchange, end: BootNanos) {
+        if let Some(watched) = self.watched.get_mut(outbound.pid()) {
+            watched.search.tell(end, outbound.id, What::Answered);
+            self.look_at(end);
+        }
+    }
+
+    /// What can be answered by now.
+    pub fn answers(&mut self, now: BootNanos) -> Vec<Answer> {
+        let mut answers = Vec::new();
+        if self.due.is_none_or(|due| due > now) {
+            return answers;
+        }
+        let until = BootNanos(now.0.saturating_sub(ORDER_NS));
+        self.due = None;
+        for watched in self.watched.values_mut() {
+            watched.search.advance(until, &mut answers);
+            let next = watched.search.next_deadline().map(|next| next.plus(ORDER_NS));
+            self.due = [self.due, next].into_iter().flatten().min();
+        }
+        answers
+    }
+
+    /// What can be answered if nothing more happens.
+    pub fn finish(&mut self) -> Vec<Answer> {
+        let mut answers = Vec::new();
+        for watched in self.watched.values_mut() {
+            watched.search.finish(&mut answers);
+        }
+        answers
+    }
+
+    /// See [`Self::answers`].
+    pub fn next_deadline(&self) -> Option<BootNanos> {
+        self.due
+    }
+
+    /// The program of this process ended: what was learned is of no use. What is asked is answered when the wait is over.
+    pub fn forget(&mut self, pid: Pid) {
+        self.watched.remove(pid);
+    }
+}
+
+impl Timing {
+    /// Something happened then that is to be looked at.
+    fn look_at(&mut self, at: BootNanos) {
+        let due = at.plus(ORDER_NS);
+        self.due = Some(self.due.map_or(due, |known| known.min(due)));
+    }
+}
+
+impl Watched {
+    fn came(&mut self, inbound: &Exchange) {
+        let asks = self.kinds.of(&inbound.request, None);
+        let thread = Some(u64::from(inbound.task.tid));
+        self.search
+            .tell(inbound.start, inbound.id, What::Came { asks, thread });
+    }
+
+    fn called(&mut self, outbound: &Exchange, known: Option<ExchangeId>) {
+        let whom = self.kinds.of(&outbound.request, Some(outbound.peer));
+        let thread = Some(u64::from(outbound.task.tid));
+        let what = What::Called { whom, thread, known };
+        self.search.tell(outbound.start, outbound.id, what);
+    }
+}
