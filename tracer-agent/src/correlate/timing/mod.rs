@@ -9,6 +9,7 @@
 //! requests.
 
 mod delay;
+mod hypotheses;
 mod kinds;
 mod model;
 mod search;
@@ -77,7 +78,7 @@ impl Timing {
     /// A request was answered, or will not be heard of again.
     pub fn left(&mut self, inbound: &Exchange, end: Option<BootNanos>) {
         if let Some(serving) = self.serving.get_mut(&inbound.pid()) {
-            *serving -= 1;
+            *serving = serving.saturating_sub(1);
             if *serving == 0 {
                 self.serving.remove(&inbound.pid());
             }

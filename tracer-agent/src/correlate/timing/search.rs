@@ -9,22 +9,16 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use super::model::{Kind, Model, Next, PlaceId};
+use super::{
+    hypotheses::{CHOICES, Hypotheses},
+    model::{Kind, Model, Next},
+};
 use crate::{ids::BootNanos, protocols::ExchangeId};
 
-/// How many hypotheses are kept.
-const WIDTH: usize = 64;
-/// How many choices there are to be at a call: with many requests in flight fewer hypotheses are kept.
-const CHOICES: usize = 2048;
 /// A request is over when its response was written; what its process reads so soon afterwards was read before.
 const SLACK_NS: u64 = 50_000;
-/// Logarithm of how much less likely it is that who waits longer is served later, beyond what delays tell.
-const OVERTAKES: f64 = -0.2;
 /// From a request with more doubt nothing is learned: errors would teach themselves.
 const MAX_DOUBT: f64 = 0.3;
-/// Delays of requests that are in flight together depend on each other, which is not modelled: what they tell is taken for so
-/// much less when it is claimed.
-const CAUTION: f64 = 2.0;
 /// What is no more likely than this is no matter of doubt.
 const NOTHING: f64 = 0.01;
 /// Requests in flight in one process; past it those that came first are let go.
@@ -71,41 +65,6 @@ pub struct Answer {
     pub confidence: f64,
 }
 
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Hypothesis {
-    score: f64,
-    /// Requests in flight, in the order in which they came.
-    working: Vec<Work>,
-    /// Calls that are not answered, with their requests.
-    open: Vec<(ExchangeId, ExchangeId)>,
-    /// The requests of the calls that are not settled, in the order in which those were made.
-    given: Vec<Given>,
-}
-
-/// A request that a call may have been made for.
-struct Likely {
-    request: Option<ExchangeId>,
-    /// The share of the hypotheses that say so.
-    share: f64,
-    /// The part of it that can be claimed.
-    claimed: f64,
-}
-
-/// What a hypothesis says of a call.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Given {
-    request: Option<ExchangeId>,
-    /// The most that can be claimed for it: where a place is new, the requests in it cannot be told from each other.
-    most: f64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Work {
-    request: ExchangeId,
-    place: PlaceId,
-    last: u64,
-}
-
 #[derive(Debug)]
 struct Request {
     asks: Kind,
@@ -127,7 +86,7 @@ struct Call {
     /// Of the requests in flight when it was made, how many its thread had read, and how many others.
     by_same: u32,
     by_others: u32,
-    /// See [`Search::kept`], when it was made.
+    /// See [`Hypotheses::kept`], when it was made.
     kept: f64,
     /// For which request it was made was known by other evidence.
     is_known: bool,
@@ -149,10 +108,7 @@ pub struct Search {
     calls: HashMap<ExchangeId, Call>,
     /// Calls that are not settled, in the order in which they were made.
     unsettled: VecDeque<ExchangeId>,
-    hypotheses: Vec<Hypothesis>,
-    /// The logarithm of the share of all hypotheses, by their weight, that was not dropped so far. What was dropped since a
-    /// call was made may have said otherwise of it.
-    kept: f64,
+    hypotheses: Hypotheses,
 }
 
 impl Search {
@@ -168,8 +124,7 @@ impl Search {
             responded: VecDeque::new(),
             calls: HashMap::new(),
             unsettled: VecDeque::new(),
-            hypotheses: vec![Hypothesis::default()],
-            kept: 0.0,
+            hypotheses: Hypotheses::default(),
         }
     }
 
@@ -287,11 +242,7 @@ impl Search {
     /// Everything that is remembered of what went on.
     #[cfg(test)]
     pub fn held(&self) -> usize {
-        let of_hypotheses = self
-            .hypotheses
-            .iter()
-            .map(|one| one.working.len() + one.open.len() + one.given.len());
-        self.ahead.len() + self.requests.len() + self.calls.len() + of_hypotheses.sum::<usize>()
+        self.ahead.len() + self.requests.len() + self.calls.len() + self.hypotheses.held()
     }
 
     fn came(&mut self, id: ExchangeId, at: u64, asks: Kind) {
@@ -299,13 +250,7 @@ impl Search {
             return;
         }
         let place = self.model.came(asks);
-        for hypothesis in &mut self.hypotheses {
-            hypothesis.working.push(Work {
-                request: id,
-                place,
-                last: at,
-            });
-        }
+        self.hypotheses.came(id, place, at);
         self.working.push_back(id);
         if self.working.len() > MAX_REQUESTS
             && let Some(oldest) = self.working.front().copied()
@@ -319,9 +264,9 @@ impl Search {
             return;
         };
         self.unsettled.push_back(id);
+        call.kept = self.hypotheses.kept();
         let (at, whom, thread) = (call.start, call.whom, call.thread);
-        // The same requests stand in the same order in every hypothesis.
-        let in_flight: Vec<Option<f64>> = self
+        let possible: Vec<Option<f64>> = self
             .working
             .iter()
             .map(|id| {
@@ -335,120 +280,22 @@ impl Search {
                 is_possible.then(|| same.map_or(0.0, |same| self.model.score_thread(same)))
             })
             .collect();
-        let stray = self.model.score_stray(whom);
-        let mut choices = Vec::new();
-        let mut scores: Vec<Option<(Work, f64)>> = vec![None; in_flight.len()];
-        // Of each place, who waits there the longest, and how many do.
-        let mut firsts: Vec<(PlaceId, u64, f64)> = Vec::new();
-        for (parent, hypothesis) in self.hypotheses.iter().enumerate() {
-            let possible = || {
-                let works = hypothesis.working.iter().zip(&in_flight).enumerate();
-                works.filter_map(|(place, (work, by_thread))| Some((place, *work, (*by_thread)?)))
-            };
-            firsts.clear();
-            for (_, work, _) in possible() {
-                match firsts.iter_mut().find(|(place, ..)| *place == work.place) {
-                    Some((_, first, rivals)) => {
-                        *first = work.last.min(*first);
-                        *rivals += 1.0;
-                    }
-                    None => firsts.push((work.place, work.last, 1.0)),
-                }
-            }
-            for (place, work, by_thread) in possible() {
-                let score = match scores.get(place) {
-                    Some(Some((same, score))) if *same == work => *score,
-                    _ => {
-                        let next = Next::Call(whom);
-                        let score = by_thread + self.model.score(work.place, next, since(at, work.last));
-                        if let Some(known) = scores.get_mut(place) {
-                            *known = Some((work, score));
-                        }
-                        score
-                    }
-                };
-                let first = firsts.iter().find(|(place, ..)| *place == work.place);
-                let (first, rivals) = first.map_or((0, 1.0), |(_, first, rivals)| (*first, *rivals));
-                let order = if first == work.last { 0.0 } else { OVERTAKES };
-                choices.push((hypothesis.score + score + order, parent, Some((place, rivals))));
-            }
-            if known.is_none() || firsts.is_empty() {
-                choices.push((hypothesis.score + stray, parent, None));
-            }
-        }
-        let width = (CHOICES / in_flight.len().max(1)).clamp(1, WIDTH);
-        choices.sort_by(|one, other| other.0.total_cmp(&one.0));
-        let best = choices.first().map_or(0.0, |choice| choice.0);
-        if let Some(call) = self.calls.get_mut(&id) {
-            call.kept = self.kept;
-        }
-        let weights = choices.iter().map(|choice| (choice.0 - best).exp());
-        let (kept, dropped) = weights
-            .enumerate()
-            .fold((0.0, 0.0), |(kept, dropped), (place, weight)| {
-                if place < width {
-                    (kept + weight, dropped)
-                } else {
-                    (kept, dropped + weight)
-                }
-            });
-        self.kept += f64::ln(kept / (kept + dropped));
-        choices.truncate(width);
-        let next = choices.into_iter().map(|(score, parent, place)| {
-            let mut hypothesis = self.hypotheses.get(parent).cloned().unwrap_or_default();
-            hypothesis.score = score - best;
-            let work = place.and_then(|(place, rivals)| Some((hypothesis.working.get_mut(place)?, rivals)));
-            let mut given = Given {
-                request: None,
-                most: 1.0,
-            };
-            if let Some((work, rivals)) = work {
-                let familiarity = self.model.familiarity(work.place);
-                given.request = Some(work.request);
-                given.most = familiarity + (1.0 - familiarity) / rivals;
-                work.place = self.model.called(work.place, whom);
-                work.last = at;
-                hypothesis.open.push((id, work.request));
-            }
-            hypothesis.given.push(given);
-            hypothesis
-        });
-        self.hypotheses = next.collect();
+        self.hypotheses
+            .called(id, (at, whom), &possible, known.is_none(), &mut self.model);
     }
 
     fn answered(&mut self, id: ExchangeId, at: u64) {
         let Some(whom) = self.calls.get(&id).map(|call| call.whom) else {
             return;
         };
-        for hypothesis in &mut self.hypotheses {
-            let Some(place) = hypothesis.open.iter().position(|(call, _)| *call == id) else {
-                continue;
-            };
-            let (_, request) = hypothesis.open.swap_remove(place);
-            if let Some(work) = hypothesis.working.iter_mut().find(|work| work.request == request) {
-                work.place = self.model.answered(work.place, whom);
-                work.last = at;
-            }
-        }
+        self.hypotheses.answered(id, whom, at, &mut self.model);
     }
 
     fn responded(&mut self, id: ExchangeId) {
         let Some(end) = self.requests.get(&id).and_then(|request| request.end) else {
             return;
         };
-        for hypothesis in &mut self.hypotheses {
-            let Some(place) = hypothesis.working.iter().position(|work| work.request == id) else {
-                continue;
-            };
-            let work = hypothesis.working.remove(place);
-            hypothesis.open.retain(|(_, request)| *request != id);
-            let overtakes = hypothesis
-                .working
-                .iter()
-                .any(|other| other.place == work.place && other.last < work.last);
-            hypothesis.score += self.model.score(work.place, Next::Respond, since(end, work.last))
-                + if overtakes { OVERTAKES } else { 0.0 };
-        }
+        self.hypotheses.responded(id, end, &self.model);
         if let Some(place) = self.working.iter().position(|working| *working == id) {
             self.working.remove(place);
             self.responded.push_back(id);
@@ -457,10 +304,7 @@ impl Search {
 
     /// Forgets a request: when it is answered will not be known.
     pub fn drop_request(&mut self, id: ExchangeId) {
-        for hypothesis in &mut self.hypotheses {
-            hypothesis.working.retain(|work| work.request != id);
-            hypothesis.open.retain(|(_, request)| *request != id);
-        }
+        self.hypotheses.drop_request(id);
         self.working.retain(|working| *working != id);
         self.forget(id);
     }
@@ -496,38 +340,15 @@ impl Search {
     }
 
     fn settle_first(&mut self, count: usize, out: &mut Vec<Answer>) {
-        let best = self.hypotheses.iter().map(|hypothesis| hypothesis.score);
-        let best = best.fold(f64::NEG_INFINITY, f64::max);
-        for hypothesis in &mut self.hypotheses {
-            hypothesis.score -= best;
-        }
-        let total: f64 = self.hypotheses.iter().map(Hypothesis::weight).sum();
-        for (place, call) in self.unsettled.drain(..count).enumerate() {
-            let mut likely: Vec<Likely> = Vec::new();
-            for hypothesis in &self.hypotheses {
-                let Some(given) = hypothesis.given.get(place) else {
-                    continue;
-                };
-                let share = hypothesis.weight() / total;
-                match likely.iter_mut().find(|known| known.request == given.request) {
-                    Some(known) => {
-                        known.share += share;
-                        known.claimed += share * given.most;
-                    }
-                    None => likely.push(Likely {
-                        request: given.request,
-                        share,
-                        claimed: share * given.most,
-                    }),
-                }
-            }
+        let settled = self.hypotheses.settle(count);
+        for (call, likely) in self.unsettled.drain(..count).zip(settled) {
             let most = likely
                 .iter()
                 .max_by(|one, other| one.share.total_cmp(&other.share));
             let (Some(most), Some(made)) = (most, self.calls.get(&call)) else {
                 continue;
             };
-            let kept = (self.kept - made.kept).exp();
+            let kept = (self.hypotheses.kept() - made.kept).exp();
             let (request, confidence) = (most.request, most.claimed * kept);
             for other in likely.iter().filter(|other| other.share > NOTHING) {
                 if let Some(other) = other.request.and_then(|other| self.requests.get_mut(&other)) {
@@ -558,20 +379,6 @@ impl Search {
                 });
             }
         }
-        self.merge(count);
-    }
-
-    /// Takes hypotheses for one that differ in nothing but what is settled.
-    fn merge(&mut self, settled: usize) {
-        let mut merged: Vec<Hypothesis> = Vec::new();
-        for mut hypothesis in self.hypotheses.drain(..) {
-            hypothesis.given.drain(..settled);
-            match merged.iter_mut().find(|other| other.is_like(&hypothesis)) {
-                Some(other) => other.score = (other.score.exp() + hypothesis.score.exp()).ln(),
-                None => merged.push(hypothesis),
-            }
-        }
-        self.hypotheses = merged;
     }
 
     /// Learns from requests of which nothing more will be known.
@@ -634,28 +441,12 @@ impl Default for Search {
     }
 }
 
-impl Hypothesis {
-    /// How much it counts beside the others.
-    fn weight(&self) -> f64 {
-        weight(self.score)
-    }
-
-    fn is_like(&self, other: &Self) -> bool {
-        self.given == other.given && self.open == other.open && self.working == other.working
-    }
-}
-
-/// How much a hypothesis of this score counts beside others.
-fn weight(score: f64) -> f64 {
-    (score / CAUTION).exp()
-}
-
 /// Whether two threads are one, where both are known.
 fn is_same(one: Option<Thread>, other: Option<Thread>) -> Option<bool> {
     Some(one? == other?)
 }
 
 /// Nanoseconds from `before` to `at`, less than none if it is earlier.
-fn since(at: u64, before: u64) -> i64 {
+pub(super) fn since(at: u64, before: u64) -> i64 {
     at.wrapping_sub(before).cast_signed()
 }
