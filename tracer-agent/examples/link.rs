@@ -9,6 +9,7 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet},
     fs::File,
     io::{self, BufRead as _, BufReader, Read, Write as _},
+    process::ExitCode,
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -58,7 +59,17 @@ struct Line<'a> {
     confidence: f64,
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("link: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
     let mut paths = std::env::args().skip(1);
     let Some(path) = paths.next() else {
         bail!("say which file of exchanges");
