@@ -33,8 +33,8 @@ def python(script, *arguments):
 
 
 HOPS = {
-    "threads": [sys.executable, str(HERE / "hop.py")],
-    "asyncio": [sys.executable, str(HERE / "hop_async.py")],
+    "threads": python("hop.py"),
+    "asyncio": python("hop_async.py"),
     "node": ["node", str(HERE / "hop.js")],
 }
 

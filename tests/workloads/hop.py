@@ -6,14 +6,13 @@ Prints where it listens, a port or the path it was given, and serves until it is
 as it was told, thinks before each call and after the last, and answers with the paths that were called.
 """
 
-import argparse
-import random
 import signal
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import ThreadingMixIn, UnixStreamServer
 
+import hops
 import paths
 
 
@@ -54,13 +53,13 @@ def worker(options):
     client = paths.CLIENTS[options.client](options.next) if options.next else None
 
     def think():
-        seconds = (options.think_ms + random.uniform(0, options.jitter_ms)) / 1000
+        seconds = hops.think_seconds(options)
         if seconds > 0:
             time.sleep(seconds)
 
     def work(path):
         called = [path]
-        children = [paths.child_path(path, number) for number in range(options.calls if client else 0)]
+        children = hops.children(options, path)
         if options.order == "nested":
             think()
             called += paths.call_nested(client, children) if client else []
@@ -75,13 +74,7 @@ def worker(options):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--next", metavar="URL", help="the hop it calls; without it, it is the last")
-    parser.add_argument("--client", choices=paths.CLIENTS, default="thread")
-    parser.add_argument("--calls", type=int, default=1, help="calls for each request")
-    parser.add_argument("--order", choices=["sequential", "nested"], default="sequential")
-    parser.add_argument("--think-ms", type=float, default=0)
-    parser.add_argument("--jitter-ms", type=float, default=0, help="at most this is added to each think time")
+    parser = hops.parser(__doc__, "thread")
     parser.add_argument("--unix", metavar="PATH", help="listen there, on a Unix socket")
     options = parser.parse_args()
 

@@ -5,12 +5,11 @@
 Prints its port and serves until it is terminated; otherwise as hop.py, whose options it takes.
 """
 
-import argparse
 import asyncio
-import random
 import signal
 from urllib.parse import urlsplit
 
+import hops
 import paths
 
 
@@ -49,13 +48,13 @@ def worker(options):
     client = Client(options.next, options.client != "oneshot") if options.next else None
 
     async def think():
-        seconds = (options.think_ms + random.uniform(0, options.jitter_ms)) / 1000
+        seconds = hops.think_seconds(options)
         if seconds > 0:
             await asyncio.sleep(seconds)
 
     async def work(path):
         called = [path]
-        children = [paths.child_path(path, number) for number in range(options.calls if client else 0)]
+        children = hops.children(options, path)
         if options.order == "nested":
             await think()
             for answer in await asyncio.gather(*map(client.call, children)) if client else []:
@@ -91,13 +90,7 @@ async def serve(options):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--next", metavar="URL", help="the hop it calls; without it, it is the last")
-    parser.add_argument("--client", choices=paths.CLIENTS, default="pool")
-    parser.add_argument("--calls", type=int, default=1, help="calls for each request")
-    parser.add_argument("--order", choices=["sequential", "nested"], default="sequential")
-    parser.add_argument("--think-ms", type=float, default=0)
-    parser.add_argument("--jitter-ms", type=float, default=0, help="at most this is added to each think time")
+    parser = hops.parser(__doc__, "pool")
     asyncio.run(serve(parser.parse_args()))
 
 

@@ -1,5 +1,5 @@
 //! `cargo xtask test`: every test there is, in the order in which a mistake is cheapest to find. Nothing is
-//! left out silently: what cannot run here is counted as skipped, with the reason.
+//! left out silently: what cannot run here is counted as skipped, with the reason, and what a kernel leaves to another is told.
 
 use std::fmt;
 use std::process::Command;

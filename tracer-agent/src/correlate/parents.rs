@@ -89,9 +89,7 @@ impl Correlator {
         let (id, wire) = (outbound.id, Wire::of(&outbound));
         let cause = self.cause(&outbound);
         let in_flight = || self.known.served_by(outbound.pid());
-        let waits = cause == Cause::Unknown
-            && self.timing.may_tell(outbound.pid())
-            && self.timing.called(&outbound, in_flight, &mut self.counters);
+        let waits = cause == Cause::Unknown && self.timing.called(&outbound, in_flight, &mut self.counters);
         if let Cause::Edge(Edge::Local(request, _)) = cause {
             self.timing.knows(&outbound, request);
         }

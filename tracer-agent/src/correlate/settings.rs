@@ -34,6 +34,9 @@ pub struct Settings {
     pub max_tasks: usize,
     /// Processes whose requests and calls are matched by their times; past it the oldest is forgotten.
     pub max_watched: usize,
+    /// How often requests in flight are looked at for calls within a second, in all processes together; past it calls are given to
+    /// none, which is counted. Some tenth of a processor.
+    pub max_looks: u64,
     /// Processes of which something is known; past it the oldest is forgotten.
     pub max_processes: usize,
 }
@@ -53,6 +56,7 @@ impl Default for Settings {
             max_over: 16_384,
             max_tasks: 65_536,
             max_watched: 256,
+            max_looks: 2_000_000,
             max_processes: 16_384,
         }
     }

@@ -97,6 +97,48 @@ fn what_is_not_sure_enough_is_told_as_a_link() {
 }
 
 #[test]
+fn what_a_process_calls_while_it_serves_nothing_is_not_given_to_a_request_by_chance() {
+    let mut scene = Scene::new();
+    // Watched from here on.
+    let s = scene.begin(inbound(1, 1));
+    let mut other = outbound(1, 2);
+    other.0.request.target = "/other".into();
+    let first = scene.begin(other);
+    scene.end(first);
+    scene.end(s);
+    for _ in 0..20 {
+        scene.wait(50);
+        let alone = scene.begin(outbound(1, 2));
+        scene.end(alone);
+    }
+    let s = scene.begin(inbound(1, 1));
+    let by_chance = scene.begin(outbound(1, 2));
+    scene.end(by_chance);
+    scene.end(s);
+    assert_eq!(scene.finish().place(by_chance), Place::Root);
+}
+
+#[test]
+fn calls_that_would_cost_too_much_wait_for_nothing_and_are_counted() {
+    let mut scene = Scene::with(Settings {
+        max_looks: 3,
+        ..Settings::default()
+    });
+    for tid in 1..=3 {
+        scene.begin(inbound(1, tid));
+    }
+    let calls = [(); 4].map(|()| {
+        let call = scene.begin(outbound(1, 9));
+        scene.end(call);
+        scene.wait(20);
+        call
+    });
+    let out = calls.map(|call| scene.is_out(call));
+    let shed = scene.finish().counters.shed_timing;
+    assert!(!out[0] && out[3] && shed > 0, "{out:?}, {shed} shed");
+}
+
+#[test]
 fn a_thread_that_is_trusted_is_not_asked_for_times() {
     let mut scene = Scene::new();
     let s = scene.begin(inbound(1, 1));

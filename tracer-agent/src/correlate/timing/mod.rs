@@ -28,9 +28,6 @@ use crate::{
 };
 use kinds::Kinds;
 
-/// Requests are looked at for calls so often within a second, in all processes together: some tenth of a processor. Past it calls
-/// are given to none, which is counted.
-const LOOKS: u64 = 2_000_000;
 /// What is told this much later is told in time: events of several threads come in order only about.
 const ORDER_NS: u64 = 10_000_000;
 
@@ -46,6 +43,7 @@ pub(super) struct Timing {
     /// The second that it is, and what was looked at in it.
     second: u64,
     looks: u64,
+    max_looks: u64,
 }
 
 #[derive(Debug, Default)]
@@ -63,6 +61,7 @@ impl Timing {
             wait_ns: settings.wait_timing_ns.saturating_sub(ORDER_NS),
             second: 0,
             looks: 0,
+            max_looks: settings.max_looks,
         }
     }
 
@@ -95,11 +94,6 @@ impl Timing {
         }
     }
 
-    /// Whether a call of this process may have been made for a request.
-    pub fn may_tell(&self, pid: Pid) -> bool {
-        self.wait_ns > 0 && self.serving.contains_key(&pid)
-    }
-
     /// A call was made that no other rung can give to a request; whether it will be answered.
     pub fn called<'a>(
         &mut self,
@@ -108,6 +102,17 @@ impl Timing {
         counters: &mut Counters,
     ) -> bool {
         let pid = outbound.pid();
+        if self.wait_ns == 0 {
+            return false;
+        }
+        if !self.serving.contains_key(&pid) {
+            // It is for none, which shows how often the process calls on its own account.
+            if let Some(watched) = self.watched.get_mut(pid) {
+                watched.called(outbound, None);
+                self.look_at(outbound.start);
+            }
+            return false;
+        }
         let is_new = self.watched.get(pid).is_none();
         let watched = self.watched.entry(pid, &mut counters.evicted_watched);
         if is_new {
@@ -119,7 +124,7 @@ impl Timing {
             (self.second, self.looks) = (second, 0);
         }
         self.looks = self.looks.saturating_add(watched.search.looks());
-        if self.looks > LOOKS {
+        if self.looks > self.max_looks {
             watched.search.miss();
             counters.shed_timing += 1;
             return false;
@@ -179,9 +184,7 @@ impl Timing {
     pub fn forget(&mut self, pid: Pid) {
         self.watched.remove(pid);
     }
-}
 
-impl Timing {
     /// Something happened then that is to be looked at.
     fn look_at(&mut self, at: BootNanos) {
         let due = at.plus(ORDER_NS);
