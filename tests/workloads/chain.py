@@ -36,11 +36,20 @@ HOPS = {
     "threads": python("hop.py"),
     "asyncio": python("hop_async.py"),
     "node": ["node", str(HERE / "hop.js")],
-}
+    }
 
 
-def start_hop(processes, runtime, *arguments):
-    hop = start([*HOPS[runtime], *map(str, arguments)], stdout=subprocess.PIPE)
+def hop_command(runtime, folder):
+    """The command of a hop; what has to be compiled is compiled into the folder."""
+    if runtime != "go":
+        return HOPS[runtime]
+    built = Path(folder) / "hop"
+    subprocess.run(["go", "build", "-o", built, HERE / "hop.go"], check=True)
+    return [str(built)]
+
+
+def start_hop(processes, command, *arguments):
+    hop = start([*command, *map(str, arguments)], stdout=subprocess.PIPE)
     processes.append(hop)
     place = hop.stdout.readline().strip()
     return f"http://127.0.0.1:{place}" if place.isdigit() else f"unix:{place}"
@@ -90,7 +99,7 @@ def main():
     parser.add_argument("--think-ms", type=float, default=0)
     parser.add_argument("--jitter-ms", type=float, default=0)
     parser.add_argument("--via-nginx", action="store_true")
-    parser.add_argument("--runtime", choices=HOPS, default="threads", help="what the hops are written in")
+    parser.add_argument("--runtime", choices=[*HOPS, "go"], default="threads", help="what the hops are written in")
     parser.add_argument("--unix", action="store_true", help="the hops listen on Unix sockets")
     parser.add_argument("--run", default="r")
     options = parser.parse_args()
@@ -99,14 +108,14 @@ def main():
     processes = []
     with tempfile.TemporaryDirectory(prefix="workload-") as folder:
         try:
-            url = None
+            url, command = None, hop_command(options.runtime, folder)
             for hop in reversed(range(options.hops)):
                 arguments = ["--client", options.client, "--order", options.order]
                 arguments += ["--think-ms", options.think_ms, "--jitter-ms", options.jitter_ms]
                 arguments += ["--calls", options.calls if hop == 1 else 1]
                 if options.unix:
                     arguments += ["--unix", Path(folder) / f"{hop}.sock"]
-                url = start_hop(processes, options.runtime, *arguments, *(["--next", url] if url else []))
+                url = start_hop(processes, command, *arguments, *(["--next", url] if url else []))
                 if options.via_nginx:
                     url = start_nginx(processes, folder, url)
             load = ["--total", options.total, "--in-flight", options.in_flight, "--client", options.client]

@@ -90,8 +90,29 @@ pub struct Pid(pub u32);
 pub struct Task {
     /// The process.
     pub pid: Pid,
-    /// The thread.
+    /// The thread; 0 for a goroutine, which may run in any.
     pub tid: u32,
-    /// The task inside the thread (goroutine, coroutine); 0 where there is none.
+    /// The goroutine; 0 where there is none.
     pub context: u64,
+}
+
+impl Task {
+    /// A thread, where it is what works on a request.
+    pub const fn thread(pid: Pid, tid: u32) -> Self {
+        Self { pid, tid, context: 0 }
+    }
+
+    /// A goroutine.
+    pub const fn goroutine(pid: Pid, goroutine: u64) -> Self {
+        Self {
+            pid,
+            tid: 0,
+            context: goroutine,
+        }
+    }
+
+    /// Whether it is a goroutine.
+    pub const fn is_goroutine(self) -> bool {
+        self.context != 0
+    }
 }

@@ -19,5 +19,6 @@ pub mod pipeline;
 pub mod protocols;
 pub mod shop;
 pub mod spans;
+pub mod symbols;
 #[cfg(any(test, fuzzing, feature = "testing"))]
 pub mod testing;

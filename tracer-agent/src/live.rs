@@ -13,7 +13,7 @@ use std::{collections::HashMap, io, os::fd::BorrowedFd, time::Duration};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracer_common::{Loss, layout::Exe};
 
-pub use feed::{Core, Feed, Processes, Recorder, Tally};
+pub use feed::{Core, Feed, Go, Processes, Recorder, Tally};
 pub use selection::{Judge, Programs};
 pub use stop::Stop;
 
@@ -55,6 +55,13 @@ pub trait Probes {
     /// # Errors
     /// When it cannot be forgotten.
     fn forget(&mut self, pid: u32) -> io::Result<()>;
+    /// The goroutines of a process are told apart from now on, and what its HTTP client hands on is followed.
+    ///
+    /// # Errors
+    /// When they cannot be.
+    fn follow(&mut self, pid: u32, go: &Go) -> io::Result<()>;
+    /// A process has ended, or runs another program.
+    fn unfollow(&mut self, pid: u32);
 }
 
 /// Records that are taken before time and losses are looked at again.
@@ -153,6 +160,15 @@ impl<'a, P: Probes, C: Core, D: Processes> Live<'a, P, C, D> {
         if let Some(judge) = &self.judge {
             for ask in asked {
                 judge.answer(&ask, &mut self.probes, self.log);
+            }
+        }
+        for (pid, go) in self.feed.turned() {
+            self.probes.unfollow(pid);
+            if let Some(go) = go
+                && let Err(error) = self.probes.follow(pid, &go)
+            {
+                let version = go.program.version.clone();
+                self.log.say(&Event::NotFollowed { pid, version, error });
             }
         }
         self.feed.deliver();

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Input ─ Record ─▶ connections ─▶ protocols ─▶ correlate ─▶ spans ─▶ out
-//!       ─ Process ──────────────────────────────────────────▶ spans
+//!       ─ Process ─────────────────────────────▶ correlate, ▶ spans
 //!       ─ Tick, End ─────────────▶ protocols ─▶ correlate ─▶
 //! ```
 //!
@@ -78,7 +78,10 @@ impl Pipeline {
                 Ok(record) => self.record(&record),
                 Err(_) => self.malformed_records += 1,
             },
-            Input::Process(info) => self.builder.on_process_info(Arc::new((**info).clone())),
+            Input::Process(info) => {
+                self.correlator.on_process_info(info);
+                self.builder.on_process_info(Arc::new((**info).clone()));
+            }
             Input::Lost { cause, count } => self.lost(*cause, *count),
             Input::Tick(now) => {
                 self.protocols.tick(*now, &mut self.events);

@@ -162,6 +162,8 @@ pub struct Work {
     exchange: u32,
     /// 1 if the process wrote the bytes.
     pub sent: u32,
+    /// [`flag::HANDED`] or 0, for every record of the call.
+    pub handed: u32,
     /// [`flag::UNSAMPLED_REQUEST`] or its twin when the head that ends is not to be captured.
     unsampled: u32,
     /// 1 until the first byte of the call is passed.
@@ -198,6 +200,7 @@ impl Work {
                 flags: 0,
                 captured: 0,
                 exchange: 0,
+                maker: 0,
             },
             payload: [0; PAYLOAD],
             lane: Lane::NEW,
@@ -219,6 +222,7 @@ impl Work {
             found: 0,
             exchange: 0,
             sent: 0,
+            handed: 0,
             unsampled: 0,
             at_call_start: 0,
             turned_opaque: 0,
@@ -805,6 +809,6 @@ fn deliver<P: Port>(work: &mut Work, port: &mut P, len: u64, captured: u32, flag
     work.record.captured = captured;
     work.record.size = size_of::<DataRecord>() as u32 + captured;
     work.record.end_ns = work.end_ns;
-    work.record.flags = flags | if work.sent != 0 { flag::SENT } else { 0 };
+    work.record.flags = flags | work.handed | if work.sent != 0 { flag::SENT } else { 0 };
     port.emit(work);
 }

@@ -44,6 +44,7 @@ layout! {
     task_tgid = "task_struct", "tgid";
     task_signal = "task_struct", "signal";
     task_status = "task_struct", "thread_info.status";
+    task_stack = "task_struct", "stack";
     signal_live = "signal_struct", "live";
     files_fdt = "files_struct", "fdt";
     fdtable_max_fds = "fdtable", "max_fds";
@@ -129,6 +130,8 @@ pub struct Settings {
     pub names: u32,
     /// 1: what its caller does not sample is not captured.
     pub follows_sampling: u32,
+    /// [`registers`]: how the registers of a process are found.
+    pub registers: u32,
 }
 
 impl Settings {
@@ -139,6 +142,7 @@ impl Settings {
         rules: 0,
         names: 0,
         follows_sampling: 0,
+        registers: 0,
     };
 }
 
@@ -150,6 +154,51 @@ pub mod rule {
     pub const NETNS: u32 = 1 << 1;
     /// By path of the executable, which the user side has to look at.
     pub const ASK: u32 = 1 << 2;
+}
+
+/// Where a process has left its registers when it called the kernel.
+pub mod registers {
+    /// Not known: goroutines are not told apart.
+    pub const UNKNOWN: u32 = 0;
+    /// Where `bpf_task_pt_regs` says.
+    pub const BY_HELPER: u32 = 1;
+    /// At the end of the thread's stack in the kernel, as it is on kernels without that helper.
+    pub const ON_STACK: u32 = 2;
+}
+
+/// Where Go keeps what tells goroutines apart, in its `runtime.g`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Goroutines {
+    /// Offset of `goid`.
+    pub id: u32,
+    /// Offset of `parentGoid`, 0 where there is none (before Go 1.21).
+    pub maker: u32,
+}
+
+/// Kinds of [`Goroutines`] that can be told apart in the process map.
+pub const GO_KINDS: u32 = 16;
+
+/// A value of the process map: what is decided about the process, and above it the number of its kind of goroutines, 0 for
+/// none.
+pub mod mark {
+    /// How many bits [`super::process`] takes.
+    pub const BITS: u32 = 4;
+
+    /// What is decided.
+    pub const fn decided(value: u8) -> u8 {
+        value & ((1 << BITS) - 1)
+    }
+
+    /// The kind of goroutines.
+    pub const fn goroutines(value: u8) -> u8 {
+        value >> BITS
+    }
+
+    /// Both together.
+    pub const fn of(decided: u8, goroutines: u8) -> u8 {
+        decided | goroutines << BITS
+    }
 }
 
 /// Values of the process map, and of the maps of control groups, network namespaces and executables.

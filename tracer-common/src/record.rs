@@ -41,6 +41,8 @@ pub mod data_flags {
     pub const UNSAMPLED_REQUEST: u32 = 1 << 8;
     /// The same for the response to such a request.
     pub const UNSAMPLED_RESPONSE: u32 = 1 << 9;
+    /// The task handed the bytes to whoever made the call.
+    pub const HANDED: u32 = 1 << 10;
 }
 
 /// Bytes that passed over a connection in one direction.
@@ -66,7 +68,7 @@ pub struct DataRecord {
     pub start_ns: u64,
     /// When the last call returned.
     pub end_ns: u64,
-    /// Task context inside the thread (goroutine, coroutine), 0 where there is none.
+    /// The goroutine that made the call, or with [`data_flags::HANDED`] the one it was made for; 0 where there is none.
     pub task: u64,
     /// Process that made the call.
     pub tgid: u32,
@@ -83,7 +85,12 @@ pub struct DataRecord {
     /// its responses have the same, whatever is lost between them. 0 where it is not known: before the start line is
     /// whole, and from where the kernel side itself has lost its place in this direction.
     pub exchange: u32,
+    /// The goroutine that made `task`, 0 where that is not known.
+    pub maker: u64,
 }
+
+/// Bytes of a [`DataRecord`] before it had `maker`: recordings hold such.
+pub const DATA_WITHOUT_MAKER: usize = 80;
 
 /// Bits of [`OpenRecord::flags`].
 pub mod open_flags {
@@ -243,7 +250,7 @@ pub struct AskRecord {
 }
 
 const _: () = assert!(size_of::<AskRecord>() == 32);
-const _: () = assert!(size_of::<DataRecord>() == 80);
+const _: () = assert!(size_of::<DataRecord>() == 88);
 const _: () = assert!(size_of::<OpenRecord>() == 104);
 const _: () = assert!(size_of::<CloseRecord>() == 64);
 const _: () = assert!(size_of::<ProcessRecord>() == 48);

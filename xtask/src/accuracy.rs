@@ -81,6 +81,18 @@ const WORKLOADS: &[(&str, &[&str], bool)] = &[
         ],
         false,
     ),
+    ("go", &["--runtime", "go", "--calls", "2"], false),
+    (
+        "go, fan-out",
+        &["--runtime", "go", "--calls", "3", "--order", "nested"],
+        false,
+    ),
+    ("go, one-shot", &["--runtime", "go", "--client", "oneshot"], false),
+    (
+        "go, think time",
+        &["--runtime", "go", "--think-ms", "2", "--jitter-ms", "5"],
+        false,
+    ),
 ];
 /// What `timing` claims for each link that it gives, at least.
 const LIKELY: f64 = 0.9;

@@ -58,6 +58,8 @@ pub struct ProcessInfo {
     pub comm: String,
     /// Path of the executable as the process sees it.
     pub exe: Option<String>,
+    /// It is written in Go: its requests are worked on by goroutines, which no thread keeps.
+    pub has_goroutines: bool,
     /// The service it is, by the list in linking.md: `service.name` and friends, ready for export.
     pub service_name: String,
     /// Attributes of the resource besides `service.name` (process, container, `OTEL_RESOURCE_ATTRIBUTES` of the

@@ -47,6 +47,7 @@ pub struct Data<'a> {
     pub start: BootNanos,
     pub end: BootNanos,
     pub task: Task,
+    pub maker: Option<Task>,
     pub seq: u32,
     pub marks: Marks,
     pub captured: &'a [u8],
@@ -78,6 +79,7 @@ marks! {
     opaque = OPAQUE;
     unsampled_request = UNSAMPLED_REQUEST;
     unsampled_response = UNSAMPLED_RESPONSE;
+    handed = HANDED;
 }
 
 impl Marks {

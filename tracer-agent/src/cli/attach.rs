@@ -12,7 +12,7 @@ use crate::{
     capture::record::Verdict,
     config::{
         Options, Selection,
-        values::{Glob, Hooks, Ports},
+        values::{Glob, Hooks, Ports, Uprobes},
     },
     correlate::Sampler,
     discovery::Discovery,
@@ -65,6 +65,7 @@ pub fn attach<'a>(
         families: families(options.hooks),
         follows_sampling: matches!(options.sampler, Sampler::ParentBased(_)),
         joins: selection.may_grow() || !selection.pids.is_empty(),
+        has_uprobes: options.uprobes == Uprobes::Auto,
         agent_pid,
         ring_bytes: options.ring_size.0,
     };

@@ -191,6 +191,7 @@ fn hooks() -> Vec<Finding> {
         selection: Selection::default(),
         families: families(Hooks::Auto),
         follows_sampling: true,
+        has_uprobes: true,
         joins: false,
         agent_pid: process::id(),
         ring_bytes: Some(1 << 16),

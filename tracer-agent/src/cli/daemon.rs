@@ -1,6 +1,8 @@
 //! `run`: traces what is selected until a signal asks for the end. The way from probes to exporters is the same for
 //! `trace`.
 
+use std::sync::Arc;
+
 use anyhow::Context as _;
 
 use super::{
@@ -17,7 +19,7 @@ use crate::{
     },
     discovery::Discovery,
     kernel::{Probes, capability},
-    live::{Feed, Judge, Live, Recorder, Stop, Tally},
+    live::{Feed, Go, Judge, Live, Recorder, Stop, Tally},
     observe::{Event, Summary},
     pipeline::Pipeline,
 };
@@ -31,7 +33,7 @@ pub fn run(settings: Settings<LiveSettings>) -> Result<Exit, CliError> {
     session.options = session.options.with_selection()?;
     let discovery = Discovery::new(session.options.host_root.0.join("proc"));
     let stop = Stop::new().context("cannot start")?;
-    let (asked, log) = (stop.clone(), std::sync::Arc::clone(&session.log));
+    let (asked, log) = (stop.clone(), Arc::clone(&session.log));
     let ending = Listener::ending(move || {
         log.say(&Event::Ending);
         asked.ask();
@@ -51,7 +53,7 @@ pub fn follow(
     session: &Session,
     pace: Pace,
     discovery: &Discovery,
-    probes: Probes,
+    mut probes: Probes,
     judge: Option<Judge<'_>>,
     stop: &Stop,
     remark: &dyn Fn(&Tally) -> Option<String>,
@@ -71,6 +73,14 @@ pub fn follow(
         .map(|recording| Box::new(recording) as Box<dyn Recorder>);
     let exporters = session.exporters(pace, &host, || capability::keep(capability::NONE))?;
     // Everything is open that more is needed for.
+    let log_of_breakpoints = Arc::clone(&session.log);
+    let refused = move |pid, go: &Go, error| {
+        let version = go.program.version.clone();
+        log_of_breakpoints.say(&Event::NotFollowed { pid, version, error });
+    };
+    probes
+        .begin_to_follow(Box::new(refused))
+        .context("cannot start a thread")?;
     capability::keep(capability::TO_TRACE);
     let mut pipeline = Pipeline::new(options.pipeline());
     let deliver = |spans| exporters.send(spans);

@@ -8,7 +8,7 @@ use super::{
     settings::{self, Setting},
     values::{
         ExportTarget, Glob, HeaderName, Hooks, HostRoot, Instrumented, Level, Name, NotAValue, Ports,
-        ProcessId, RingSize, Route, Sampler, Switch,
+        ProcessId, RingSize, Route, Sampler, Switch, Uprobes,
     },
 };
 use crate::pipeline;
@@ -20,6 +20,8 @@ pub struct Options {
     pub selection: Selection,
     /// Which kernel functions are hooked.
     pub hooks: Hooks,
+    /// Whether breakpoints go into traced programs.
+    pub uprobes: Uprobes,
     /// Memory for records on their way out of the kernel.
     pub ring_size: RingSize,
     /// Where the host's root is mounted.
@@ -109,6 +111,7 @@ impl Options {
         Ok(Self {
             selection: selection(layers)?,
             hooks: one(layers, &settings::HOOKS)?,
+            uprobes: one(layers, &settings::UPROBES)?,
             ring_size: one(layers, &settings::RING_SIZE)?,
             host_root: one(layers, &settings::HOST_ROOT)?,
             exports: exports(layers)?,

@@ -55,6 +55,17 @@ words! {
 }
 
 words! {
+    /// Whether breakpoints go into traced programs.
+    Uprobes, "auto or off" {
+        /// Where they tell what nothing else does.
+        #[default]
+        Auto = "auto",
+        /// Nowhere.
+        Off = "off",
+    }
+}
+
+words! {
     /// How much the agent says of itself; each level includes those before.
     Level, "a level: error, warn, info or debug" {
         /// Something asked for cannot be done.

@@ -33,6 +33,8 @@ counters! {
     linked_connection,
     /// Given out with parent by `task`.
     linked_task,
+    /// Given out with parent by `handoff`.
+    linked_handoff,
     /// Given out with parent by `timing`.
     linked_timing,
     /// Given out without a parent since `timing` was not sure enough.
@@ -57,6 +59,8 @@ counters! {
     instrumented_processes,
     /// Threads found to serve several requests at once.
     interleaving_threads,
+    /// Processes found to have goroutines that go on after the requests they were made for.
+    outliving_processes,
     /// Processes found to answer requests on other threads than those that read them.
     migrating_processes,
     /// Exchanges given out before their end because too many were in flight.

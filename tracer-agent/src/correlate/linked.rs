@@ -55,6 +55,8 @@ pub enum Evidence {
     Connection,
     /// The task that sent the request holds the inbound exchange.
     Task,
+    /// A task that holds the inbound exchange had another send the request, or made the task that sent it.
+    Handoff,
     /// Of the requests in flight it fits one by its time.
     Timing,
 }
@@ -79,6 +81,7 @@ impl Evidence {
             Self::Header => "header",
             Self::Connection => "connection",
             Self::Task => "task",
+            Self::Handoff => "handoff",
             Self::Timing => "timing",
         }
     }

@@ -38,7 +38,10 @@ pub use sampler::{RootSampler, Sampler, SamplerError};
 pub use settings::{Instrumented, Settings};
 
 use crate::{
-    capture::record::{Change, ProcessEvent},
+    capture::{
+        ProcessInfo,
+        record::{Change, ProcessEvent},
+    },
     ids::{BootNanos, Pid},
     protocols::{
         ExchangeId,
@@ -120,6 +123,13 @@ impl Correlator {
         match event.change {
             Change::Executed | Change::Exited => self.forget(event.pid),
             Change::Forked(_) | Change::Selected => {}
+        }
+    }
+
+    /// Takes note of what a process is.
+    pub fn on_process_info(&mut self, info: &ProcessInfo) {
+        if info.has_goroutines {
+            self.processes.has_goroutines(info.pid(), &mut self.counters);
         }
     }
 

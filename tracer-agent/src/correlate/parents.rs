@@ -13,7 +13,7 @@ use super::{
     contexts::Arrival,
     known::{Begun, Edge, Fate, Live},
     pairs::Wire,
-    threads::Holder,
+    threads::{Holder, MadeFor},
     timing::Answer,
 };
 
@@ -54,7 +54,7 @@ impl Cause {
 impl Correlator {
     pub(super) fn begin_inbound(&mut self, inbound: Box<Exchange>, out: &mut Vec<Linked>) {
         let (id, wire) = (inbound.id, Wire::of(&inbound));
-        if self.processes.keeps_to_threads(inbound.pid()) {
+        if self.processes.keeps_to_request(inbound.task) {
             self.threads.hold(&inbound, &mut self.counters);
         }
         self.timing.came(&inbound);
@@ -190,9 +190,9 @@ impl Correlator {
 
     /// What an outbound exchange was sent for, as far as the wire and threads tell.
     fn cause(&mut self, outbound: &Exchange) -> Cause {
-        let (pid, task, start) = (outbound.pid(), outbound.task, outbound.start);
+        let pid = outbound.pid();
         let Some(context) = outbound.context.parent else {
-            let cause = self.by_task(task, start);
+            let cause = self.by_worker(outbound);
             return match (outbound.context.decision, cause) {
                 (Some(Sampled::No), Cause::Edge(Edge::Local(inbound, _))) if !self.is_unsampled(inbound) => {
                     // Its process has decided so itself.
@@ -210,7 +210,7 @@ impl Correlator {
             }
             Source::Several => {
                 self.processes.passed_context(pid, &mut self.counters);
-                let by_task = self.by_task(task, start);
+                let by_task = self.by_worker(outbound);
                 let came_with_it = |id| self.contexts.with(pid, &context).any(|other| other == id);
                 if matches!(by_task, Cause::Edge(Edge::Local(inbound, _)) if came_with_it(inbound)) {
                     return by_task;
@@ -226,7 +226,7 @@ impl Correlator {
                 Cause::Edge(Edge::Remote(context))
             }
             // A format that names the trace alone does not tell who made it.
-            Source::None => match self.by_task(task, start) {
+            Source::None => match self.by_worker(outbound) {
                 cause @ Cause::Edge(Edge::Local(..)) => cause,
                 _ => Cause::Edge(Edge::Remote(context)),
             },
@@ -268,8 +268,42 @@ impl Correlator {
         }
     }
 
+    /// What the task that sent a request, or had it sent, tells of it; else the goroutine that made that task.
+    fn by_worker(&mut self, outbound: &Exchange) -> Cause {
+        match (self.by_task(outbound.task, outbound.start), outbound.maker) {
+            (Cause::Edge(Edge::Local(inbound, Evidence::Task)), _) if outbound.handed => {
+                Cause::Edge(Edge::Local(inbound, Evidence::Handoff))
+            }
+            (Cause::Unknown, Some(maker)) => self.by_maker(maker, outbound),
+            (cause, _) => cause,
+        }
+    }
+
+    fn by_maker(&mut self, maker: Task, outbound: &Exchange) -> Cause {
+        let pid = outbound.pid();
+        let (task, start) = (outbound.task, outbound.start);
+        match self.threads.made_for(maker, task, start, &mut self.counters) {
+            MadeFor::Held { inbound, is_first } if self.known.contains(inbound) => {
+                if is_first || !self.processes.have_goroutines_outlived(pid) {
+                    Cause::Edge(Edge::Local(inbound, Evidence::Handoff))
+                } else {
+                    Cause::Unknown
+                }
+            }
+            MadeFor::Answered(inbound) => {
+                self.processes.goroutines_outlive(pid, &mut self.counters);
+                Cause::After(inbound)
+            }
+            MadeFor::Earlier => {
+                self.processes.goroutines_outlive(pid, &mut self.counters);
+                Cause::Unknown
+            }
+            MadeFor::Held { .. } | MadeFor::Unknown => Cause::Unknown,
+        }
+    }
+
     fn by_task(&mut self, task: Task, start: BootNanos) -> Cause {
-        if !self.processes.keeps_to_threads(task.pid) {
+        if !self.processes.keeps_to_request(task) {
             return Cause::Unknown;
         }
         match self.threads.holder(task, start) {

@@ -2,7 +2,7 @@
 //! threads keep to their requests.
 
 use crate::{
-    ids::Pid,
+    ids::{Pid, Task},
     protocols::{Exchange, exchange::Side},
 };
 
@@ -26,6 +26,8 @@ struct Process {
     receives_otlp: bool,
     exports_otlp: bool,
     tasks_migrate: bool,
+    has_goroutines: bool,
+    goroutines_outlive: bool,
 }
 
 impl Process {
@@ -83,12 +85,33 @@ impl Processes {
         self.processes.get(pid).is_some_and(Process::is_instrumented)
     }
 
-    /// Whether a thread of the process keeps to the request it has read.
-    pub fn keeps_to_threads(&self, pid: Pid) -> bool {
-        !self
-            .processes
+    /// The process is written in Go.
+    pub fn has_goroutines(&mut self, pid: Pid, counters: &mut Counters) {
+        self.change(pid, counters, |process| process.has_goroutines = true);
+    }
+
+    /// A goroutine of the process was made by one that has answered a request since: what goroutines do may be for requests
+    /// that are over.
+    pub fn goroutines_outlive(&mut self, pid: Pid, counters: &mut Counters) {
+        let mut found = false;
+        self.change(pid, counters, |process| {
+            found = !process.goroutines_outlive;
+            process.goroutines_outlive = true;
+        });
+        counters.outliving_processes += u64::from(found);
+    }
+
+    /// Whether goroutines of the process may go on after the requests they were made for.
+    pub fn have_goroutines_outlived(&self, pid: Pid) -> bool {
+        self.processes
             .get(pid)
-            .is_some_and(|process| process.tasks_migrate)
+            .is_some_and(|process| process.goroutines_outlive)
+    }
+
+    /// Whether a task keeps to the request it has read: a goroutine does, a thread where work does not migrate between threads.
+    pub fn keeps_to_request(&self, task: Task) -> bool {
+        let threads_tell = |process: &Process| !process.tasks_migrate && !process.has_goroutines;
+        task.is_goroutine() || self.processes.get(task.pid).is_none_or(threads_tell)
     }
 
     /// The program of this process ended.

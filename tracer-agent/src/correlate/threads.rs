@@ -1,6 +1,6 @@
-//! Which thread is working on which request: the `task` rung for threads.
+//! Which task is working on which request: the rungs `task` and `handoff`.
 //!
-//! A thread *holds* an inbound request from the moment it has read its head until the response is written. What it
+//! A thread or a goroutine, here both a thread, *holds* an inbound request from the moment it has read its head until the response is written. What it
 //! sends meanwhile is sent for that request, provided that the thread serves one request at a time and to its
 //! end. Two observations disprove that:
 //! - it *interleaves*: it read a request of another connection before it answered the one it held (an event loop);
@@ -8,6 +8,10 @@
 //!   migrates between the threads of that process (goroutines, async runtimes), and no thread of it is trusted.
 //!
 //! A request that was overtaken is no evidence even before its ending proves the interleaving.
+//!
+//! A goroutine that holds none was *made for* the request that its maker holds, if it was made since that was read. When it was made
+//! nobody tells: it is taken to be so until a goroutine of that process is seen to call when its maker holds nothing, or holds what
+//! came later than its first call. From then on only makers are trusted that have served one request, the first on a connection.
 
 use crate::{
     ids::{BootNanos, ConnectionId, Pid, Task},
@@ -23,7 +27,27 @@ const MAX_HELD: usize = 64;
 #[derive(Debug)]
 pub struct Threads {
     threads: Table<Task, Thread>,
+    /// Goroutines that hold nothing, with when each called first.
+    callers: Table<Task, BootNanos>,
     after_response_ns: u64,
+}
+
+/// What is known of the request that a goroutine was made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MadeFor {
+    /// This one; certain only where the maker has served no other.
+    Held {
+        /// The request.
+        inbound: ExchangeId,
+        /// The maker has served no other.
+        is_first: bool,
+    },
+    /// One that was answered before it sent anything, the maker's last.
+    Answered(ExchangeId),
+    /// One that the maker served before those it serves now.
+    Earlier,
+    /// Nothing is known.
+    Unknown,
 }
 
 /// What a request that a thread sent was sent for, as far as threads tell.
@@ -43,6 +67,8 @@ pub enum Holder {
 struct Thread {
     held: Vec<Held>,
     last: Option<(ExchangeId, BootNanos)>,
+    /// Requests that it has read.
+    requests: u32,
     answers: bool,
     hands_on: bool,
     interleaves: bool,
@@ -72,6 +98,7 @@ impl Threads {
     pub fn new(settings: &Settings) -> Self {
         Self {
             threads: Table::new(settings.max_tasks),
+            callers: Table::new(settings.max_tasks),
             after_response_ns: settings.after_response_ns,
         }
     }
@@ -88,6 +115,7 @@ impl Threads {
             }
         }
         thread.last = None;
+        thread.requests = thread.requests.saturating_add(1);
         thread.held.push(Held {
             exchange: inbound.id,
             connection: inbound.connection,
@@ -110,7 +138,7 @@ impl Threads {
         if let Some(other) = ending.response_task.filter(|other| *other != inbound.task) {
             let writer = self.threads.entry(other, &mut counters.evicted_tasks);
             writer.answers = true;
-            migrates |= writer.hands_on && other.pid == inbound.task.pid;
+            migrates |= writer.hands_on && other.pid == inbound.pid() && !other.is_goroutine();
         }
         let Some(thread) = self.threads.get_mut(inbound.task) else {
             return migrates;
@@ -121,7 +149,7 @@ impl Threads {
             thread.hands_on = true;
             thread.distrust();
         }
-        migrates |= thread.answers && thread.hands_on;
+        migrates |= thread.answers && thread.hands_on && !inbound.task.is_goroutine();
         let place = thread.held.iter().position(|held| held.exchange == inbound.id);
         if let Some(held) = place.map(|place| thread.held.remove(place)) {
             // An ending that a failure brought may be later than the work it ended.
@@ -168,9 +196,43 @@ impl Threads {
         }
     }
 
+    /// What a goroutine was made for that began to send a request at `start`.
+    pub fn made_for(
+        &mut self,
+        maker: Task,
+        made: Task,
+        start: BootNanos,
+        counters: &mut Counters,
+    ) -> MadeFor {
+        let first_call = self.callers.entry(made, &mut counters.evicted_tasks);
+        if *first_call == BootNanos::default() {
+            *first_call = start;
+        }
+        let first_call = *first_call;
+        let Some(thread) = self.threads.get(maker).filter(|thread| thread.is_trusted()) else {
+            return MadeFor::Unknown;
+        };
+        match self.holder(maker, start) {
+            Holder::One(inbound) => {
+                let is_since = thread.held.first().is_some_and(|held| held.ready <= first_call);
+                if is_since {
+                    let is_first = thread.requests == 1;
+                    MadeFor::Held { inbound, is_first }
+                } else {
+                    MadeFor::Earlier
+                }
+            }
+            Holder::After(inbound) => MadeFor::Answered(inbound),
+            Holder::Unknown if thread.held.is_empty() && thread.requests > 0 => MadeFor::Earlier,
+            Holder::Several | Holder::Unknown => MadeFor::Unknown,
+        }
+    }
+
     /// The program of this process ended: its threads are gone.
     pub fn forget(&mut self, pid: Pid) {
         let task = |tid, context| Task { pid, tid, context };
-        self.threads.remove_range(task(0, 0)..=task(u32::MAX, u64::MAX));
+        let all = task(0, 0)..=task(u32::MAX, u64::MAX);
+        self.threads.remove_range(all.clone());
+        self.callers.remove_range(all);
     }
 }

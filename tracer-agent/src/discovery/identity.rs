@@ -108,6 +108,7 @@ pub(super) fn look_up(discovery: &Discovery, pid: u32, comm_hint: &str) -> Proce
         pid,
         comm,
         exe,
+        has_goroutines: discovery.go(pid).is_some(),
         service_name,
         resource,
     }

@@ -3,11 +3,14 @@
 //! that a process put there can make the agent fail, and of a process's environment only the variables that
 //! name it are looked at. The command line serves to find the program's name and is never kept.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
-use crate::capture::{
-    clock,
-    input::{AttributeValue, HostInfo, ProcessInfo},
+use crate::{
+    capture::{
+        clock,
+        input::{AttributeValue, HostInfo, ProcessInfo},
+    },
+    symbols::{GoProgram, Programs},
 };
 
 mod cgroup;
@@ -30,6 +33,7 @@ use proc::Proc;
 pub struct Discovery {
     proc: Proc,
     rules: Vec<NameRule>,
+    programs: Programs,
     /// Control groups of the agent: what the agent shares with a process tells that process from no other.
     own_cgroups: Option<Vec<u8>>,
     host_name: String,
@@ -44,6 +48,7 @@ impl Discovery {
             host_name: host::name(&proc),
             proc,
             rules: Vec::new(),
+            programs: Programs::default(),
         }
     }
 
@@ -58,6 +63,16 @@ impl Discovery {
     /// to go by when the process is gone by now.
     pub fn lookup(&self, pid: u32, comm_hint: &str) -> ProcessInfo {
         identity::look_up(self, pid, comm_hint)
+    }
+
+    /// The Go program that this process runs, if it does.
+    pub fn go(&self, pid: u32) -> Option<Arc<GoProgram>> {
+        self.programs.go(&self.exe_file(pid))
+    }
+
+    /// The file that this process runs, also where it was deleted.
+    pub fn exe_file(&self, pid: u32) -> PathBuf {
+        self.proc.path(pid, "exe")
     }
 
     /// What is true of the host, with the clocks read now and a new random seed.

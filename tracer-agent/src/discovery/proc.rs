@@ -171,7 +171,7 @@ impl Proc {
         File::open(self.path(pid, name)).ok()
     }
 
-    fn path(&self, pid: u32, name: &str) -> PathBuf {
+    pub(super) fn path(&self, pid: u32, name: &str) -> PathBuf {
         let mut path = self.root.join(pid.to_string());
         path.push(Path::new(name));
         path

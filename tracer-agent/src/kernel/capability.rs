@@ -13,6 +13,9 @@ const CAP_BPF: u32 = 39;
 pub const TO_TRACE: CapabilitySet = CapabilitySet::BPF
     .union(CapabilitySet::SYS_PTRACE)
     .union(CapabilitySet::DAC_READ_SEARCH);
+/// What the thread needs that sets breakpoints in programs that start later: the kernel asks for no less.
+pub const TO_SET_BREAKPOINTS: CapabilitySet = CapabilitySet::SYS_ADMIN.union(CapabilitySet::SYS_PTRACE);
+
 /// What a thread needs that passes signals on, to a command that may have become another user.
 pub const TO_SIGNAL: CapabilitySet = CapabilitySet::KILL;
 /// What every other thread needs.

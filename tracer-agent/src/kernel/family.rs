@@ -28,6 +28,8 @@ pub enum Hook {
     Probe(&'static [&'static str]),
     /// Return of kernel functions, by breakpoint.
     Return(&'static [&'static str]),
+    /// A function of a traced program, by breakpoint.
+    User,
 }
 
 /// A program of the kernel side.
@@ -317,7 +319,7 @@ impl Hook {
     /// The kernel functions that the program needs to exist; those that do not are left out.
     pub fn functions(&self) -> &[&'static str] {
         match self {
-            Self::Tracepoint(_) => &[],
+            Self::Tracepoint(_) | Self::User => &[],
             Self::Entry(function) | Self::Exit(function) => std::slice::from_ref(function),
             Self::Probe(functions) | Self::Return(functions) => functions,
         }

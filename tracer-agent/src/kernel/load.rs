@@ -5,7 +5,7 @@ use std::thread;
 use aya::{
     Btf, Ebpf,
     maps::ProgramArray,
-    programs::{FEntry, FExit, KProbe, Program, ProgramError, RawTracePoint},
+    programs::{FEntry, FExit, KProbe, Program, ProgramError, RawTracePoint, UProbe},
     sys::SyscallError,
 };
 
@@ -13,6 +13,7 @@ use super::{
     KernelError,
     attached::Link,
     family::{Family, Hook, JOIN, Part},
+    go,
     layout::Resolved,
     preemption::{PREEMPTED, Preemption},
 };
@@ -50,6 +51,8 @@ pub(super) struct Kernel<'a> {
     pub preemption: Preemption,
     /// Whether [`join`] will be asked for.
     pub joins: bool,
+    /// Whether breakpoints go into traced programs.
+    pub has_uprobes: bool,
 }
 
 impl Kernel<'_> {
@@ -142,11 +145,14 @@ fn attach_family(loaded: &mut Ebpf, family: Family, kernel: &Kernel<'_>) -> Resu
     if !kernel.has_loop {
         wanted.push((chain.program, chain.hook));
     }
-    let ahead = if kernel.joins {
+    let mut ahead = if kernel.joins {
         join_parts(loaded, kernel)
     } else {
         Vec::new()
     };
+    if kernel.has_uprobes {
+        ahead.push((go::PROGRAM.to_owned(), Hook::User));
+    }
     let attached = load_all(loaded, &wanted, &ahead, kernel.types)
         .and_then(|()| {
             if kernel.has_loop {
@@ -228,6 +234,7 @@ fn load(program: &mut Program, hook: Hook, types: Option<&Btf>) -> Result<(), Pr
     match hook {
         Hook::Tracepoint(_) => <&mut RawTracePoint>::try_from(program)?.load(),
         Hook::Probe(_) | Hook::Return(_) => <&mut KProbe>::try_from(program)?.load(),
+        Hook::User => <&mut UProbe>::try_from(program)?.load(),
         Hook::Entry(function) => {
             <&mut FEntry>::try_from(program)?.load(function, types.ok_or(ProgramError::NotLoaded)?)
         }
@@ -280,6 +287,8 @@ fn attach(
                 links.push(Link::Probe(program.take_link(link)?));
             }
         }
+        // Where and when a program of that kind runs.
+        Hook::User => {}
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ pub mod capability;
 mod counters;
 mod error;
 mod family;
+mod go;
 pub mod layout;
 mod load;
 mod preemption;
@@ -21,7 +22,10 @@ pub use family::Family;
 pub use load::Refusal;
 pub use probes::{Plan, Probes, Selection};
 
-use crate::{capture::record::Verdict, live};
+use crate::{
+    capture::record::Verdict,
+    live::{self, Go},
+};
 
 impl live::Probes for Probes {
     fn ring(&self) -> BorrowedFd<'_> {
@@ -58,5 +62,13 @@ impl live::Probes for Probes {
 
     fn forget(&mut self, pid: u32) -> io::Result<()> {
         self.forget(pid).map_err(io::Error::other)
+    }
+
+    fn follow(&mut self, pid: u32, go: &Go) -> io::Result<()> {
+        self.follow(pid, go)
+    }
+
+    fn unfollow(&mut self, pid: u32) {
+        self.unfollow(pid);
     }
 }

@@ -1,6 +1,7 @@
 //! The kernel side while it is attached: the way to its maps. Everything vanishes with this value.
 
 use std::{
+    io,
     os::fd::{AsFd as _, BorrowedFd},
     thread,
 };
@@ -15,7 +16,7 @@ use aya::{
 use tracer_common::{
     Loss,
     glob::NameRule,
-    layout::{Exe, Layout, PORT_WORDS, Settings, process, rule},
+    layout::{ABSENT, Exe, Goroutines, Layout, PORT_WORDS, Settings, mark, process, registers, rule},
 };
 
 use super::{
@@ -24,11 +25,13 @@ use super::{
     capability,
     counters::Counters,
     family::Family,
+    go::{HandedOn, Refused},
     layout,
     load::{self, Kernel, Refusal, Taken, finished},
     preemption::{PREEMPTED, Preemption},
     sizes::Sizes,
 };
+use crate::{live::Go, symbols};
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-ebpf"));
 
@@ -91,6 +94,8 @@ pub struct Plan {
     pub follows_sampling: bool,
     /// Calls that wait already are to be seen when they return.
     pub joins: bool,
+    /// Breakpoints may go into traced programs.
+    pub has_uprobes: bool,
     /// The agent itself.
     pub agent_pid: u32,
     /// Size of the ring buffer: a power of two, at least a page; by the size of the host where it is not said.
@@ -107,6 +112,9 @@ pub struct Probes {
     /// See [`Selection::chosen`].
     chosen: u8,
     attached: Attached,
+    handed_on: HandedOn,
+    /// Whether goroutines can be told apart.
+    knows_registers: bool,
     /// The program that sees calls which were there before, as long as it is attached.
     join: Option<Link>,
     /// The family that was taken.
@@ -156,6 +164,7 @@ impl Probes {
             rules: plan.selection.rules(asks),
             names: u32::try_from(names.len()).unwrap_or(u32::MAX),
             follows_sampling: u32::from(plan.follows_sampling),
+            registers: registers(&resolved.layout),
         };
         let sizes = Sizes::of_host();
         let ring_bytes = plan.ring_bytes.unwrap_or(sizes.ring_bytes);
@@ -175,10 +184,10 @@ impl Probes {
             .load(OBJECT)?;
         let mut processes: HashMap<_, u32, u8> = take(&mut loaded, "PROCESSES")?;
         for pid in &plan.selection.excluded_pids {
-            mark(&mut processes, *pid, process::EXCLUDED)?;
+            set(&mut processes, *pid, process::EXCLUDED)?;
         }
         for pid in &plan.selection.pids {
-            mark(&mut processes, *pid, plan.selection.chosen())?;
+            set(&mut processes, *pid, plan.selection.chosen())?;
         }
         let mut ports: Array<_, u64> = take(&mut loaded, "PORTS")?;
         let selecting = port_words(&plan.selection.ports);
@@ -198,6 +207,12 @@ impl Probes {
         for (place, rule) in (0..).zip(names) {
             rules.set(place, Name(*rule), 0).map_err(of_map("NAMES"))?;
         }
+        let mut kinds: Array<_, GoKind> = take(&mut loaded, "GOROUTINES")?;
+        for (kind, offsets) in (0..).zip(symbols::GOROUTINES) {
+            kinds
+                .set(kind, GoKind(offsets), 0)
+                .map_err(of_map("GOROUTINES"))?;
+        }
         let exes = take(&mut loaded, "EXES")?;
         let ring = take(&mut loaded, "RECORDS")?;
         let losses = Counters::of_map(&loaded, "LOSSES", cpus)?;
@@ -207,6 +222,7 @@ impl Probes {
             has_loop,
             preemption: Preemption::of_running_kernel(),
             joins: plan.joins,
+            has_uprobes: plan.has_uprobes,
         };
         let Taken {
             family,
@@ -220,6 +236,7 @@ impl Probes {
             None
         };
         let skips = family.suffers_from(kernel.preemption);
+        let handed_on = HandedOn::of(&loaded);
         let attached = Attached::new(&mut loaded, links);
         drop((loaded, types));
         give_back_memory();
@@ -231,6 +248,8 @@ impl Probes {
             losses,
             chosen: plan.selection.chosen(),
             attached,
+            handed_on,
+            knows_registers: settings.registers != registers::UNKNOWN,
             join,
             family,
             remark: if skips { PREEMPTED } else { "" },
@@ -257,10 +276,10 @@ impl Probes {
     /// # Errors
     /// When the process map is full.
     pub fn judge(&mut self, pid: u32, verdict: u8) -> Result<bool, KernelError> {
-        let before = self.processes.get(&pid, 0).ok();
-        let changes = changes(before, verdict);
+        let before = self.known(pid);
+        let changes = changes(before.map(mark::decided), verdict);
         if changes {
-            mark(&mut self.processes, pid, verdict)?;
+            set(&mut self.processes, pid, kept(before, verdict))?;
         }
         Ok(changes)
     }
@@ -270,13 +289,59 @@ impl Probes {
     /// # Errors
     /// When the process map cannot be changed.
     pub fn answer(&mut self, pid: u32, verdict: u8) -> Result<bool, KernelError> {
-        let before = self.processes.get(&pid, 0).ok();
-        if before.is_none() || !changes(before, verdict) {
+        let before = self.known(pid);
+        if before.is_none() || !changes(before.map(mark::decided), verdict) {
             return Ok(false);
         }
-        match self.processes.insert(pid, verdict, BPF_EXIST) {
+        self.replace(pid, kept(before, verdict))
+    }
+
+    /// The goroutines of a process are told apart from now on, and what its HTTP client hands on is followed.
+    ///
+    /// # Errors
+    /// When they cannot be: its version of Go is not known.
+    pub fn follow(&mut self, pid: u32, go: &Go) -> io::Result<()> {
+        let kind = go.program.goroutines.ok_or_else(|| {
+            io::Error::other("where it keeps its goroutines is not known to this version of the agent")
+        })?;
+        let before = self.known(pid).map(mark::decided);
+        let Some(decided @ (process::SELECTED | process::DUE)) = before else {
+            return Ok(());
+        };
+        if !self.knows_registers {
+            return Err(io::Error::other(
+                "the registers of programs cannot be found on this kernel",
+            ));
+        }
+        self.replace(pid, mark::of(decided, kind.0))
+            .map_err(io::Error::other)?;
+        self.handed_on.attach(pid, go);
+        Ok(())
+    }
+
+    /// A process has ended, or runs another program.
+    pub fn unfollow(&mut self, pid: u32) {
+        self.handed_on.detach(pid);
+    }
+
+    /// From here on breakpoints are set in processes that are followed, by threads that keep what rights they need.
+    ///
+    /// # Errors
+    /// When the threads cannot be started.
+    pub fn begin_to_follow(&mut self, refused: Refused) -> io::Result<()> {
+        self.handed_on.begin(refused)
+    }
+
+    /// What the process map says: see [`mark`].
+    fn known(&self, pid: u32) -> Option<u8> {
+        self.processes.get(&pid, 0).ok()
+    }
+
+    /// Whether the process was still there to be changed.
+    fn replace(&mut self, pid: u32, value: u8) -> Result<bool, KernelError> {
+        match self.processes.insert(pid, value, BPF_EXIST) {
             Ok(()) => Ok(true),
-            Err(_) if self.processes.get(&pid, 0).is_err() => Ok(false),
+            Err(_) if self.known(pid).is_none() => Ok(false),
             Err(error) => Err(of_map("PROCESSES")(error)),
         }
     }
@@ -286,7 +351,7 @@ impl Probes {
     /// # Errors
     /// When the process map cannot be changed.
     pub fn forget(&mut self, pid: u32) -> Result<(), KernelError> {
-        if self.processes.get(&pid, 0).ok() == Some(process::PASSED) {
+        if self.known(pid).map(mark::decided) == Some(process::PASSED) {
             self.processes.remove(&pid).map_err(of_map("PROCESSES"))?;
         }
         Ok(())
@@ -349,6 +414,23 @@ fn changes(before: Option<u8>, verdict: u8) -> bool {
     }
 }
 
+/// A new verdict beside what is known of the goroutines.
+fn kept(before: Option<u8>, verdict: u8) -> u8 {
+    mark::of(verdict, before.map_or(0, mark::goroutines))
+}
+
+/// How the registers of a process are found on this kernel.
+fn registers(layout: &Layout) -> u32 {
+    let helper = is_helper_supported(ProgramType::RawTracePoint, BpfHelper::BPF_FUNC_task_pt_regs);
+    if helper.unwrap_or(false) {
+        registers::BY_HELPER
+    } else if layout.task_stack != ABSENT {
+        registers::ON_STACK
+    } else {
+        registers::UNKNOWN
+    }
+}
+
 /// Room for so many, and at least for one: a map without is none.
 fn entries(count: usize) -> u32 {
     u32::try_from(count.max(1)).unwrap_or(u32::MAX)
@@ -365,8 +447,8 @@ where
     M::try_from(map).map_err(of_map(name))
 }
 
-fn mark(processes: &mut HashMap<MapData, u32, u8>, pid: u32, mark: u8) -> Result<(), KernelError> {
-    processes.insert(pid, mark, 0).map_err(of_map("PROCESSES"))
+fn set(processes: &mut HashMap<MapData, u32, u8>, pid: u32, value: u8) -> Result<(), KernelError> {
+    processes.insert(pid, value, 0).map_err(of_map("PROCESSES"))
 }
 
 fn of_map(name: &'static str) -> impl Fn(aya::maps::MapError) -> KernelError {
@@ -418,6 +500,15 @@ struct Name(NameRule);
 #[expect(unsafe_code, reason = "values are handed to the kernel as bytes")]
 // SAFETY: it is repr(C), without padding, and any bytes are one.
 unsafe impl aya::Pod for Name {}
+
+/// A kind of goroutine as a value of a map.
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct GoKind(Goroutines);
+
+#[expect(unsafe_code, reason = "values are handed to the kernel as bytes")]
+// SAFETY: it is repr(C), without padding, and any bytes are one.
+unsafe impl aya::Pod for GoKind {}
 
 /// The bytes of a struct that has no padding.
 trait Plain {}

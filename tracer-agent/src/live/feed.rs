@@ -1,6 +1,6 @@
 //! The one way into the core: whatever is told here is recorded too, in the same order.
 
-use std::{collections::HashSet, io, mem};
+use std::{collections::HashSet, io, mem, path::PathBuf, sync::Arc};
 
 use tracer_common::Loss;
 
@@ -15,6 +15,7 @@ use crate::{
     ids::BootNanos,
     observe::{Event, Log},
     spans::Span,
+    symbols::GoProgram,
 };
 
 /// Inputs to spans.
@@ -39,11 +40,29 @@ impl<C: Core> Core for &mut C {
 pub trait Processes {
     /// What is known of it; `comm` is what the kernel calls it.
     fn lookup(&self, pid: u32, comm: &str) -> ProcessInfo;
+    /// The Go program that it runs.
+    fn go(&self, pid: u32) -> Option<Go>;
+}
+
+/// A process that runs a Go program.
+#[derive(Clone, Debug)]
+pub struct Go {
+    /// The file.
+    pub file: PathBuf,
+    /// What is known of it.
+    pub program: Arc<GoProgram>,
 }
 
 impl Processes for &Discovery {
     fn lookup(&self, pid: u32, comm: &str) -> ProcessInfo {
         Discovery::lookup(self, pid, comm)
+    }
+
+    fn go(&self, pid: u32) -> Option<Go> {
+        Some(Go {
+            program: Discovery::go(self, pid)?,
+            file: self.exe_file(pid),
+        })
     }
 }
 
@@ -105,6 +124,8 @@ pub struct Feed<'a, C, D> {
     known: HashSet<u32>,
     alive: HashSet<u32>,
     spans: Vec<Span>,
+    /// Processes that became or ceased to be Go programs, since that was asked for.
+    turned: Vec<(u32, Option<Go>)>,
     tally: Tally,
 }
 
@@ -128,6 +149,7 @@ impl<'a, C: Core, D: Processes> Feed<'a, C, D> {
             known: HashSet::new(),
             alive: HashSet::new(),
             spans: Vec::new(),
+            turned: Vec::new(),
             tally: Tally::default(),
         }
     }
@@ -171,6 +193,11 @@ impl<'a, C: Core, D: Processes> Feed<'a, C, D> {
         }
     }
 
+    /// Processes that became or ceased to be Go programs, in order.
+    pub fn turned(&mut self) -> Vec<(u32, Option<Go>)> {
+        mem::take(&mut self.turned)
+    }
+
     /// When the core waits for the time.
     pub fn next_deadline(&self) -> Option<BootNanos> {
         self.core.next_deadline()
@@ -208,6 +235,7 @@ impl<'a, C: Core, D: Processes> Feed<'a, C, D> {
             Change::Exited => {
                 self.known.remove(&pid);
                 self.alive.remove(&pid);
+                self.turned.push((pid, None));
             }
             // To the core a child is what its parent is, until it becomes another program.
             Change::Forked(parent) => {
@@ -221,6 +249,7 @@ impl<'a, C: Core, D: Processes> Feed<'a, C, D> {
             Change::Executed => {
                 self.alive.insert(pid);
                 self.known.remove(&pid);
+                self.turned.push((pid, None));
                 self.introduce(pid, event.comm);
             }
             Change::Selected => {
@@ -235,6 +264,10 @@ impl<'a, C: Core, D: Processes> Feed<'a, C, D> {
             return;
         }
         let mut info = self.processes.lookup(pid, &comm.name());
+        if info.has_goroutines {
+            let go = self.processes.go(pid);
+            self.turned.push((pid, go));
+        }
         for (key, value) in &self.resource {
             if !info.resource.iter().any(|(known, _)| known == key) {
                 info.resource

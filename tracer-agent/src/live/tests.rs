@@ -4,6 +4,7 @@ use std::{
     cell::{Cell, RefCell},
     os::fd::{AsFd, OwnedFd},
     rc::Rc,
+    sync::Arc,
 };
 
 use tracer_common::{
@@ -16,6 +17,7 @@ use crate::{
     capture::{Input, ProcessInfo, input::HostInfo, recording::WriteError},
     config::values::Level,
     spans::Span,
+    symbols::GoProgram,
 };
 
 /// What the core was told, in words.
@@ -95,14 +97,29 @@ impl Recorder for FakeRecorder {
 /// The service is the name that the kernel knows, or the number of the look.
 struct FakeProcesses(Cell<u32>);
 
+/// A process that is written in Go.
+const GO: u32 = 27;
+
 impl Processes for FakeProcesses {
     fn lookup(&self, pid: u32, _: &str) -> ProcessInfo {
         self.0.set(self.0.get() + 1);
         ProcessInfo {
             pid,
             service_name: format!("look{}", self.0.get()),
+            has_goroutines: pid == GO,
             ..ProcessInfo::default()
         }
+    }
+
+    fn go(&self, pid: u32) -> Option<Go> {
+        (pid == GO).then(|| Go {
+            file: "/proc/27/exe".into(),
+            program: Arc::new(GoProgram {
+                version: "go1.99".into(),
+                goroutines: None,
+                round_trip: None,
+            }),
+        })
     }
 }
 
@@ -161,6 +178,17 @@ impl Probes for FakeProbes {
             .borrow_mut()
             .push(format!("file {} {verdict:?}", exe.inode));
         Ok(())
+    }
+
+    fn follow(&mut self, pid: u32, _: &Go) -> io::Result<()> {
+        self.judged.borrow_mut().push(format!("process {pid} followed"));
+        Err(io::Error::other("it is too new"))
+    }
+
+    fn unfollow(&mut self, pid: u32) {
+        if pid == GO {
+            self.judged.borrow_mut().push(format!("process {pid} unfollowed"));
+        }
     }
 }
 
@@ -429,6 +457,25 @@ fn a_question_is_answered_and_nobody_else_hears_of_it() {
 }
 
 #[test]
+fn a_go_program_is_followed_from_its_start_to_its_end() {
+    let records = vec![
+        process(process_event::EXEC, GO),
+        open(GO),
+        process(process_event::EXIT, GO),
+    ];
+    let run = run(records, vec![], 0, &[]);
+    assert_eq!(
+        run.judged,
+        [
+            "process 27 unfollowed",
+            "process 27 unfollowed",
+            "process 27 followed",
+            "process 27 unfollowed"
+        ]
+    );
+}
+
+#[test]
 fn what_a_process_says_of_itself_is_stronger_than_what_the_agent_adds() {
     use crate::capture::input::AttributeValue::Text;
 
@@ -440,6 +487,10 @@ fn what_a_process_says_of_itself_is_stronger_than_what_the_agent_adds() {
                 resource: vec![("team".into(), Text("own".into()))],
                 ..ProcessInfo::default()
             }
+        }
+
+        fn go(&self, _: u32) -> Option<Go> {
+            None
         }
     }
     struct Keep(Rc<RefCell<Vec<ProcessInfo>>>);

@@ -41,6 +41,15 @@ pub enum Event {
         /// Why.
         error: io::Error,
     },
+    /// The goroutines of a process, or what they hand on, cannot be followed.
+    NotFollowed {
+        /// The process.
+        pid: u32,
+        /// The version of Go that made it.
+        version: String,
+        /// Why.
+        error: io::Error,
+    },
     /// The kernel side lost events.
     KernelLost {
         /// Why.
@@ -64,6 +73,7 @@ impl Event {
         match self {
             Self::Recording(_) => Level::Error,
             Self::NotSelected { .. } | Self::KernelLost { .. } | Self::MalformedRecord(_) => Level::Warn,
+            Self::NotFollowed { .. } => Level::Warn,
             Self::Remark(_) | Self::Export(_) => Level::Warn,
             Self::Ready { .. } => Level::Info,
             Self::Selected { .. } | Self::Hooks { .. } | Self::HooksRefused { .. } | Self::Ending => {
@@ -82,6 +92,10 @@ impl fmt::Display for Event {
             Self::Remark(text) | Self::Export(text) => out.write_str(text),
             Self::Selected { pid } => write!(out, "tracing process {pid} from now on"),
             Self::NotSelected { pid, error } => write!(out, "cannot trace process {pid}: {error}"),
+            Self::NotFollowed { pid, version, error } => write!(
+                out,
+                "calls of process {pid} ({version}) are linked by their times only: {error}"
+            ),
             Self::KernelLost { cause, count } => {
                 write!(out, "{count} events lost in the kernel: {}", cause.name())
             }

@@ -52,8 +52,12 @@ pub struct Exchange {
     pub request_seq: u32,
     /// When the first byte of the request was read (inbound) or its write was begun (outbound).
     pub start: BootNanos,
-    /// The task that read (inbound) or wrote (outbound) the first byte of the request.
+    /// The task that read the last byte of the request's head (inbound), or wrote its first byte or had it written (outbound).
     pub task: Task,
+    /// The goroutine that made the task, where that is known.
+    pub maker: Option<Task>,
+    /// The task had another write the request.
+    pub handed: bool,
     /// When the last byte of the request head was read or written.
     pub head_end: BootNanos,
     /// The request as its head tells it.

@@ -175,11 +175,7 @@ impl Protocols {
         out.push(ExchangeEvent::ConnectFailed(Box::new(ConnectFailure {
             id,
             connection: close.connection,
-            task: Task {
-                pid: open.pid,
-                tid: open.tid,
-                context: 0,
-            },
+            task: Task::thread(open.pid, open.tid),
             peer: open.peer,
             start: open.start,
             end: close.at,

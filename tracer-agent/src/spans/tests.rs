@@ -44,6 +44,8 @@ fn exchange(side: Side, method: &str, target: &str, host: Option<&str>) -> Excha
         request_seq: 1,
         start: BootNanos(5_000),
         task: TASK,
+        maker: None,
+        handed: false,
         head_end: BootNanos(5_100),
         request: Request {
             method: method.to_owned(),

@@ -4,6 +4,9 @@ use tracer_common::record::{UnixEnd, data_flags, kind, open_flags};
 
 use crate::capture::record::Record;
 
+/// Bytes of a data record before those that were captured.
+const DATA_BYTES: u32 = 88;
+
 /// Nanoseconds that pass with each step.
 pub const STEP_NS: u64 = 1_000;
 
@@ -240,9 +243,9 @@ impl End {
             *count += u32::from(flags & data_flags::HEAD_START != 0);
             number = *count;
         }
-        let mut record = Vec::with_capacity(80 + captured.len());
+        let mut record = Vec::with_capacity(DATA_BYTES as usize + captured.len());
         record.extend(kind::DATA.to_ne_bytes());
-        record.extend((80 + captured_len).to_ne_bytes());
+        record.extend((DATA_BYTES + captured_len).to_ne_bytes());
         for word in [self.connection, *offset, len, self.now, self.now, 0] {
             record.extend(word.to_ne_bytes());
         }
@@ -250,6 +253,7 @@ impl End {
         for word in [self.tgid, self.tid, seq, flags | sent, captured_len, number] {
             record.extend(word.to_ne_bytes());
         }
+        record.extend(0u64.to_ne_bytes());
         record.extend(captured);
         *offset += len;
         let [received_last, sent_last] = &mut self.last;

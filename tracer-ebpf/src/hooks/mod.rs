@@ -3,6 +3,7 @@
 //! Of the three families `socket`, `kprobe` and `syscall` one is loaded, and `lifecycle` with it.
 
 mod flags;
+mod go;
 mod iter;
 mod kprobe;
 mod lifecycle;

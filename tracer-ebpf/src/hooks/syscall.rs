@@ -233,7 +233,7 @@ fn native() -> Option<u64> {
 
 /// The TCP sock behind a file descriptor of a task.
 #[inline(always)]
-fn socket(task: u64, fd: u64) -> Option<Sock> {
+pub fn socket(task: u64, fd: u64) -> Option<Sock> {
     let layout = layout();
     let fd = fd as u32;
     let files: u64 = member(task, layout.task_files)?;

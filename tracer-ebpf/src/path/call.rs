@@ -82,7 +82,9 @@ pub struct Call {
     /// Sequence number of its first byte.
     pub seq: u32,
     /// 1 for a Unix socket.
-    pub unix: u32,
+    pub unix: u16,
+    /// See [`Current::goroutines`].
+    pub goroutines: u16,
 }
 
 /// Thread to the call it is in.
@@ -113,7 +115,8 @@ pub fn begin(sock: Sock, memory: Memory, current: Current) -> Option<()> {
             (false, true) => sock.write_seq(),
             (false, false) => sock.copied_seq(),
         },
-        unix: sock.unix as u32,
+        unix: sock.unix as u16,
+        goroutines: current.goroutines as u16,
     };
     let key = current.key();
     if CALLS.insert(key, call, BPF_NOEXIST as u64).is_err() {
@@ -198,6 +201,7 @@ pub fn join(sock: Sock, memory: Memory, moved: u64, current: Current, repeat: &i
         done: 0,
         seq: first,
         unix: 0,
+        goroutines: current.goroutines as u16,
     };
     framed(&call, moved, current, repeat);
     None
@@ -213,6 +217,10 @@ pub fn forget(current: Current) {
 #[inline(always)]
 fn framed(call: &Call, total: u64, current: Current, repeat: &impl Repeat) {
     if total > call.done {
+        let current = Current {
+            goroutines: call.goroutines as u8,
+            ..current
+        };
         message::moved(call, total - call.done, current, repeat);
     }
 }

@@ -19,6 +19,7 @@ use super::{
     emit,
     select::{self, Current},
     sock::Sock,
+    task::Task,
 };
 use crate::peek::{layout, member};
 
@@ -51,6 +52,8 @@ pub struct Connection {
     flags: u32,
     /// See [`Sock::identity`].
     identity: u32,
+    /// The goroutine that has handed the next request to the one that writes.
+    pub caller: Task,
     /// Requests without response.
     pub waiting: Waiting,
     /// What the process reads.
@@ -68,6 +71,7 @@ impl Connection {
         tid: 0,
         flags: 0,
         identity: 0,
+        caller: Task::NONE,
         waiting: Waiting {
             methods: 0,
             pushed: 0,
@@ -110,11 +114,13 @@ pub enum Maker {
     Connect,
     /// `accept` between Unix sockets.
     Accept,
+    /// A request that is handed to whoever writes it.
+    Handed,
 }
 
 /// A connection too large for the stack, made here.
 #[map]
-static BLANK: PerCpuArray<Connection> = PerCpuArray::with_max_entries(5, 0);
+static BLANK: PerCpuArray<Connection> = PerCpuArray::with_max_entries(6, 0);
 
 /// Connections made on this CPU.
 #[map]

@@ -4,7 +4,7 @@ use core::ffi::c_void;
 
 use aya_ebpf::{
     EbpfContext,
-    helpers::{bpf_ktime_get_boot_ns, bpf_loop, bpf_probe_read_user, generated},
+    helpers::{bpf_ktime_get_boot_ns, bpf_loop, generated},
     macros::map,
     maps::{PerCpuArray, ProgramArray},
 };
@@ -21,6 +21,7 @@ use super::{
     call::{Call, Shape},
     connection, emit,
     select::Current,
+    task::{self, user},
 };
 
 /// Steps of the framer in one call: a head of HEAD_SEARCH_MAX bytes of usual lines, many times over.
@@ -175,7 +176,10 @@ pub fn moved(call: &Call, result: u64, current: Current, repeat: &impl Repeat) {
     let work = &mut scratch.work;
     let now = unsafe { bpf_ktime_get_boot_ns() };
     work.record.connection = connection.id;
-    work.record.task = 0;
+    let (task, handed) = task::behind(connection, sent != 0, current);
+    work.record.task = task.id;
+    work.record.maker = task.maker;
+    work.handed = if handed { data_flags::HANDED } else { 0 };
     work.record.tgid = current.tgid;
     work.record.tid = current.tid;
     work.sent = sent;
@@ -397,9 +401,4 @@ fn next_buffer(scratch: &mut Scratch) -> i64 {
     memory.left -= len;
     scratch.work.buffer(address, len);
     0
-}
-
-#[inline(always)]
-fn user<T>(address: u64) -> Option<T> {
-    unsafe { bpf_probe_read_user(address as *const T) }.ok()
 }

@@ -6,3 +6,4 @@ pub mod emit;
 pub mod message;
 pub mod select;
 pub mod sock;
+pub mod task;

@@ -26,6 +26,7 @@ use tracer_common::{
     glob::{self, Matching, NAME_MAX, NameRule},
     layout::{
         CGROUP_LEVELS, Exe, PORT_WORDS,
+        mark::{self, decided},
         process::{DUE, EXCLUDED, PASSED, SELECTED, UNDECIDED},
         rule,
     },
@@ -70,6 +71,8 @@ pub struct Current {
     pub tgid: u32,
     /// Thread.
     pub tid: u32,
+    /// The kind of goroutines that its process has, as far as that was asked for.
+    pub goroutines: u8,
 }
 
 impl Current {
@@ -80,6 +83,7 @@ impl Current {
         Self {
             tgid: (both >> 32) as u32,
             tid: both as u32,
+            goroutines: 0,
         }
     }
 
@@ -94,43 +98,51 @@ impl Current {
 #[inline(always)]
 pub fn traced() -> Option<Current> {
     let current = Current::get();
-    selected(current.tgid).then_some(current)
+    if is_agent(current.tgid) {
+        return None;
+    }
+    let known = known(current.tgid);
+    is_selected(current.tgid, known).then_some(Current {
+        goroutines: mark::goroutines(known),
+        ..current
+    })
 }
 
 /// Whether the current process is traced.
 #[inline(always)]
 pub fn selected(tgid: u32) -> bool {
+    !is_agent(tgid) && is_selected(tgid, known(tgid))
+}
+
+#[inline(always)]
+fn is_selected(tgid: u32, known: u8) -> bool {
     let settings = settings();
-    if tgid == settings.agent_tgid {
-        return false;
-    }
-    let before = mark(tgid).unwrap_or(UNDECIDED);
-    match before {
+    match decided(known) {
         SELECTED => true,
         EXCLUDED | PASSED => false,
         _ if settings.rules | settings.names == 0 => settings.select_all != 0,
-        _ => judge(tgid, before) == SELECTED,
+        _ => judge(tgid, known) == SELECTED,
     }
 }
 
 /// Judges the current process between two programs. A function of its own, since every hook asks. Names are not compared
 /// here: that takes `bpf_loop`, and whoever was there before was judged by the user side.
 #[inline(never)]
-fn judge(tgid: u32, before: u8) -> u8 {
+fn judge(tgid: u32, known: u8) -> u8 {
     let task = unsafe { bpf_get_current_task() };
     let asks = settings().names != 0 || settings().rules & rule::ASK != 0;
     let mut exe = Exe::NONE;
     let program = if asks { by_file(task, &mut exe) } else { PASSED };
-    decide(task, tgid, before, program, exe, process_event::SELECTED)
+    decide(task, tgid, known, program, exe, process_event::SELECTED)
 }
 
 /// Decides about the current process and remembers it. If it is selected, `event` is what is reported.
 #[inline(always)]
-fn decide(task: u64, tgid: u32, before: u8, program: u8, exe: Exe, event: u32) -> u8 {
+fn decide(task: u64, tgid: u32, known: u8, program: u8, exe: Exe, event: u32) -> u8 {
     let place = by_place(task);
-    let verdict = together(before, place, program);
+    let verdict = together(decided(known), place, program);
     // First, since the answer is for a process that is known.
-    set(tgid, verdict);
+    set(tgid, mark::of(verdict, mark::goroutines(known)));
     if program == UNDECIDED {
         emit::fixed(&AskRecord {
             kind: kind::ASK,
@@ -311,14 +323,21 @@ pub fn is_agent(tgid: u32) -> bool {
     tgid == settings().agent_tgid
 }
 
+/// What the process map says: see [`mark`].
 #[inline(always)]
-fn mark(tgid: u32) -> Option<u8> {
-    value(PROCESSES.get_ptr(tgid))
+fn known(tgid: u32) -> u8 {
+    value(PROCESSES.get_ptr(tgid)).unwrap_or(UNDECIDED)
+}
+
+/// What is decided about a process, if it is in the map.
+#[inline(always)]
+fn decision(tgid: u32) -> Option<u8> {
+    value(PROCESSES.get_ptr(tgid)).map(decided)
 }
 
 #[inline(always)]
-fn set(tgid: u32, mark: u8) {
-    if PROCESSES.insert(tgid, mark, 0).is_err() {
+fn set(tgid: u32, value: u8) {
+    if PROCESSES.insert(tgid, value, 0).is_err() {
         emit::lost(Loss::ProcessesFull);
     }
 }
@@ -326,12 +345,12 @@ fn set(tgid: u32, mark: u8) {
 /// A process made another: the child is marked like its parent.
 #[inline(always)]
 pub fn forked(parent: u32, child: u32) {
-    let Some(mark) = mark(parent) else { return };
-    if mark == PASSED {
+    let Some(decision) = decision(parent) else { return };
+    if decision == PASSED {
         return;
     }
-    set(child, mark);
-    if mark == SELECTED {
+    set(child, decision);
+    if decision == SELECTED {
         report(process_event::FORK, child, parent);
     }
 }
@@ -348,7 +367,8 @@ pub enum Names {
 /// The current process runs a new program: it is judged before its first instruction.
 #[inline(always)]
 pub fn executed(tgid: u32, names: Names) {
-    let before = mark(tgid).unwrap_or(UNDECIDED);
+    let known = known(tgid);
+    let before = decided(known);
     let settings = settings();
     if settings.rules | settings.names != 0 && before != EXCLUDED && !is_agent(tgid) {
         let task = unsafe { bpf_get_current_task() };
@@ -356,6 +376,9 @@ pub fn executed(tgid: u32, names: Names) {
         let program = by_program(task, names, &mut exe);
         decide(task, tgid, before, program, exe, process_event::EXEC);
     } else if before == SELECTED {
+        if known != SELECTED {
+            set(tgid, SELECTED);
+        }
         report(process_event::EXEC, tgid, 0);
     }
 }
@@ -366,9 +389,10 @@ pub fn moved(tgid: u32) {
     if settings().rules & rule::CGROUP == 0 {
         return;
     }
-    match mark(tgid) {
-        Some(SELECTED) => set(tgid, DUE),
-        Some(PASSED) => {
+    let known = known(tgid);
+    match decided(known) {
+        SELECTED => set(tgid, mark::of(DUE, mark::goroutines(known))),
+        PASSED => {
             let _ = PROCESSES.remove(tgid);
         }
         _ => {}
@@ -378,7 +402,7 @@ pub fn moved(tgid: u32) {
 /// The last thread of the current process ended.
 #[inline(always)]
 pub fn exited(tgid: u32) {
-    let known = mark(tgid);
+    let known = decision(tgid);
     if known.is_some() {
         let _ = PROCESSES.remove(tgid);
     }
@@ -390,7 +414,7 @@ pub fn exited(tgid: u32) {
 /// The current process was seen on the network: with everything selected, its life is followed from here on.
 #[inline(always)]
 pub fn seen(tgid: u32) {
-    if settings().select_all != 0 && mark(tgid).is_none() {
+    if settings().select_all != 0 && decision(tgid).is_none() {
         set(tgid, SELECTED);
     }
 }
@@ -398,7 +422,8 @@ pub fn seen(tgid: u32) {
 /// The current process listens on a port.
 #[inline(always)]
 pub fn listens(tgid: u32, port: u16) {
-    let before = mark(tgid).unwrap_or(UNDECIDED);
+    let known = known(tgid);
+    let before = decided(known);
     if is_agent(tgid) || before == EXCLUDED {
         return;
     }
@@ -407,7 +432,7 @@ pub fn listens(tgid: u32, port: u16) {
     if PORTS.get(word + PORT_WORDS).is_some_and(|bits| bits & bit != 0) {
         set(tgid, EXCLUDED);
     } else if before != SELECTED && PORTS.get(word).is_some_and(|bits| bits & bit != 0) {
-        judge(tgid, DUE);
+        judge(tgid, mark::of(DUE, mark::goroutines(known)));
     }
 }
 

@@ -4,7 +4,7 @@ use std::{num::NonZeroU32, sync::Arc};
 
 use tracer_common::{
     layout::Exe,
-    record::{data_flags, kind, open_flags},
+    record::{DATA_WITHOUT_MAKER, data_flags, kind, open_flags},
 };
 
 use super::{Ask, Change, Close, Comm, Data, Direction, Marks, Open, Origin, ProcessEvent, Record, Verdict};
@@ -65,7 +65,7 @@ impl<'a> Record<'a> {
             });
         }
         match kind {
-            kind::DATA => data(&mut read).map(Self::Data),
+            kind::DATA => data(&mut read, size).map(Self::Data),
             kind::OPEN => open(&mut read).map(Self::Open),
             kind::CLOSE => close(&mut read).map(Self::Close),
             kind::PROCESS => process_event(&mut read).map(Self::Process),
@@ -74,7 +74,7 @@ impl<'a> Record<'a> {
     }
 }
 
-fn data<'a>(read: &mut Fields<'a>) -> Result<Data<'a>, RecordError> {
+fn data<'a>(read: &mut Fields<'a>, size: usize) -> Result<Data<'a>, RecordError> {
     let connection = ConnectionId(read.u64()?);
     let offset = StreamOffset(read.u64()?);
     let len = read.u64()?;
@@ -87,6 +87,8 @@ fn data<'a>(read: &mut Fields<'a>) -> Result<Data<'a>, RecordError> {
     let flags = read.u32()?;
     let captured = read.u32()?;
     let exchange = NonZeroU32::new(read.u32()?);
+    let names_maker = size.saturating_sub(captured as usize) > DATA_WITHOUT_MAKER;
+    let maker = if names_maker { read.u64()? } else { 0 };
     let captured = read.slice(captured as usize)?;
     if captured.len() as u64 > len || offset.0.checked_add(len).is_none() {
         return Err(RecordError::Field("len"));
@@ -102,7 +104,11 @@ fn data<'a>(read: &mut Fields<'a>) -> Result<Data<'a>, RecordError> {
         len,
         start,
         end,
-        task: Task { pid, tid, context },
+        task: match context {
+            0 => Task::thread(pid, tid),
+            goroutine => Task::goroutine(pid, goroutine),
+        },
+        maker: (maker != 0).then(|| Task::goroutine(pid, maker)),
         seq,
         marks: Marks::new(flags),
         captured,

@@ -15,6 +15,8 @@
 //!                                   Lost: cause u32, count u64. Tick, End: time u64
 //! ```
 //!
+//! Version 2: records of data name the maker of their task.
+//!
 //! Kept true: numbers are little-endian; magic, version and agent version keep their place in every version to
 //! come, so that an older reader can say which version to get; nothing follows End; unless the caller asks for
 //! [`Content::Raw`], no secret is written (see `redaction`), and records keep their length.

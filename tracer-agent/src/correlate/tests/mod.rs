@@ -1,6 +1,7 @@
 //! The rules of linking, each told as a scene: who reads and writes what, and the tree that must come of it.
 
 mod failures;
+mod goroutines;
 mod pairing;
 mod properties;
 mod scene;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
+    capture::ProcessInfo,
     capture::record::{Change, Comm, ProcessEvent},
     correlate::{Correlator, Counters, Evidence, Linked, Observed, Settings, identity::Identity},
     ids::{BootNanos, ConnectionId, Pid, SpanId, Task, TraceId},
@@ -33,11 +34,11 @@ pub fn outbound(pid: u32, tid: u32) -> Draft {
 }
 
 pub fn task(pid: u32, tid: u32) -> Task {
-    Task {
-        pid: Pid(pid),
-        tid,
-        context: 0,
-    }
+    Task::thread(Pid(pid), tid)
+}
+
+pub fn goroutine(pid: u32, number: u64) -> Task {
+    Task::goroutine(Pid(pid), number)
 }
 
 pub fn trace(number: u128) -> TraceId {
@@ -71,6 +72,8 @@ fn draft(side: Side, task: Task) -> Draft {
         request_seq: 0,
         start: BootNanos(0),
         task,
+        maker: None,
+        handed: false,
         head_end: BootNanos(0),
         request: Request {
             method: "GET".into(),
@@ -96,6 +99,24 @@ impl Draft {
         };
         self.0.request_seq = u32::from(number) * 1_000;
         self.0.other_end = OtherEnd::Traced;
+        self
+    }
+
+    /// By this goroutine, whatever thread it runs in.
+    pub fn by(mut self, number: u64) -> Self {
+        self.0.task = goroutine(self.0.task.pid.0, number);
+        self
+    }
+
+    /// That goroutine was made by this one.
+    pub fn made_by(mut self, number: u64) -> Self {
+        self.0.maker = Some(goroutine(self.0.task.pid.0, number));
+        self
+    }
+
+    /// It has another write.
+    pub fn handed(mut self) -> Self {
+        self.0.handed = true;
         self
     }
 
@@ -273,6 +294,15 @@ impl Scene {
             comm: Comm::default(),
         };
         self.correlator.on_process(&event);
+    }
+
+    /// A process is written in Go.
+    pub fn is_go(&mut self, pid: u32) {
+        self.correlator.on_process_info(&ProcessInfo {
+            pid,
+            has_goroutines: true,
+            ..ProcessInfo::default()
+        });
     }
 
     pub fn wait(&mut self, milliseconds: u64) {

@@ -192,17 +192,22 @@ impl Timing {
     }
 }
 
+/// The thread, where it may tell something.
+fn thread_of(exchange: &Exchange) -> Option<u64> {
+    (!exchange.task.is_goroutine()).then(|| u64::from(exchange.task.tid))
+}
+
 impl Watched {
     fn came(&mut self, inbound: &Exchange) {
         let asks = self.kinds.of(&inbound.request, None);
-        let thread = Some(u64::from(inbound.task.tid));
+        let thread = thread_of(inbound);
         self.search
             .tell(inbound.start, inbound.id, What::Came { asks, thread });
     }
 
     fn called(&mut self, outbound: &Exchange, known: Option<ExchangeId>) {
         let whom = self.kinds.of(&outbound.request, Some(outbound.peer));
-        let thread = Some(u64::from(outbound.task.tid));
+        let thread = thread_of(outbound);
         let what = What::Called { whom, thread, known };
         self.search.tell(outbound.start, outbound.id, what);
     }

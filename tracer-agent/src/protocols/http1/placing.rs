@@ -229,6 +229,8 @@ fn begin(head: RequestHead, seen: &SeenHead<'_>, cx: &mut Context<'_>) -> Option
         request_seq: seen.beginning.seq,
         start: seen.beginning.start,
         task: seen.beginning.task,
+        maker: seen.beginning.maker,
+        handed: seen.beginning.handed,
         head_end: seen.last,
         request: head.request,
         context: head.context,

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use super::message::Gap;
 use crate::{
-    capture::record::Data,
+    capture::record::{Data, Direction},
     ids::{BootNanos, Task},
     protocols::context::Context,
 };
@@ -43,6 +43,8 @@ pub(super) enum At {
 pub(super) struct Beginning {
     pub start: BootNanos,
     pub task: Task,
+    pub maker: Option<Task>,
+    pub handed: bool,
     pub seq: u32,
     /// See [`Data::exchange`].
     pub number: Option<NonZeroU32>,
@@ -53,6 +55,8 @@ impl Beginning {
         Self {
             start: data.start,
             task: data.task,
+            maker: data.maker,
+            handed: data.marks.handed(),
             seq: data.seq,
             number: data.exchange,
         }
@@ -82,6 +86,10 @@ impl UnfinishedHead {
     pub(super) fn add(&mut self, data: &Data<'_>, cx: &mut Context<'_>) {
         self.last = data.end;
         self.beginning.number = self.beginning.number.or(data.exchange);
+        if data.direction == Direction::Received {
+            // Go's server has a goroutine look whether the connection ends meanwhile, which may get a first byte.
+            (self.beginning.task, self.beginning.maker) = (data.task, data.maker);
+        }
         if self.cut {
             return;
         }

@@ -43,11 +43,12 @@ impl Redactor {
     pub fn redact(&mut self, record: &mut [u8]) {
         let known = match Record::decode(record) {
             Ok(Record::Data(data)) => {
+                let start = data.captured.as_ptr().addr() - record.as_ptr().addr();
                 let captured = data.captured.len();
                 let head = self.take_head(&data);
                 let continues = Continuation::of(&data);
-                self.mask_captured(record, captured, head, continues);
-                size_of::<tracer_common::record::DataRecord>() + captured
+                self.mask_captured(record, start, captured, head, continues);
+                start + captured
             }
             Ok(Record::Close(close)) => {
                 for direction in [Direction::Received, Direction::Sent] {
@@ -83,11 +84,11 @@ impl Redactor {
     fn mask_captured(
         &mut self,
         record: &mut [u8],
+        start: usize,
         len: usize,
         head: Option<Head>,
         continues: Option<Continuation>,
     ) {
-        let start = size_of::<tracer_common::record::DataRecord>();
         let Some(captured) = record
             .get_mut(start..start + len)
             .filter(|captured| !captured.is_empty())

@@ -1,0 +1,133 @@
+// One hop of a chain in goroutines: Go's own net/http, no tracing.
+//
+//	hop [--next URL] [--client pool|oneshot] [--calls 1] [--order sequential] [--think-ms 0] [--jitter-ms 0]
+//
+// Prints its port and serves until it is terminated; otherwise as hop.py, whose options it takes. With --order nested
+// every call is made by a goroutine of its own.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"math/rand"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+)
+
+var (
+	next     = flag.String("next", "", "the hop it calls; without it, it is the last")
+	client   = flag.String("client", "pool", "pool or oneshot")
+	calls    = flag.Int("calls", 1, "calls for each request")
+	order    = flag.String("order", "sequential", "sequential or nested")
+	thinkMs  = flag.Float64("think-ms", 0, "before each call and after the last")
+	jitterMs = flag.Float64("jitter-ms", 0, "at most this is added to each think time")
+)
+
+func think() {
+	ms := *thinkMs + rand.Float64()**jitterMs
+	if ms > 0 {
+		time.Sleep(time.Duration(ms * float64(time.Millisecond)))
+	}
+}
+
+type caller struct {
+	base   *url.URL
+	client *http.Client
+}
+
+func newCaller() *caller {
+	base, err := url.Parse(*next)
+	if err != nil {
+		panic(err)
+	}
+	transport := &http.Transport{MaxIdleConnsPerHost: 1024, DisableKeepAlives: *client == "oneshot"}
+	return &caller{base, &http.Client{Transport: transport}}
+}
+
+func (c *caller) call(path string) ([]string, error) {
+	prefix := strings.TrimSuffix(c.base.Path, "/")
+	answer, err := c.client.Get("http://" + c.base.Host + prefix + path)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	if err == nil && answer.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%d: %s", answer.StatusCode, body)
+	}
+	called := strings.Fields(string(body))
+	if prefix != "" {
+		called = append([]string{prefix + path}, called...)
+	}
+	return called, err
+}
+
+func (c *caller) callAll(paths []string) (called []string, failed error) {
+	if *order != "nested" {
+		for _, path := range paths {
+			think()
+			more, err := c.call(path)
+			if err != nil {
+				return called, err
+			}
+			called = append(called, more...)
+		}
+		return called, nil
+	}
+	think()
+	var all sync.WaitGroup
+	var one sync.Mutex
+	for _, path := range paths {
+		all.Add(1)
+		go func() {
+			defer all.Done()
+			more, err := c.call(path)
+			one.Lock()
+			defer one.Unlock()
+			called = append(called, more...)
+			if err != nil {
+				failed = err
+			}
+		}()
+	}
+	all.Wait()
+	return called, failed
+}
+
+func main() {
+	flag.Parse()
+	var caller *caller
+	if *next != "" {
+		caller = newCaller()
+	}
+	answer := func(response http.ResponseWriter, request *http.Request) {
+		called := []string{request.URL.Path}
+		if caller != nil {
+			var children []string
+			for number := range *calls {
+				children = append(children, fmt.Sprintf("%s.%d", request.URL.Path, number))
+			}
+			more, err := caller.callAll(children)
+			if err != nil {
+				http.Error(response, err.Error(), http.StatusBadGateway)
+				return
+			}
+			called = append(called, more...)
+		}
+		think()
+		for _, path := range called {
+			fmt.Fprintln(response, path)
+		}
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(listener.Addr().(*net.TCPAddr).Port)
+	panic(http.Serve(listener, http.HandlerFunc(answer)))
+}

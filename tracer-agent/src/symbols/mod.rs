@@ -1,0 +1,133 @@
+//! Beside the way: what an executable file says of itself. In: an ELF file, which may be anything. Out: what the kernel side needs
+//! to tell its goroutines apart, and where its breakpoints go. Kept true: nothing is believed, reads are bounded, nothing panics, and
+//! a file is looked at once.
+
+mod go;
+mod pclntab;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    io,
+    os::unix::fs::{FileExt as _, MetadataExt as _},
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use object::{Object as _, ObjectSection as _, ObjectSegment as _, read::ReadCache};
+
+pub use go::{GOROUTINES, GoProgram, Goroutines};
+
+/// Files that are remembered; past it all are forgotten and looked at again.
+const MAX_FILES: usize = 1024;
+
+/// A file, told from an earlier one at the same place.
+type FileId = (u64, u64, u64, i64);
+
+/// What is known of executable files.
+#[derive(Debug, Default)]
+pub struct Programs {
+    known: Mutex<HashMap<FileId, Option<Arc<GoProgram>>>>,
+}
+
+impl Programs {
+    /// The Go program in a file; `None` if it is no such, or cannot be read.
+    pub fn go(&self, path: &Path) -> Option<Arc<GoProgram>> {
+        let file = File::open(path).ok()?;
+        let about = file.metadata().ok()?;
+        let id = (about.dev(), about.ino(), about.size(), about.mtime());
+        if let Some(known) = self.files().get(&id) {
+            return known.clone();
+        }
+        let program = Elf::open(&file).and_then(|elf| go::read(&elf)).map(Arc::new);
+        let mut files = self.files();
+        if files.len() >= MAX_FILES {
+            files.clear();
+        }
+        files.insert(id, program.clone());
+        program
+    }
+
+    fn files(&self) -> std::sync::MutexGuard<'_, HashMap<FileId, Option<Arc<GoProgram>>>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A stretch of the file.
+#[derive(Clone, Copy, Debug)]
+struct Stretch {
+    /// Where its first byte is in the file.
+    offset: u64,
+    /// Where it is in memory.
+    address: u64,
+    len: u64,
+}
+
+impl Stretch {
+    /// The bytes from `from` on.
+    fn behind(self, from: u64) -> Option<Self> {
+        Some(Self {
+            offset: self.offset.checked_add(from)?,
+            address: self.address.checked_add(from)?,
+            len: self.len.checked_sub(from)?,
+        })
+    }
+
+    /// The first `len` bytes.
+    fn first(self, len: u64) -> Option<Self> {
+        (len <= self.len).then_some(Self { len, ..self })
+    }
+}
+
+/// An executable file by its sections and segments.
+struct Elf<'a> {
+    file: &'a File,
+    sections: Vec<(String, Stretch)>,
+    segments: Vec<Stretch>,
+}
+
+/// Sections and segments of a file that are looked at.
+const MAX_PARTS: usize = 512;
+
+impl<'a> Elf<'a> {
+    fn open(file: &'a File) -> Option<Self> {
+        let cache = ReadCache::new(file);
+        let parsed = object::File::parse(&cache).ok()?;
+        let stretch = |(offset, len), address| Stretch { offset, address, len };
+        let sections = parsed.sections().take(MAX_PARTS).filter_map(|section| {
+            let place = stretch(section.file_range()?, section.address());
+            Some((section.name().ok()?.to_owned(), place))
+        });
+        let segments = parsed.segments().take(MAX_PARTS);
+        Some(Self {
+            file,
+            sections: sections.collect(),
+            segments: segments
+                .map(|segment| stretch(segment.file_range(), segment.address()))
+                .collect(),
+        })
+    }
+
+    /// The section with one of these names.
+    fn section(&self, names: &[&str]) -> Option<Stretch> {
+        let named = |(name, _): &&(String, Stretch)| names.contains(&name.as_str());
+        self.sections.iter().find(named).map(|(_, place)| *place)
+    }
+
+    /// Where in the file is what is at an address in memory.
+    fn offset_of(&self, address: u64) -> Option<u64> {
+        self.segments.iter().find_map(|segment| {
+            let behind = address.checked_sub(segment.address)?;
+            (behind < segment.len).then(|| segment.offset.checked_add(behind))?
+        })
+    }
+
+    /// Bytes of the file: as many as asked for, or an error.
+    fn read<const LEN: usize>(&self, offset: u64) -> io::Result<[u8; LEN]> {
+        let mut bytes = [0; LEN];
+        self.file.read_exact_at(&mut bytes, offset)?;
+        Ok(bytes)
+    }
+}

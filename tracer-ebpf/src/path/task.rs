@@ -1,0 +1,116 @@
+//! Who works in a thread: the goroutine, where a process has such.
+//!
+//! Go keeps its current goroutine (`runtime.g`) in R14, and calls the kernel on the goroutine's own stack. So of the registers that a
+//! process has left when it called the kernel, R14 is the goroutine if the stack pointer lies within that goroutine's stack; where C
+//! code called, it is not. Nothing is attached to the process for that.
+
+use aya_ebpf::{
+    helpers::{bpf_get_current_task, bpf_probe_read_user, generated},
+    macros::map,
+    maps::Array,
+};
+use tracer_common::layout::{GO_KINDS, Goroutines, registers};
+
+use super::{connection::Connection, select::Current};
+use crate::peek::{at, layout, member, settings};
+
+/// Where each kind of Go keeps what is read of its goroutines. Kind 0 is none.
+#[map]
+static GOROUTINES: Array<Goroutines> = Array::with_max_entries(GO_KINDS, 0);
+
+/// Size of a thread's stack in the kernel on x86-64, and of the registers at its end. Kernels that have something behind them
+/// have the helper.
+const STACK_SIZE: u64 = 16384;
+const REGISTERS_SIZE: u64 = 168;
+
+/// Offsets in `struct pt_regs` of x86-64.
+const R14: u64 = 8;
+const SP: u64 = 152;
+
+/// A goroutine and the one that made it, by number; 0 where that is not known.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Task {
+    /// `goid`
+    pub id: u64,
+    /// `parentGoid`
+    pub maker: u64,
+}
+
+impl Task {
+    /// Not known.
+    pub const NONE: Self = Self { id: 0, maker: 0 };
+}
+
+/// The goroutine that makes the current call into the kernel.
+#[inline(always)]
+pub fn calling(current: Current) -> Task {
+    found(current).unwrap_or(Task::NONE)
+}
+
+#[inline(always)]
+fn found(current: Current) -> Option<Task> {
+    if current.goroutines == 0 {
+        return None;
+    }
+    let registers = registers()?;
+    running(
+        current,
+        at(registers.wrapping_add(R14))?,
+        at(registers.wrapping_add(SP))?,
+    )
+}
+
+/// The goroutine at `address`, if it runs on the stack that `stack` points into.
+#[inline(always)]
+pub fn running(current: Current, address: u64, stack: u64) -> Option<Task> {
+    let kind = GOROUTINES.get_ptr(current.goroutines as u32)?;
+    let offsets = unsafe { *kind };
+    let [low, high]: [u64; 2] = user(address)?;
+    if offsets.id == 0 || stack < low || stack > high {
+        return None;
+    }
+    Some(Task {
+        id: user(address.wrapping_add(offsets.id as u64))?,
+        maker: if offsets.maker == 0 {
+            0
+        } else {
+            user(address.wrapping_add(offsets.maker as u64))?
+        },
+    })
+}
+
+/// Whom a call on a connection is made for, and whether somebody else makes it for them: what was sent on behalf of a
+/// goroutine is that goroutine's.
+#[inline(always)]
+pub fn behind(connection: &Connection, sent: bool, current: Current) -> (Task, bool) {
+    if current.goroutines == 0 {
+        (Task::NONE, false)
+    } else if sent && connection.caller.id != 0 {
+        (connection.caller, true)
+    } else {
+        (calling(current), false)
+    }
+}
+
+/// Where the registers are that the process had when it called the kernel.
+#[inline(always)]
+fn registers() -> Option<u64> {
+    match settings().registers {
+        registers::BY_HELPER => {
+            let place = unsafe { generated::bpf_task_pt_regs(generated::bpf_get_current_task_btf()) };
+            Some(place as u64)
+        }
+        registers::ON_STACK => {
+            let stack: u64 = member(unsafe { bpf_get_current_task() }, layout().task_stack)?;
+            Some(stack.wrapping_add(STACK_SIZE - REGISTERS_SIZE))
+        }
+        _ => None,
+    }
+}
+
+/// Reads memory of the process.
+#[inline(always)]
+pub fn user<T>(address: u64) -> Option<T> {
+    unsafe { bpf_probe_read_user(address as *const T) }.ok()
+}
