@@ -2,14 +2,15 @@
 
 use std::env;
 use std::fs;
+use std::path::PathBuf;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use tempfile::TempDir;
 use xtask::judge::{Truth, judge};
 
 use crate::Test;
 use crate::agent::Agent;
-use crate::skip::{needs, needs_unix_sockets};
+use crate::skip::{Skip, needs, needs_unix_sockets};
 
 pub const TESTS: &[Test] = &[
     ("chain_of_three_hops_1_in_flight_kept_alive", |agent| {
@@ -33,6 +34,21 @@ pub const TESTS: &[Test] = &[
     ("chain_of_three_hops_128_in_flight_one_shot", |agent| {
         chain(agent, 128, "oneshot", &[])
     }),
+    ("chain_of_go_hops_32_in_flight_kept_alive", |agent| {
+        go(agent, 32, &["--calls", "2", "--think-ms", "1"])
+    }),
+    ("chain_of_go_hops_8_in_flight_one_shot", |agent| {
+        go(agent, 8, &["--client", "oneshot"])
+    }),
+    ("chain_of_go_hops_that_fan_out_8_in_flight", |agent| {
+        let made = String::from_utf8(fs::read(hop())?.into_iter().filter(u8::is_ascii).collect())?;
+        if (18..21).any(|minor| made.contains(&format!("go1.{minor}."))) {
+            bail!(Skip(
+                "before 1.21 Go does not say who made a goroutine".to_owned()
+            ));
+        }
+        go(agent, 8, &["--calls", "3", "--order", "nested"])
+    }),
     ("chain_over_unix_sockets_8_in_flight_kept_alive", |agent| {
         unix(agent, 8, "pool")
     }),
@@ -44,6 +60,26 @@ pub const TESTS: &[Test] = &[
 fn unix(agent: &Agent, in_flight: u32, client: &str) -> Result<()> {
     needs_unix_sockets(agent)?;
     chain(agent, in_flight, client, &["--unix"])
+}
+
+/// The hop that is written in Go, built beside the live tests.
+fn hop() -> PathBuf {
+    let here = env::current_exe().unwrap_or_default();
+    here.with_file_name("hop-go")
+}
+
+fn go(agent: &Agent, in_flight: u32, options: &[&str]) -> Result<()> {
+    if !hop().is_file() {
+        bail!(Skip(
+            "the hop in Go was not built: there is no Go here".to_owned()
+        ));
+    }
+    chain(
+        agent,
+        in_flight,
+        "pool",
+        &[&["--runtime", "go"], options].concat(),
+    )
 }
 
 /// Every span and every parent link is there, right, and once.
@@ -59,7 +95,10 @@ fn chain(agent: &Agent, in_flight: u32, client: &str, options: &[&str]) -> Resul
     } else {
         "200"
     };
+    let hop = format!("HOP_GO={}", hop().display());
     let command = [
+        "env",
+        &hop,
         "python3",
         script,
         "--truth",

@@ -34,18 +34,19 @@ use skip::Skip;
 type Test = (&'static str, fn(&Agent) -> Result<()>);
 
 /// Names of tests whose outcome depends on the hook family: how bytes are found, and how they are told to be whole.
-const BRIEF: [&str; 7] = [
+const BRIEF: [&str; 8] = [
     "requests_kept_alive_by_curl",
     "the_sizes_of_a_gibibyte",
     "bodies_that_are_spliced",
     "a_connection_that_was_open",
     "requests_served_by_io_uring",
     "chain_of_three_hops_32_in_flight_kept",
+    "chain_of_go_hops_32_in_flight",
     "every_request_of_a_saturated",
 ];
 
 /// Names of tests of what is no matter of the kernel, or of what other tests try there with fewer starts of the agent.
-const ALIKE: [&str; 14] = [
+const ALIKE: [&str; 15] = [
     "http_1_0",
     "a_post_that_expects",
     "an_error_status",
@@ -60,6 +61,7 @@ const ALIKE: [&str; 14] = [
     "chain_of_three_hops_8_in_flight",
     "chain_of_three_hops_128_in_flight_kept",
     "chain_over_unix_sockets_8_in_flight",
+    "chain_of_go_hops_8_in_flight",
 ];
 
 /// What is to be run.

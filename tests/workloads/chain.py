@@ -7,6 +7,7 @@ Everything it starts has ended when it ends, however it ends. Its exit status is
 
 import argparse
 import ctypes
+import os
 import signal
 import socket
 import subprocess
@@ -40,11 +41,13 @@ HOPS = {
 
 
 def hop_command(runtime, folder):
-    """The command of a hop; what has to be compiled is compiled into the folder."""
+    """The command of a hop; Go's is compiled into the folder, unless HOP_GO says where it is."""
     if runtime != "go":
         return HOPS[runtime]
-    built = Path(folder) / "hop"
-    subprocess.run(["go", "build", "-o", built, HERE / "hop.go"], check=True)
+    built = os.environ.get("HOP_GO")
+    if not built:
+        built = Path(folder) / "hop"
+        subprocess.run(["go", "build", "-o", built, HERE / "hop.go"], check=True)
     return [str(built)]
 
 

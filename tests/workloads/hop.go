@@ -84,7 +84,7 @@ func (c *caller) callAll(paths []string) (called []string, failed error) {
 	var one sync.Mutex
 	for _, path := range paths {
 		all.Add(1)
-		go func() {
+		go func(path string) {
 			defer all.Done()
 			more, err := c.call(path)
 			one.Lock()
@@ -93,7 +93,7 @@ func (c *caller) callAll(paths []string) (called []string, failed error) {
 			if err != nil {
 				failed = err
 			}
-		}()
+		}(path)
 	}
 	all.Wait()
 	return called, failed
@@ -109,7 +109,7 @@ func main() {
 		called := []string{request.URL.Path}
 		if caller != nil {
 			var children []string
-			for number := range *calls {
+			for number := 0; number < *calls; number++ {
 				children = append(children, fmt.Sprintf("%s.%d", request.URL.Path, number))
 			}
 			more, err := caller.callAll(children)

@@ -55,6 +55,8 @@ pub trait Probes {
     /// # Errors
     /// When it cannot be forgotten.
     fn forget(&mut self, pid: u32) -> io::Result<()>;
+    /// The processes that are known to be selected.
+    fn selected(&self) -> Vec<u32>;
     /// The goroutines of a process are told apart from now on, and what its HTTP client hands on is followed.
     ///
     /// # Errors
@@ -118,6 +120,7 @@ impl<'a, P: Probes, C: Core, D: Processes> Live<'a, P, C, D> {
     /// side could no longer be asked. What was read until then is delivered in any case.
     pub fn run(mut self, stop: &Stop) -> (Tally, io::Result<()>) {
         let mut reported = LossReport::default();
+        self.follow_selected();
         let outcome = self.until(stop, &mut reported);
         let mut left = LAST_RECORDS;
         while left > 0 && self.take(BATCH) > 0 {
@@ -163,16 +166,29 @@ impl<'a, P: Probes, C: Core, D: Processes> Live<'a, P, C, D> {
             }
         }
         for (pid, go) in self.feed.turned() {
-            self.probes.unfollow(pid);
-            if let Some(go) = go
-                && let Err(error) = self.probes.follow(pid, &go)
-            {
-                let version = go.program.version.clone();
-                self.log.say(&Event::NotFollowed { pid, version, error });
+            match go {
+                Some(go) => self.follow(pid, &go),
+                None => self.probes.unfollow(pid),
             }
         }
         self.feed.deliver();
         taken
+    }
+
+    /// Those that were selected before the probes were attached: nothing tells of them before they do something.
+    fn follow_selected(&mut self) {
+        for pid in self.probes.selected() {
+            if let Some(go) = self.feed.go(pid) {
+                self.follow(pid, &go);
+            }
+        }
+    }
+
+    fn follow(&mut self, pid: u32, go: &Go) {
+        if let Err(error) = self.probes.follow(pid, go) {
+            let version = go.program.version.clone();
+            self.log.say(&Event::NotFollowed { pid, version, error });
+        }
     }
 
     fn look(&mut self) {

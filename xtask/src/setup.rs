@@ -32,6 +32,8 @@ const FOR_TESTS: &[Package] = &[
     ("python3", "python3"),
     ("wrk", "wrk"),
 ];
+/// Whichever is there will do.
+const GO: &[Package] = &[("golang-go", "go")];
 /// What `cargo xtask bench` loads and looks with.
 const FOR_BENCH: &[Package] = &[
     ("apache2-utils", "ab"),
@@ -79,7 +81,11 @@ pub fn for_build() -> Result<Toolchain> {
 
 /// Everything that the live tests run.
 pub fn for_tests() -> Result<()> {
-    need(FOR_TESTS, "the live tests trace these programs as they are")
+    need(FOR_TESTS, "the live tests trace these programs as they are")?;
+    if find("go").is_none() {
+        need(GO, "programs that are traced are written in it")?;
+    }
+    Ok(())
 }
 
 /// Everything that `cargo xtask bench` needs.

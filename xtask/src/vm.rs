@@ -7,6 +7,7 @@ mod kernels;
 
 use std::iter;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -182,14 +183,21 @@ pub fn all() -> Vec<&'static Kernel> {
     kernels::KERNELS.iter().collect()
 }
 
-/// Builds the live tests and the agent with them. Optimised: under emulation the start of the agent is most of a test.
+/// Builds the live tests and the agent with them, and beside them the programs that they trace and nobody can build where they
+/// run. Optimised: under emulation the start of the agent is most of a test.
 pub fn build_live_tests(toolchain: &Toolchain) -> Result<()> {
     run(toolchain.cargo().args(["build", "--quiet", "--release"]).args([
         "--package",
         "tracer-agent",
         "--package",
         "live-tests",
-    ]))
+    ]))?;
+    run(Command::new("go")
+        .current_dir(root())
+        .env("CGO_ENABLED", "0")
+        .args(["build", "-o"])
+        .arg(live_tests().with_file_name("hop-go"))
+        .arg("tests/workloads/hop.go"))
 }
 
 /// The live tests, as one program that runs where nothing can be built.

@@ -111,6 +111,7 @@ fn set(wants: &Receiver<Wanted>, program: &ProgramFd, done: &Sender<OwnedFd>, re
     for wanted in wants {
         match wanted {
             Wanted::Attached(..) if !is_permitted => {}
+            Wanted::Attached(pid, _) if events.contains_key(&pid) => {}
             Wanted::Attached(pid, go) => {
                 let event = if events.len() < MAX_FOLLOWED {
                     breakpoint(pid, &go, program)
@@ -118,9 +119,9 @@ fn set(wants: &Receiver<Wanted>, program: &ProgramFd, done: &Sender<OwnedFd>, re
                     Err(io::Error::other("too many Go programs run at once"))
                 };
                 match event {
-                    Ok(event) => events.insert(pid, event).into_iter().for_each(|old| {
-                        let _ = done.send(old);
-                    }),
+                    Ok(event) => {
+                        events.insert(pid, event);
+                    }
                     // It has ended meanwhile.
                     Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}

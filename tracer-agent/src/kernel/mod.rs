@@ -64,6 +64,10 @@ impl live::Probes for Probes {
         self.forget(pid).map_err(io::Error::other)
     }
 
+    fn selected(&self) -> Vec<u32> {
+        self.selected()
+    }
+
     fn follow(&mut self, pid: u32, go: &Go) -> io::Result<()> {
         self.follow(pid, go)
     }

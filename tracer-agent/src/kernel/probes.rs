@@ -296,6 +296,16 @@ impl Probes {
         self.replace(pid, kept(before, verdict))
     }
 
+    /// The processes that are known to be selected.
+    pub fn selected(&self) -> Vec<u32> {
+        let is_selected = |value: u8| matches!(mark::decided(value), process::SELECTED | process::DUE);
+        let known = self.processes.iter().filter_map(Result::ok);
+        known
+            .filter(|(_, value)| is_selected(*value))
+            .map(|(pid, _)| pid)
+            .collect()
+    }
+
     /// The goroutines of a process are told apart from now on, and what its HTTP client hands on is followed.
     ///
     /// # Errors

@@ -198,6 +198,11 @@ impl<'a, C: Core, D: Processes> Feed<'a, C, D> {
         mem::take(&mut self.turned)
     }
 
+    /// The Go program that a process runs.
+    pub fn go(&self, pid: u32) -> Option<Go> {
+        self.processes.go(pid)
+    }
+
     /// When the core waits for the time.
     pub fn next_deadline(&self) -> Option<BootNanos> {
         self.core.next_deadline()

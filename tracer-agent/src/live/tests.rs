@@ -130,6 +130,8 @@ struct FakeProbes {
     /// Asked to end once all records are taken.
     stop: Stop,
     judged: Rc<RefCell<Vec<String>>>,
+    /// Before the run.
+    selected: Vec<u32>,
 }
 
 impl Probes for FakeProbes {
@@ -178,6 +180,10 @@ impl Probes for FakeProbes {
             .borrow_mut()
             .push(format!("file {} {verdict:?}", exe.inode));
         Ok(())
+    }
+
+    fn selected(&self) -> Vec<u32> {
+        self.selected.clone()
     }
 
     fn follow(&mut self, pid: u32, _: &Go) -> io::Result<()> {
@@ -290,6 +296,7 @@ fn run_at(
         losses,
         stop: stop.clone(),
         judged: Rc::clone(&judged),
+        selected: found.to_vec(),
     };
     let judge = Judge::new(FakePrograms(found.to_vec(), place));
     let live = Live::new(probes, feed, Some(judge), &log, || BootNanos(7));
@@ -463,11 +470,11 @@ fn a_go_program_is_followed_from_its_start_to_its_end() {
         open(GO),
         process(process_event::EXIT, GO),
     ];
-    let run = run(records, vec![], 0, &[]);
+    let run = run(records, vec![], 0, &[1, GO]);
     assert_eq!(
         run.judged,
         [
-            "process 27 unfollowed",
+            "process 27 followed",
             "process 27 unfollowed",
             "process 27 followed",
             "process 27 unfollowed"

@@ -2,13 +2,19 @@
 //!
 //! Hook: a uprobe at the entry of `net/http.(*persistConn).roundTrip(pc *persistConn, req *transportRequest)`, where a goroutine has got a
 //! connection for its request and is about to hand it to the goroutine that writes on that connection. At an entry, so nothing that Go
-//! keeps on its stack is changed. Produces: the caller of the connection.
+//! keeps on its stack is changed. Produces: the caller of the connection, and where in the stream its request will begin: a kernel
+//! may skip a program, and the next request on the connection must not be taken for this caller's.
 //!
 //! Go passes the first argument in RAX and keeps the goroutine in R14. The connection is an interface (`net.Conn`) at 80, its
 //! value at 88, which points to a `net.TCPConn` or `net.UnixConn`: a pointer to a `net.netFD`, whose `Sysfd` is at 16. What is no such
 //! connection (one of TLS) leads to no socket here.
 
-use aya_ebpf::{helpers::bpf_get_current_task, macros::uprobe, programs::ProbeContext};
+use aya_ebpf::{
+    helpers::bpf_get_current_task,
+    macros::{map, uprobe},
+    maps::ProgramArray,
+    programs::ProbeContext,
+};
 
 use super::syscall;
 use crate::path::{
@@ -22,9 +28,15 @@ const CONN: u64 = 88;
 /// Offset of `net.netFD.pfd.Sysfd`.
 const SYSFD: u64 = 16;
 
+/// Empty. From 6.13 on the kernel gives a program a stack for each processor instead of each run, and unlike others this one may be preempted by
+/// another run of itself: one goroutine's request was then noted as another's. A program that may call another gets none.
+#[map]
+static GO_CHAIN: ProgramArray = ProgramArray::with_max_entries(1, 0);
+
 #[uprobe]
 fn tracer_go_round_trip(ctx: ProbeContext) -> u32 {
     let _ = handed(&ctx);
+    unsafe { GO_CHAIN.tail_call(&ctx, 0) };
     0
 }
 
@@ -40,7 +52,8 @@ fn handed(ctx: &ProbeContext) -> Option<()> {
         return None;
     }
     let sock = syscall::socket(unsafe { bpf_get_current_task() }, sysfd)?;
-    let connection = connection::used(sock, current, Maker::Handed)?;
-    unsafe { (*connection).caller = caller };
+    let connection = unsafe { &mut *connection::used(sock, current, Maker::Handed)? };
+    connection.caller = caller;
+    connection.caller_seq = sock.write_seq() as u64;
     Some(())
 }

@@ -17,6 +17,7 @@ use super::{
     message::{self, Repeat},
     select::Current,
     sock::Sock,
+    task::{self, Task},
 };
 
 /// How a call describes the memory that it moves bytes from or to.
@@ -85,6 +86,8 @@ pub struct Call {
     pub unix: u16,
     /// See [`Current::goroutines`].
     pub goroutines: u16,
+    /// The goroutine that has another make the call.
+    pub caller: Task,
 }
 
 /// Thread to the call it is in.
@@ -104,16 +107,22 @@ pub fn begin(sock: Sock, memory: Memory, current: Current) -> Option<()> {
         return None;
     }
     let connection = unsafe { &*known };
+    let seq = match (sock.unix, memory.sent != 0) {
+        (true, true) => connection.sent.seq,
+        (true, false) => connection.received.seq,
+        (false, true) => sock.write_seq(),
+        (false, false) => sock.copied_seq(),
+    };
     let call = Call {
         sock: sock.address,
         memory,
         entered_ns: unsafe { bpf_ktime_get_boot_ns() },
         done: 0,
-        seq: match (sock.unix, memory.sent != 0) {
-            (true, true) => connection.sent.seq,
-            (true, false) => connection.received.seq,
-            (false, true) => sock.write_seq(),
-            (false, false) => sock.copied_seq(),
+        seq,
+        caller: if memory.sent != 0 && current.goroutines != 0 {
+            task::caller(connection, seq)
+        } else {
+            Task::NONE
         },
         unix: sock.unix as u16,
         goroutines: current.goroutines as u16,
@@ -202,6 +211,7 @@ pub fn join(sock: Sock, memory: Memory, moved: u64, current: Current, repeat: &i
         seq: first,
         unix: 0,
         goroutines: current.goroutines as u16,
+        caller: Task::NONE,
     };
     framed(&call, moved, current, repeat);
     None

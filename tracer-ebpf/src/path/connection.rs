@@ -52,8 +52,10 @@ pub struct Connection {
     flags: u32,
     /// See [`Sock::identity`].
     identity: u32,
-    /// The goroutine that has handed the next request to the one that writes.
+    /// The goroutine that has handed a request to the one that writes.
     pub caller: Task,
+    /// Sequence number of the first byte of that request: what is written there is the caller's, and nothing else.
+    pub caller_seq: u64,
     /// Requests without response.
     pub waiting: Waiting,
     /// What the process reads.
@@ -72,6 +74,7 @@ impl Connection {
         flags: 0,
         identity: 0,
         caller: Task::NONE,
+        caller_seq: 0,
         waiting: Waiting {
             methods: 0,
             pushed: 0,

@@ -176,10 +176,15 @@ pub fn moved(call: &Call, result: u64, current: Current, repeat: &impl Repeat) {
     let work = &mut scratch.work;
     let now = unsafe { bpf_ktime_get_boot_ns() };
     work.record.connection = connection.id;
-    let (task, handed) = task::behind(connection, sent != 0, current);
+    let task = if call.caller.id != 0 {
+        work.handed = data_flags::HANDED;
+        call.caller
+    } else {
+        work.handed = 0;
+        task::calling(current)
+    };
     work.record.task = task.id;
     work.record.maker = task.maker;
-    work.handed = if handed { data_flags::HANDED } else { 0 };
     work.record.tgid = current.tgid;
     work.record.tid = current.tid;
     work.sent = sent;

@@ -80,16 +80,14 @@ pub fn running(current: Current, address: u64, stack: u64) -> Option<Task> {
     })
 }
 
-/// Whom a call on a connection is made for, and whether somebody else makes it for them: what was sent on behalf of a
-/// goroutine is that goroutine's.
+/// The goroutine for which another is about to write at `seq`. Asked at the entry of the write: at its return the response may have
+/// come, and the connection been handed the next request.
 #[inline(always)]
-pub fn behind(connection: &Connection, sent: bool, current: Current) -> (Task, bool) {
-    if current.goroutines == 0 {
-        (Task::NONE, false)
-    } else if sent && connection.caller.id != 0 {
-        (connection.caller, true)
+pub fn caller(connection: &Connection, seq: u32) -> Task {
+    if connection.caller_seq == seq as u64 {
+        connection.caller
     } else {
-        (calling(current), false)
+        Task::NONE
     }
 }
 
