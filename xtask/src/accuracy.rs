@@ -116,7 +116,10 @@ pub fn run_accuracy(options: &Options) -> Result<()> {
     fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
     let version = |program, option| process::output(Command::new(program).arg(option));
     say(version("python3", "--version")?);
-    let others = [("node", version("node", "--version")), ("go", version("go", "version"))];
+    let others = [
+        ("node", version("node", "--version")),
+        ("go", version("go", "version")),
+    ];
     let others: Vec<_> = others
         .iter()
         .filter_map(|(program, version)| Some((program, version.as_ref().ok()?)))
@@ -132,7 +135,9 @@ pub fn run_accuracy(options: &Options) -> Result<()> {
         .iter()
         .filter(|(name, ..)| name.contains(&options.workload));
     for (name, arguments, must_be_perfect) in wanted {
-        let needed = ["node", "go"].into_iter().find(|runtime| arguments.contains(runtime));
+        let needed = ["node", "go"]
+            .into_iter()
+            .find(|runtime| arguments.contains(runtime));
         if let Some(runtime) = needed.filter(|runtime| !others.contains(runtime)) {
             say(format!("{name}: skipped, {runtime} is not installed"));
             continue;

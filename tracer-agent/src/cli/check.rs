@@ -210,8 +210,9 @@ fn hooks() -> Vec<Finding> {
                 .refused
                 .into_iter()
                 .map(|refusal| refused(refusal, State::Unused));
+            let go = go_programs(probes.go_obstacle);
             let unix = unix_sockets(probes.unix_obstacle);
-            [taken].into_iter().chain(refused).chain([unix]).collect()
+            [taken].into_iter().chain(refused).chain([unix, go]).collect()
         }
         Err(KernelError::NoFamily { refused: all }) => all
             .into_iter()
@@ -227,6 +228,17 @@ fn unix_sockets(obstacle: Option<String>) -> Finding {
         Some(obstacle) => (State::Degraded, format!("not traced: {obstacle}")),
     };
     Finding::new("unix sockets", state, detail, "")
+}
+
+fn go_programs(obstacle: Option<&'static str>) -> Finding {
+    let (state, detail) = match obstacle {
+        None => (State::Ok, "calls are linked by goroutine".to_owned()),
+        Some(obstacle) => (
+            State::Degraded,
+            format!("calls are linked by their times only: {obstacle}"),
+        ),
+    };
+    Finding::new("go programs", state, detail, "")
 }
 
 fn refused(refusal: Refusal, state: State) -> Finding {

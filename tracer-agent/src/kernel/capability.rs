@@ -45,6 +45,11 @@ pub fn missing() -> Vec<&'static str> {
     missing_of(effective())
 }
 
+/// Whether this process may set breakpoints in others.
+pub fn may_set_breakpoints() -> bool {
+    effective() & (1 << CAP_SYS_ADMIN) != 0
+}
+
 fn missing_of(effective: u64) -> Vec<&'static str> {
     let has = |capability: u32| effective & (1 << capability) != 0;
     if has(CAP_SYS_ADMIN) {

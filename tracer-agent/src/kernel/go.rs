@@ -60,6 +60,19 @@ impl HandedOn {
         }
     }
 
+    /// Why no breakpoint can be set, if none can.
+    pub fn obstacle(&self) -> Option<&'static str> {
+        if self.program.is_none() {
+            Some("the kernel refused the program for breakpoints")
+        } else if !Path::new(KIND).exists() {
+            Some("this kernel knows no breakpoints in programs (uprobes), or they are not shown in /sys")
+        } else if !capability::may_set_breakpoints() {
+            Some(NOT_PERMITTED)
+        } else {
+            None
+        }
+    }
+
     /// From here on processes are followed, by threads that keep the rights for it.
     pub fn begin(&mut self, refused: Refused) -> io::Result<()> {
         let Some(program) = self.program.take() else {

@@ -37,6 +37,7 @@ static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-
 
 /// Programs that are remembered, where there are rules about them.
 const EXES: u32 = 4096;
+const NO_REGISTERS: &str = "the registers of programs cannot be found on this kernel";
 /// Of `bpf_map_update_elem`: only a key that is there.
 const BPF_EXIST: u64 = 2;
 
@@ -123,6 +124,8 @@ pub struct Probes {
     pub remark: &'static str,
     /// Why Unix sockets are not seen, if they are not.
     pub unix_obstacle: Option<String>,
+    /// Why calls of Go programs are not linked by goroutine, if they are not.
+    pub go_obstacle: Option<&'static str>,
     /// Those that were tried before it, and why they were not.
     pub refused: Vec<Refusal>,
 }
@@ -237,6 +240,11 @@ impl Probes {
         };
         let skips = family.suffers_from(kernel.preemption);
         let handed_on = HandedOn::of(&loaded);
+        let go_obstacle = if settings.registers == registers::UNKNOWN {
+            Some(NO_REGISTERS)
+        } else {
+            handed_on.obstacle()
+        };
         let attached = Attached::new(&mut loaded, links);
         drop((loaded, types));
         give_back_memory();
@@ -254,6 +262,7 @@ impl Probes {
             family,
             remark: if skips { PREEMPTED } else { "" },
             unix_obstacle: family.unix_obstacle(&resolved),
+            go_obstacle,
             refused,
         })
     }
@@ -319,9 +328,7 @@ impl Probes {
             return Ok(());
         };
         if !self.knows_registers {
-            return Err(io::Error::other(
-                "the registers of programs cannot be found on this kernel",
-            ));
+            return Err(io::Error::other(NO_REGISTERS));
         }
         self.replace(pid, mark::of(decided, kind.0))
             .map_err(io::Error::other)?;
