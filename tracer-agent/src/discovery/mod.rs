@@ -3,7 +3,7 @@
 //! that a process put there can make the agent fail, and of a process's environment only the variables that
 //! name it are looked at. The command line serves to find the program's name and is never kept.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{fs::File, path::PathBuf, sync::Arc};
 
 use crate::{
     capture::{
@@ -65,14 +65,9 @@ impl Discovery {
         identity::look_up(self, pid, comm_hint)
     }
 
-    /// The Go program that this process runs, if it does.
-    pub fn go(&self, pid: u32) -> Option<Arc<GoProgram>> {
-        self.programs.go(&self.exe_file(pid))
-    }
-
-    /// The file that this process runs, also where it was deleted.
-    pub fn exe_file(&self, pid: u32) -> PathBuf {
-        self.proc.path(pid, "exe")
+    /// The Go program that this process runs, if it does, and the file of it.
+    pub fn go(&self, pid: u32) -> Option<(Arc<GoProgram>, File)> {
+        self.programs.go(&self.proc.path(pid, "exe"))
     }
 
     /// What is true of the host, with the clocks read now and a new random seed.

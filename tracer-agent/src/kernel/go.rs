@@ -7,11 +7,9 @@
 use std::{
     collections::HashMap,
     ffi::CString,
-    fs, io,
-    os::{
-        fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd},
-        unix::ffi::OsStrExt as _,
-    },
+    fs::{self, File},
+    io,
+    os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd},
     path::Path,
     sync::mpsc::{self, Receiver, Sender},
     thread,
@@ -84,7 +82,7 @@ impl HandedOn {
             capability::keep(capability::TO_SET_BREAKPOINTS);
             set(&wants, &program, &done, &refused);
         })?;
-        named("unbreakpoints").spawn(move || {
+        named("breakpoints-off").spawn(move || {
             capability::keep(capability::NONE);
             events.iter().for_each(drop);
         })?;
@@ -196,9 +194,10 @@ const ENABLE: libc::c_ulong = 0x2400;
 
 /// An event that happens whenever a process comes to that place of the file that it runs.
 #[expect(unsafe_code, reason = "no library that is here opens such an event")]
-fn event_at(pid: u32, file: &Path, offset: u64) -> io::Result<OwnedFd> {
+fn event_at(pid: u32, file: &File, offset: u64) -> io::Result<OwnedFd> {
     let kind = fs::read_to_string(KIND)?;
-    let path = CString::new(file.as_os_str().as_bytes())?;
+    // The file that was looked at, and no other: by its process a later one with the same number could be meant.
+    let path = CString::new(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
     let attributes = Attributes {
         kind: kind.trim().parse().map_err(io::Error::other)?,
         size: ATTRIBUTES_SIZE,

@@ -1,6 +1,6 @@
 //! The one way into the core: whatever is told here is recorded too, in the same order.
 
-use std::{collections::HashSet, io, mem, path::PathBuf, sync::Arc};
+use std::{collections::HashSet, fs::File, io, mem, sync::Arc};
 
 use tracer_common::Loss;
 
@@ -47,8 +47,8 @@ pub trait Processes {
 /// A process that runs a Go program.
 #[derive(Clone, Debug)]
 pub struct Go {
-    /// The file.
-    pub file: PathBuf,
+    /// The file, open: whatever becomes of the process, it is this one.
+    pub file: Arc<File>,
     /// What is known of it.
     pub program: Arc<GoProgram>,
 }
@@ -59,9 +59,10 @@ impl Processes for &Discovery {
     }
 
     fn go(&self, pid: u32) -> Option<Go> {
+        let (program, file) = Discovery::go(self, pid)?;
         Some(Go {
-            program: Discovery::go(self, pid)?,
-            file: self.exe_file(pid),
+            program,
+            file: Arc::new(file),
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    fs::File,
     os::fd::{AsFd, OwnedFd},
     rc::Rc,
     sync::Arc,
@@ -113,7 +114,7 @@ impl Processes for FakeProcesses {
 
     fn go(&self, pid: u32) -> Option<Go> {
         (pid == GO).then(|| Go {
-            file: "/proc/27/exe".into(),
+            file: Arc::new(File::open("/proc/self/exe").unwrap()),
             program: Arc::new(GoProgram {
                 version: "go1.99".into(),
                 goroutines: None,

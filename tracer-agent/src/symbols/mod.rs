@@ -33,15 +33,20 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// The Go program in a file; `None` if it is no such, or cannot be read.
-    pub fn go(&self, path: &Path) -> Option<Arc<GoProgram>> {
+    /// The Go program in a file, and the file; `None` if it is no such, or cannot be read.
+    pub fn go(&self, path: &Path) -> Option<(Arc<GoProgram>, File)> {
         let file = File::open(path).ok()?;
+        let program = self.go_in(&file)?;
+        Some((program, file))
+    }
+
+    fn go_in(&self, file: &File) -> Option<Arc<GoProgram>> {
         let about = file.metadata().ok()?;
         let id = (about.dev(), about.ino(), about.size(), about.mtime());
         if let Some(known) = self.files().get(&id) {
             return known.clone();
         }
-        let program = Elf::open(&file).and_then(|elf| go::read(&elf)).map(Arc::new);
+        let program = Elf::open(file).and_then(|elf| go::read(&elf)).map(Arc::new);
         let mut files = self.files();
         if files.len() >= MAX_FILES {
             files.clear();

@@ -48,7 +48,7 @@ fn a_go_program_is_known_by_its_own_tables_with_and_without_symbols() {
         eprintln!("skipped: there is no Go here");
         return;
     };
-    let known = programs.go(&whole).unwrap();
+    let (known, _) = programs.go(&whole).unwrap();
     assert!(known.version.starts_with("go1."), "{known:?}");
     if known.goroutines.is_none() {
         // A version that came after this agent: it says so, and looks for nothing.
@@ -62,7 +62,7 @@ fn a_go_program_is_known_by_its_own_tables_with_and_without_symbols() {
         ("stripped-pie", &["-buildmode=pie", "-ldflags=-s -w"]),
     ] {
         let path = build(folder.path(), name, flags).unwrap();
-        let program = programs.go(&path).unwrap();
+        let (program, _) = programs.go(&path).unwrap();
         assert_eq!(program.version, known.version, "{name}");
         assert!(program.round_trip.is_some(), "{name}");
         if name == "pie" {
@@ -74,9 +74,13 @@ fn a_go_program_is_known_by_its_own_tables_with_and_without_symbols() {
 #[test]
 fn what_is_no_go_program_is_none() {
     let programs = Programs::default();
-    assert_eq!(programs.go(&std::env::current_exe().unwrap()), None);
-    assert_eq!(programs.go(Path::new("/proc/self/status")), None);
-    assert_eq!(programs.go(Path::new("/nowhere")), None);
+    for path in [
+        &std::env::current_exe().unwrap(),
+        Path::new("/proc/self/status"),
+        Path::new("/nowhere"),
+    ] {
+        assert!(programs.go(path).is_none(), "{}", path.display());
+    }
 }
 
 #[test]
