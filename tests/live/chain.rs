@@ -49,6 +49,10 @@ pub const TESTS: &[Test] = &[
         }
         go(agent, 8, &["--calls", "3", "--order", "nested"])
     }),
+    ("chain_through_nginx_that_passes_request_ids_on", |agent| {
+        needs(&["nginx"])?;
+        chain(agent, 32, "thread", &["--via-nginx", "--request-ids"])
+    }),
     ("chain_over_unix_sockets_8_in_flight_kept_alive", |agent| {
         unix(agent, 8, "pool")
     }),

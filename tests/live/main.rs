@@ -46,7 +46,7 @@ const BRIEF: [&str; 8] = [
 ];
 
 /// Names of tests of what is no matter of the kernel, or of what other tests try there with fewer starts of the agent.
-const ALIKE: [&str; 15] = [
+const ALIKE: [&str; 16] = [
     "http_1_0",
     "a_post_that_expects",
     "an_error_status",
@@ -61,6 +61,7 @@ const ALIKE: [&str; 15] = [
     "chain_of_three_hops_8_in_flight",
     "chain_of_three_hops_128_in_flight_kept",
     "chain_over_unix_sockets_8_in_flight",
+    "chain_through_nginx",
     "chain_of_go_hops_8_in_flight",
 ];
 

@@ -103,9 +103,12 @@ def main():
     parser.add_argument("--jitter-ms", type=float, default=0)
     parser.add_argument("--via-nginx", action="store_true")
     parser.add_argument("--runtime", choices=[*HOPS, "go"], default="threads", help="what the hops are written in")
+    parser.add_argument("--request-ids", action="store_true", help="every call of a Python client has one of its own")
     parser.add_argument("--unix", action="store_true", help="the hops listen on Unix sockets")
     parser.add_argument("--run", default="r")
     options = parser.parse_args()
+    if options.request_ids:
+        os.environ["REQUEST_IDS"] = "1"
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
     processes = []

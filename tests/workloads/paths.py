@@ -9,9 +9,11 @@ the requests that were made, not about those that should have been.
 """
 
 import http.client
+import os
 import queue
 import socket
 import threading
+import uuid
 from urllib.parse import urlsplit
 
 TIMEOUT_SECONDS = 60
@@ -23,6 +25,11 @@ def root_path(root):
 
 def child_path(path, number):
     return f"{path}.{number}"
+
+
+def headers():
+    """What a call carries: an id of its own, where REQUEST_IDS asks for ids."""
+    return {"X-Request-Id": str(uuid.uuid4())} if os.environ.get("REQUEST_IDS") else {}
 
 
 class OneShot:
@@ -37,7 +44,7 @@ class OneShot:
     def finish(self, path):
         connection = connect(self.base)
         try:
-            connection.request("GET", path, headers={"Connection": "close"})
+            connection.request("GET", path, headers={"Connection": "close"} | headers())
             return read(connection)
         finally:
             connection.close()
@@ -80,7 +87,7 @@ class _KeepAlive:
 
     def start(self, path):
         connection = self._take()
-        connection.request("GET", self.prefix + path)
+        connection.request("GET", self.prefix + path, headers=headers())
         return connection
 
     def finish(self, connection):

@@ -45,6 +45,11 @@ const WORKLOADS: &[(&str, &[&str], bool)] = &[
     ),
     ("through nginx", &["--client", "thread", "--via-nginx"], false),
     (
+        "through nginx, request ids",
+        &["--client", "thread", "--via-nginx", "--request-ids"],
+        true,
+    ),
+    (
         "asyncio",
         &["--runtime", "asyncio", "--client", "pool", "--calls", "2"],
         false,

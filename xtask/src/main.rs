@@ -5,6 +5,7 @@ mod bench;
 mod build_ebpf;
 mod demo;
 mod fuzz;
+mod hop;
 mod link;
 mod process;
 mod setup;

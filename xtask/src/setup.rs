@@ -82,15 +82,20 @@ pub fn for_build() -> Result<Toolchain> {
 /// Everything that the live tests run.
 pub fn for_tests() -> Result<()> {
     need(FOR_TESTS, "the live tests trace these programs as they are")?;
-    if find("go").is_none() {
-        need(GO, "programs that are traced are written in it")?;
+    need_go()
+}
+
+fn need_go() -> Result<()> {
+    match find("go") {
+        Some(_) => Ok(()),
+        None => need(GO, "programs that are traced are written in it"),
     }
-    Ok(())
 }
 
 /// Everything that `cargo xtask bench` needs.
 pub fn for_bench() -> Result<()> {
-    need(FOR_BENCH, "the agent's cost is measured with these")
+    need(FOR_BENCH, "the agent's cost is measured with these")?;
+    need_go()
 }
 
 /// Everything that `cargo xtask vm` needs.

@@ -7,7 +7,6 @@ mod kernels;
 
 use std::iter;
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -17,6 +16,7 @@ use clap::Args;
 pub use boot::Verdict;
 pub use kernels::Kernel;
 
+use crate::hop;
 use crate::process::{root, run, say, target};
 use crate::setup::{self, Toolchain};
 
@@ -183,8 +183,7 @@ pub fn all() -> Vec<&'static Kernel> {
     kernels::KERNELS.iter().collect()
 }
 
-/// Builds the live tests and the agent with them, and beside them the programs that they trace and nobody can build where they
-/// run. Optimised: under emulation the start of the agent is most of a test.
+/// Builds the live tests, the agent and the hop in Go with them. Optimised: under emulation the start of the agent is most of a test.
 pub fn build_live_tests(toolchain: &Toolchain) -> Result<()> {
     run(toolchain.cargo().args(["build", "--quiet", "--release"]).args([
         "--package",
@@ -192,12 +191,8 @@ pub fn build_live_tests(toolchain: &Toolchain) -> Result<()> {
         "--package",
         "live-tests",
     ]))?;
-    run(Command::new("go")
-        .current_dir(root())
-        .env("CGO_ENABLED", "0")
-        .args(["build", "-o"])
-        .arg(live_tests().with_file_name("hop-go"))
-        .arg("tests/workloads/hop.go"))
+    hop::build()?;
+    Ok(())
 }
 
 /// The live tests, as one program that runs where nothing can be built.

@@ -31,6 +31,8 @@ counters! {
     linked_header,
     /// Given out with parent by `connection`.
     linked_connection,
+    /// Given out with parent by `request-id`.
+    linked_request_id,
     /// Given out with parent by `task`.
     linked_task,
     /// Given out with parent by `handoff`.
@@ -69,6 +71,8 @@ counters! {
     evicted_over,
     /// Tasks forgotten because there were too many.
     evicted_tasks,
+    /// Request ids forgotten because there were too many.
+    evicted_request_ids,
     /// Processes forgotten because there were too many.
     evicted_processes,
     /// Processes whose times were forgotten because there were too many.

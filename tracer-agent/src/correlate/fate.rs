@@ -212,6 +212,7 @@ impl Correlator {
         match linked.evidence {
             Some(Evidence::Header) => counters.linked_header += 1,
             Some(Evidence::Connection) => counters.linked_connection += 1,
+            Some(Evidence::RequestId) => counters.linked_request_id += 1,
             Some(Evidence::Task) => counters.linked_task += 1,
             Some(Evidence::Handoff) => counters.linked_handoff += 1,
             Some(Evidence::Timing) => counters.linked_timing += 1,

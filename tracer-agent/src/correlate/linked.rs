@@ -53,6 +53,8 @@ pub enum Evidence {
     Header,
     /// Both ends of one connection were seen.
     Connection,
+    /// An id that only this request came in with went out again.
+    RequestId,
     /// The task that sent the request holds the inbound exchange.
     Task,
     /// A task that holds the inbound exchange had another send the request, or made the task that sent it.
@@ -80,6 +82,7 @@ impl Evidence {
         match self {
             Self::Header => "header",
             Self::Connection => "connection",
+            Self::RequestId => "request-id",
             Self::Task => "task",
             Self::Handoff => "handoff",
             Self::Timing => "timing",

@@ -22,6 +22,7 @@ mod linked;
 mod pairs;
 mod parents;
 mod processes;
+mod request_ids;
 mod sampler;
 mod settings;
 mod table;
@@ -53,6 +54,7 @@ use identity::Identity;
 use known::{Begun, Known, Live};
 use pairs::Pairs;
 use processes::Processes;
+use request_ids::RequestIds;
 use threads::Threads;
 use timing::Timing;
 
@@ -65,6 +67,7 @@ pub struct Correlator {
     deadlines: BTreeSet<(BootNanos, ExchangeId)>,
     pairs: Pairs,
     contexts: Contexts,
+    request_ids: RequestIds,
     threads: Threads,
     timing: Timing,
     processes: Processes,
@@ -81,6 +84,7 @@ impl Correlator {
             deadlines: BTreeSet::new(),
             pairs: Pairs::default(),
             contexts: Contexts::default(),
+            request_ids: RequestIds::new(&settings),
             threads: Threads::new(&settings),
             timing: Timing::new(&settings),
             processes: Processes::new(&settings),
@@ -215,6 +219,7 @@ impl Correlator {
         }
         self.processes.forget(pid);
         self.threads.forget(pid);
+        self.request_ids.forget(pid);
         self.timing.forget(pid);
     }
 

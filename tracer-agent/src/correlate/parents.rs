@@ -58,6 +58,7 @@ impl Correlator {
             self.threads.hold(&inbound, &mut self.counters);
         }
         self.timing.came(&inbound);
+        self.request_ids.came(&inbound, &mut self.counters);
         if let Some(arrival) = Arrival::of(&inbound) {
             self.contexts.insert(arrival);
         }
@@ -192,7 +193,7 @@ impl Correlator {
     fn cause(&mut self, outbound: &Exchange) -> Cause {
         let pid = outbound.pid();
         let Some(context) = outbound.context.parent else {
-            let cause = self.by_worker(outbound);
+            let cause = self.by_id_or_worker(outbound);
             return match (outbound.context.decision, cause) {
                 (Some(Sampled::No), Cause::Edge(Edge::Local(inbound, _))) if !self.is_unsampled(inbound) => {
                     // Its process has decided so itself.
@@ -226,7 +227,7 @@ impl Correlator {
                 Cause::Edge(Edge::Remote(context))
             }
             // A format that names the trace alone does not tell who made it.
-            Source::None => match self.by_worker(outbound) {
+            Source::None => match self.by_id_or_worker(outbound) {
                 cause @ Cause::Edge(Edge::Local(..)) => cause,
                 _ => Cause::Edge(Edge::Remote(context)),
             },
@@ -265,6 +266,18 @@ impl Correlator {
         match one_of(Box::new(came().filter(in_flight))) {
             Source::None => one_of(Box::new(came())),
             found => found,
+        }
+    }
+
+    /// What its id tells of a request that was sent, else what its task does.
+    fn by_id_or_worker(&mut self, outbound: &Exchange) -> Cause {
+        let starts_before = |id: &ExchangeId| {
+            let start = self.known.start(*id);
+            start.is_some_and(|start| start <= outbound.start)
+        };
+        match self.request_ids.source(outbound).filter(starts_before) {
+            Some(inbound) => Cause::Edge(Edge::Local(inbound, Evidence::RequestId)),
+            None => self.by_worker(outbound),
         }
     }
 

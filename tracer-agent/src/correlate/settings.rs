@@ -32,6 +32,8 @@ pub struct Settings {
     pub max_over: usize,
     /// Tasks of which something is known; past it the oldest is forgotten.
     pub max_tasks: usize,
+    /// Request ids that are known; past it the oldest is forgotten.
+    pub max_request_ids: usize,
     /// Processes whose requests and calls are matched by their times; past it the oldest is forgotten.
     pub max_watched: usize,
     /// How often requests in flight are looked at for calls within a second, in all processes together; past it calls are given to
@@ -55,6 +57,7 @@ impl Default for Settings {
             max_in_flight: 65_536,
             max_over: 16_384,
             max_tasks: 65_536,
+            max_request_ids: 65_536,
             max_watched: 256,
             max_looks: 2_000_000,
             max_processes: 16_384,

@@ -7,6 +7,8 @@ use crate::{
     ids::{BootNanos, ConnectionId, Pid, SpanId, Task, TraceId},
 };
 
+use super::propagation::RequestId;
+
 /// An exchange, never reused while the agent runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ExchangeId(pub u64);
@@ -184,6 +186,8 @@ pub struct WireContext {
     pub decision: Option<Sampled>,
     /// A context header was there but not valid: treated as none, counted.
     pub malformed: bool,
+    /// Ids of the request, which are no trace context.
+    pub request_ids: [Option<RequestId>; 2],
 }
 
 /// A parent named on the wire.

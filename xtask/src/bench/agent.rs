@@ -288,6 +288,13 @@ impl Said {
         read().with_context(|| format!("no number of spans in: {}", self.0))
     }
 
+    /// A counter of the stage `correlate`.
+    pub fn correlated(&self, name: &str) -> f64 {
+        let prefix = format!("tracer-agent: correlate: {name} ");
+        let line = self.0.lines().find_map(|line| line.strip_prefix(&prefix));
+        line.and_then(|count| count.trim().parse().ok()).unwrap_or(0.0)
+    }
+
     /// Requests that are no span: lost in the kernel, or seen and no exchange.
     pub fn lost_requests(&self) -> u64 {
         let counts = self.0.lines().filter_map(|line| {

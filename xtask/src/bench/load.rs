@@ -131,10 +131,12 @@ pub struct Load {
 
 impl Load {
     pub fn run(nginx: &Nginx, connections: usize, seconds: u64) -> Result<Self> {
-        let script = format!(
-            "ulimit -n {FILES} && exec wrk --latency -t1 -c{connections} -d{seconds}s {}",
-            nginx.url()
-        );
+        Self::on(&nginx.url(), connections, seconds)
+    }
+
+    pub fn on(url: &str, connections: usize, seconds: u64) -> Result<Self> {
+        let script =
+            format!("ulimit -n {FILES} && exec wrk --latency -t1 -c{connections} -d{seconds}s {url}");
         Self::read(&output(Command::new("sh").args(["-c", &script]))?)
     }
 

@@ -3,6 +3,7 @@
 
 mod agent;
 mod floor;
+mod go;
 mod load;
 mod redis;
 mod sink;
@@ -14,10 +15,12 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use serde::Serialize;
 
+use crate::hop;
 use crate::process::{is_root, now, output, say, target};
 use crate::setup;
 use agent::Agent;
 use floor::Floor;
+use go::Services;
 use load::{Load, Nginx};
 use redis::Redis;
 use sink::Sink;
@@ -98,6 +101,7 @@ pub fn run_bench(options: &Options) -> Result<()> {
     replayed(&agent, options, &folder.join("load.rec"), &mut row)?;
     under_load(&agent, options, &mut row)?;
     with_many_connections(&agent, options, &mut row)?;
+    in_goroutines(&agent, options, &mut row)?;
     unselected(&agent, &mut row)?;
     let file = folder.join("bench.json");
     fs::write(&file, serde_json::to_string_pretty(&rows)?)?;
@@ -284,6 +288,58 @@ fn with_many_connections(agent: &Agent, options: &Options, row: &mut Tell<'_>) -
         "MiB",
         Some(40.0),
     );
+    Ok(())
+}
+
+/// A Go service that calls another for each request: not traced, traced, and traced without breakpoints, in turns.
+fn in_goroutines(agent: &Agent, options: &Options, row: &mut Tell<'_>) -> Result<()> {
+    let hop = hop::build()?;
+    let [mut with, mut p50, mut p99, mut linked] = [const { Vec::new() }; 4];
+    let [mut without, mut linked_without] = [const { Vec::new() }; 2];
+    for _ in 0..3 {
+        let services = Services::start(&hop)?;
+        let load = || Load::on(&services.url(), CONNECTIONS, options.seconds);
+        let traced = |more: &[&str]| {
+            let selection = services.selection();
+            let selection: Vec<_> = selection.iter().map(String::as_str).collect();
+            let running = agent.run(&[&selection, more].concat())?;
+            let done = load()?;
+            let said = running.stop()?;
+            let parents = ["linked_task", "linked_handoff", "linked_timing"];
+            let found: f64 = parents.iter().map(|name| said.correlated(name)).sum();
+            anyhow::Ok((found / done.requests, done))
+        };
+        let plain = load()?;
+        let (found, done) = traced(&[])?;
+        with.push(done.per_second / plain.per_second);
+        p50.push(done.p50 / plain.p50);
+        p99.push(done.p99 / plain.p99);
+        linked.push(found);
+        let (found, done) = traced(&["--uprobes", "off"])?;
+        without.push(done.per_second / plain.per_second);
+        linked_without.push(found);
+    }
+    row(
+        "throughput of a calling Go service traced, of untraced",
+        middle(with),
+        "",
+        None,
+    );
+    row("median latency of it traced, of untraced", middle(p50), "", None);
+    row("99th percentile, likewise", middle(p99), "", None);
+    row(
+        "calls of it that have a parent, of its requests",
+        middle(linked),
+        "",
+        None,
+    );
+    row(
+        "throughput without breakpoints, of untraced",
+        middle(without),
+        "",
+        None,
+    );
+    row("calls that have a parent then", middle(linked_without), "", None);
     Ok(())
 }
 

@@ -4,6 +4,7 @@ mod failures;
 mod goroutines;
 mod pairing;
 mod properties;
+mod request_ids;
 mod scene;
 mod threads;
 mod timing;

@@ -13,6 +13,7 @@ use crate::{
             ConnectFailure, ContextFormat, Ending, Failure, OtherEnd, RemoteParent, Request, Response,
             Sampled, Side, WireContext,
         },
+        propagation::RequestId,
     },
 };
 
@@ -99,6 +100,12 @@ impl Draft {
         };
         self.0.request_seq = u32::from(number) * 1_000;
         self.0.other_end = OtherEnd::Traced;
+        self
+    }
+
+    /// With this `x-request-id`.
+    pub fn named(mut self, text: &str) -> Self {
+        self.0.context.request_ids = [RequestId::of(text.as_bytes()), None];
         self
     }
 

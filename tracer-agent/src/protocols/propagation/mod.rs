@@ -11,10 +11,12 @@ mod digits;
 mod google_cloud;
 mod headers;
 mod jaeger;
+mod request_id;
 mod tracestate;
 mod w3c;
 
 use self::headers::Headers;
+pub use self::request_id::RequestId;
 use super::exchange::{RemoteParent, Sampled, WireContext};
 
 /// Every header this module reads, lower-case: what a recording must keep for its links to stay the same.
@@ -33,6 +35,8 @@ pub const CONTEXT_HEADERS: &[&str] = &[
     datadog::TAGS,
     aws_xray::AMZN_TRACE_ID,
     google_cloud::CLOUD_TRACE_CONTEXT,
+    request_id::REQUEST_ID,
+    request_id::CORRELATION_ID,
 ];
 
 /// A header of a format is there and breaks the format.
@@ -54,6 +58,13 @@ enum Carried {
 /// format looked at on the way was there but not valid, or when a `tracestate` had to be dropped.
 pub fn extract(headers: &[httparse::Header<'_>]) -> WireContext {
     let headers = Headers(headers);
+    WireContext {
+        request_ids: request_id::read(headers),
+        ..trace_context(headers)
+    }
+}
+
+fn trace_context(headers: Headers<'_, '_>) -> WireContext {
     let mut context = WireContext::default();
     match w3c::read(headers) {
         Ok(Some(found)) => {

@@ -115,7 +115,7 @@ pub(super) static KNOWN: &[Known] = &[
     kept("x-b3-traceid"),
     kept("x-cloud-trace-context"),
     masked("x-content-type-options"),
-    masked("x-correlation-id"),
+    kept("x-correlation-id"),
     masked("x-csrf-token"),
     masked("x-datadog-origin"),
     kept("x-datadog-parent-id"),
@@ -129,7 +129,7 @@ pub(super) static KNOWN: &[Known] = &[
     masked("x-frame-options"),
     masked("x-powered-by"),
     masked("x-real-ip"),
-    masked("x-request-id"),
+    kept("x-request-id"),
     masked("x-requested-with"),
 ];
 
