@@ -13,7 +13,7 @@ use std::{collections::HashMap, io, os::fd::BorrowedFd, time::Duration};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracer_common::{Loss, layout::Exe};
 
-pub use feed::{Core, Feed, Go, Processes, Recorder, Tally};
+pub use feed::{Core, Feed, Processes, Recorder, Tally};
 pub use selection::{Judge, Programs};
 pub use stop::Stop;
 
@@ -21,6 +21,7 @@ use crate::{
     capture::record::{Ask, Verdict},
     ids::BootNanos,
     observe::{Event, Log},
+    symbols::Go,
 };
 
 /// The kernel side, attached.

@@ -1,6 +1,6 @@
-//! Reads members of kernel structs at the offsets that user space took from BTF.
+//! Reads members of kernel structs at the offsets that user space took from BTF, and memory of the process.
 
-use aya_ebpf::helpers::bpf_probe_read_kernel;
+use aya_ebpf::helpers::{bpf_probe_read_kernel, bpf_probe_read_user};
 use tracer_common::layout::{ABSENT, Layout, Settings};
 
 /// Written by user space before the programs are loaded.
@@ -37,4 +37,10 @@ pub fn member<T>(base: u64, offset: u32) -> Option<T> {
 #[inline(always)]
 pub fn at<T>(address: u64) -> Option<T> {
     unsafe { bpf_probe_read_kernel(address as *const T) }.ok()
+}
+
+/// Reads memory of the process.
+#[inline(always)]
+pub fn user<T>(address: u64) -> Option<T> {
+    unsafe { bpf_probe_read_user(address as *const T) }.ok()
 }

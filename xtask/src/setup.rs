@@ -85,7 +85,8 @@ pub fn for_tests() -> Result<()> {
     need_go()
 }
 
-fn need_go() -> Result<()> {
+/// Go, from anywhere, else from Debian.
+pub fn need_go() -> Result<()> {
     match find("go") {
         Some(_) => Ok(()),
         None => need(GO, "programs that are traced are written in it"),

@@ -50,6 +50,7 @@ pub fn run_tests(options: &Options) -> Result<()> {
     if wanted(Part::Unit) {
         unit(&toolchain, &mut count)?;
         exports(&toolchain, &mut count)?;
+        go_programs(&toolchain, &mut count)?;
     }
     if wanted(Part::Live) || wanted(Part::Vm) {
         setup::for_tests()?;
@@ -117,6 +118,30 @@ fn unit(toolchain: &Toolchain, count: &mut Count) -> Result<()> {
     )?;
     if !succeeded && seen.failed == 0 {
         seen.add("cargo test", false);
+    }
+    count.merge(seen, "");
+    Ok(())
+}
+
+/// What is known of programs that Go makes.
+fn go_programs(toolchain: &Toolchain, count: &mut Count) -> Result<()> {
+    let name = "programs that Go makes";
+    if let Err(reason) = setup::need_go() {
+        count.skip(name, &format!("{reason:#}"));
+        return Ok(());
+    }
+    say(name);
+    let mut seen = Count::default();
+    watch(
+        toolchain
+            .cargo()
+            .args(["test", "--quiet", "--package", "tracer-agent", "--lib", "--"])
+            .args(["--ignored", "symbols::"]),
+        |line| seen.read_libtest(line),
+    )?;
+    // None of this name is no test.
+    if seen.passed + seen.failed == 0 {
+        seen.add(name, false);
     }
     count.merge(seen, "");
     Ok(())

@@ -4,7 +4,7 @@
 use std::{env, fs, process};
 
 use libfuzzer_sys::fuzz_target;
-use tracer_agent::symbols::Programs;
+use tracer_agent::symbols::Executables;
 
 fuzz_target!(|input: &[u8]| {
     let Some((first, input)) = input.split_first() else {
@@ -13,7 +13,7 @@ fuzz_target!(|input: &[u8]| {
     let bytes = if first & 1 == 0 { input.to_vec() } else { go(input) };
     let file = env::temp_dir().join(format!("fuzz-elf-{}", process::id()));
     if fs::write(&file, bytes).is_ok() {
-        let _ = Programs::default().go(&file);
+        let _ = Executables::default().go(&file);
     }
 });
 

@@ -43,6 +43,15 @@ pub fn attach<'a>(
     if let Some(pid) = selection.pids.iter().find(|pid| !discovery.runs(**pid)) {
         bail!("there is no process {pid}: it has ended, or its id is that of another pid namespace");
     }
+    // The kernel takes the processes that breakpoints are for by the numbers that they have for the agent.
+    let is_apart = agent_pid != own;
+    if is_apart && options.uprobes == Uprobes::Auto {
+        log.say(&Event::Remark(
+            "calls of Go programs by net/http are linked by times only: in a pid namespace of its own the agent sets no \
+             breakpoints; --uprobes off says nothing"
+                .to_owned(),
+        ));
+    }
     let names = names(selection);
     let root = options.host_root.0.as_path();
     let hierarchy = Hierarchy::of(root);
@@ -65,7 +74,7 @@ pub fn attach<'a>(
         families: families(options.hooks),
         follows_sampling: matches!(options.sampler, Sampler::ParentBased(_)),
         joins: selection.may_grow() || !selection.pids.is_empty(),
-        has_uprobes: options.uprobes == Uprobes::Auto,
+        has_uprobes: options.uprobes == Uprobes::Auto && !is_apart,
         agent_pid,
         ring_bytes: options.ring_size.0,
     };

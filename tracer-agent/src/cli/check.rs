@@ -235,7 +235,7 @@ fn go_programs(obstacle: Option<&'static str>) -> Finding {
         None => (State::Ok, "calls are linked by goroutine".to_owned()),
         Some(obstacle) => (
             State::Degraded,
-            format!("calls are linked by their times only: {obstacle}"),
+            format!("calls of net/http are linked by times only: {obstacle}"),
         ),
     };
     Finding::new("go programs", state, detail, "")

@@ -19,9 +19,10 @@ use crate::{
     },
     discovery::Discovery,
     kernel::{Probes, capability},
-    live::{Feed, Go, Judge, Live, Recorder, Stop, Tally},
+    live::{Feed, Judge, Live, Recorder, Stop, Tally},
     observe::{Event, Summary},
     pipeline::Pipeline,
+    symbols::Go,
 };
 
 /// Traces until SIGINT, SIGTERM, SIGHUP or SIGQUIT.

@@ -1,6 +1,8 @@
 //! What is known of each process from its traffic: whether it exports spans of its own, and whether its
 //! threads keep to their requests.
 
+use std::mem;
+
 use crate::{
     ids::{Pid, Task},
     protocols::{Exchange, exchange::Side},
@@ -72,11 +74,7 @@ impl Processes {
 
     /// The process answers requests on other threads than those that read them.
     pub fn migrates(&mut self, pid: Pid, counters: &mut Counters) {
-        let mut found = false;
-        self.change(pid, counters, |process| {
-            found = !process.tasks_migrate;
-            process.tasks_migrate = true;
-        });
+        let found = self.finds(pid, counters, |process| &mut process.tasks_migrate);
         counters.migrating_processes += u64::from(found);
     }
 
@@ -93,11 +91,7 @@ impl Processes {
     /// A goroutine of the process was made by one that has answered a request since: what goroutines do may be for requests
     /// that are over.
     pub fn goroutines_outlive(&mut self, pid: Pid, counters: &mut Counters) {
-        let mut found = false;
-        self.change(pid, counters, |process| {
-            found = !process.goroutines_outlive;
-            process.goroutines_outlive = true;
-        });
+        let found = self.finds(pid, counters, |process| &mut process.goroutines_outlive);
         counters.outliving_processes += u64::from(found);
     }
 
@@ -117,6 +111,20 @@ impl Processes {
     /// The program of this process ended.
     pub fn forget(&mut self, pid: Pid) {
         self.processes.remove(pid);
+    }
+
+    /// Whether that was not known of the process.
+    fn finds(
+        &mut self,
+        pid: Pid,
+        counters: &mut Counters,
+        finding: impl FnOnce(&mut Process) -> &mut bool,
+    ) -> bool {
+        let mut was_known = true;
+        self.change(pid, counters, |process| {
+            was_known = mem::replace(finding(process), true)
+        });
+        !was_known
     }
 
     fn change(&mut self, pid: Pid, counters: &mut Counters, change: impl FnOnce(&mut Process)) {

@@ -1,6 +1,7 @@
 //! Which task is working on which request: the rungs `task` and `handoff`.
 //!
-//! A thread or a goroutine, here both a thread, *holds* an inbound request from the moment it has read its head until the response is written. What it
+//! A thread, which here is a goroutine too, *holds* an inbound request from the moment it has read its head until the response is
+//! written. What it
 //! sends meanwhile is sent for that request, provided that the thread serves one request at a time and to its
 //! end. Two observations disprove that:
 //! - it *interleaves*: it read a request of another connection before it answered the one it held (an event loop);

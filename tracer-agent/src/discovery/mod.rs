@@ -3,14 +3,14 @@
 //! that a process put there can make the agent fail, and of a process's environment only the variables that
 //! name it are looked at. The command line serves to find the program's name and is never kept.
 
-use std::{fs::File, path::PathBuf, sync::Arc};
+use std::path::PathBuf;
 
 use crate::{
     capture::{
         clock,
         input::{AttributeValue, HostInfo, ProcessInfo},
     },
-    symbols::{GoProgram, Programs},
+    symbols::{Executables, Go},
 };
 
 mod cgroup;
@@ -33,7 +33,7 @@ use proc::Proc;
 pub struct Discovery {
     proc: Proc,
     rules: Vec<NameRule>,
-    programs: Programs,
+    executables: Executables,
     /// Control groups of the agent: what the agent shares with a process tells that process from no other.
     own_cgroups: Option<Vec<u8>>,
     host_name: String,
@@ -48,7 +48,7 @@ impl Discovery {
             host_name: host::name(&proc),
             proc,
             rules: Vec::new(),
-            programs: Programs::default(),
+            executables: Executables::default(),
         }
     }
 
@@ -65,9 +65,9 @@ impl Discovery {
         identity::look_up(self, pid, comm_hint)
     }
 
-    /// The Go program that this process runs, if it does, and the file of it.
-    pub fn go(&self, pid: u32) -> Option<(Arc<GoProgram>, File)> {
-        self.programs.go(&self.proc.path(pid, "exe"))
+    /// The Go program that this process runs, if it does.
+    pub fn go(&self, pid: u32) -> Option<Go> {
+        self.executables.go(&self.proc.path(pid, "exe"))
     }
 
     /// What is true of the host, with the clocks read now and a new random seed.

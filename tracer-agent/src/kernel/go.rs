@@ -21,7 +21,7 @@ use aya::{
 };
 
 use super::capability;
-use crate::live::Go;
+use crate::symbols::Go;
 
 /// The program that runs at the breakpoint.
 pub(super) const PROGRAM: &str = "tracer_go_round_trip";
@@ -30,9 +30,9 @@ const MAX_FOLLOWED: usize = 4096;
 /// Where the kernel says what it calls breakpoints in programs.
 const KIND: &str = "/sys/bus/event_source/devices/uprobe/type";
 
-/// The program that runs at breakpoints, and the threads that set them and take them away. Both take the kernel long, the second some
-/// 20 ms for each, so neither is waited for, and no process waits to be followed until others are not.
-pub(super) struct HandedOn {
+/// The program that runs at breakpoints, and the threads that set them and take them away. Both take the kernel long (8 to 29 ms, and 87 to
+/// 100 ms, by `strace -f -T -e perf_event_open,close`), so neither is waited for, and no process waits to be followed until others are not.
+pub(super) struct Breakpoints {
     program: Option<ProgramFd>,
     wanted: Option<Sender<Wanted>>,
 }
@@ -45,7 +45,7 @@ enum Wanted {
 /// Told of a process that cannot be followed.
 pub type Refused = Box<dyn Fn(u32, &Go, io::Error) + Send>;
 
-impl HandedOn {
+impl Breakpoints {
     /// Takes the program over from the object, if the kernel took it.
     pub fn of(loaded: &Ebpf) -> Self {
         let program = match loaded.program(PROGRAM) {

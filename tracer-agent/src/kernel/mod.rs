@@ -22,10 +22,7 @@ pub use family::Family;
 pub use load::Refusal;
 pub use probes::{Plan, Probes, Selection};
 
-use crate::{
-    capture::record::Verdict,
-    live::{self, Go},
-};
+use crate::{capture::record::Verdict, live, symbols::Go};
 
 impl live::Probes for Probes {
     fn ring(&self) -> BorrowedFd<'_> {

@@ -25,13 +25,13 @@ use super::{
     capability,
     counters::Counters,
     family::Family,
-    go::{HandedOn, Refused},
+    go::{Breakpoints, Refused},
     layout,
     load::{self, Kernel, Refusal, Taken, finished},
     preemption::{PREEMPTED, Preemption},
     sizes::Sizes,
 };
-use crate::{live::Go, symbols};
+use crate::symbols::{self, Go};
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-ebpf"));
 
@@ -113,7 +113,7 @@ pub struct Probes {
     /// See [`Selection::chosen`].
     chosen: u8,
     attached: Attached,
-    handed_on: HandedOn,
+    breakpoints: Breakpoints,
     /// Whether goroutines can be told apart.
     knows_registers: bool,
     /// The program that sees calls which were there before, as long as it is attached.
@@ -239,11 +239,11 @@ impl Probes {
             None
         };
         let skips = family.suffers_from(kernel.preemption);
-        let handed_on = HandedOn::of(&loaded);
+        let breakpoints = Breakpoints::of(&loaded);
         let go_obstacle = if settings.registers == registers::UNKNOWN {
             Some(NO_REGISTERS)
         } else {
-            handed_on.obstacle()
+            breakpoints.obstacle()
         };
         let attached = Attached::new(&mut loaded, links);
         drop((loaded, types));
@@ -256,7 +256,7 @@ impl Probes {
             losses,
             chosen: plan.selection.chosen(),
             attached,
-            handed_on,
+            breakpoints,
             knows_registers: settings.registers != registers::UNKNOWN,
             join,
             family,
@@ -332,13 +332,13 @@ impl Probes {
         }
         self.replace(pid, mark::of(decided, kind.0))
             .map_err(io::Error::other)?;
-        self.handed_on.attach(pid, go);
+        self.breakpoints.attach(pid, go);
         Ok(())
     }
 
     /// A process has ended, or runs another program.
     pub fn unfollow(&mut self, pid: u32) {
-        self.handed_on.detach(pid);
+        self.breakpoints.detach(pid);
     }
 
     /// From here on breakpoints are set in processes that are followed, by threads that keep what rights they need.
@@ -346,7 +346,7 @@ impl Probes {
     /// # Errors
     /// When the threads cannot be started.
     pub fn begin_to_follow(&mut self, refused: Refused) -> io::Result<()> {
-        self.handed_on.begin(refused)
+        self.breakpoints.begin(refused)
     }
 
     /// What the process map says: see [`mark`].

@@ -1,6 +1,6 @@
 //! The one way into the core: whatever is told here is recorded too, in the same order.
 
-use std::{collections::HashSet, fs::File, io, mem, sync::Arc};
+use std::{collections::HashSet, io, mem};
 
 use tracer_common::Loss;
 
@@ -15,7 +15,7 @@ use crate::{
     ids::BootNanos,
     observe::{Event, Log},
     spans::Span,
-    symbols::GoProgram,
+    symbols::Go,
 };
 
 /// Inputs to spans.
@@ -44,26 +44,13 @@ pub trait Processes {
     fn go(&self, pid: u32) -> Option<Go>;
 }
 
-/// A process that runs a Go program.
-#[derive(Clone, Debug)]
-pub struct Go {
-    /// The file, open: whatever becomes of the process, it is this one.
-    pub file: Arc<File>,
-    /// What is known of it.
-    pub program: Arc<GoProgram>,
-}
-
 impl Processes for &Discovery {
     fn lookup(&self, pid: u32, comm: &str) -> ProcessInfo {
         Discovery::lookup(self, pid, comm)
     }
 
     fn go(&self, pid: u32) -> Option<Go> {
-        let (program, file) = Discovery::go(self, pid)?;
-        Some(Go {
-            program,
-            file: Arc::new(file),
-        })
+        Discovery::go(self, pid)
     }
 }
 

@@ -94,7 +94,7 @@ impl fmt::Display for Event {
             Self::NotSelected { pid, error } => write!(out, "cannot trace process {pid}: {error}"),
             Self::NotFollowed { pid, version, error } => write!(
                 out,
-                "calls of process {pid} ({version}) are linked by their times only: {error}"
+                "calls of process {pid} ({version}) are linked by times only: {error}"
             ),
             Self::KernelLost { cause, count } => {
                 write!(out, "{count} events lost in the kernel: {}", cause.name())

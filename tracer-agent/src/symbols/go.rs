@@ -1,6 +1,8 @@
 //! Programs written in Go: which version made them, where its runtime keeps what tells goroutines apart, and where in the file the
 //! function is by which its HTTP client hands a request on.
 
+use std::{fs::File, sync::Arc};
+
 use tracer_common::layout;
 
 use super::{Elf, pclntab};
@@ -34,6 +36,15 @@ const BY_MINOR: [Goroutines; 9] = [
 /// `net/http` hands a request to the goroutine that writes on its connection.
 const ROUND_TRIP: &str = "net/http.(*persistConn).roundTrip";
 
+/// A file with a program written in Go.
+#[derive(Clone, Debug)]
+pub struct Go {
+    /// The file, open: whatever becomes of the process that runs it, it is this one.
+    pub file: Arc<File>,
+    /// What is known of it.
+    pub program: Arc<GoProgram>,
+}
+
 /// A program written in Go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GoProgram {
@@ -51,8 +62,6 @@ const MAGIC: &[u8; 14] = b"\xff Go buildinf:";
 const INLINE: u8 = 2;
 /// Where it does.
 const VERSION_AT: u64 = 32;
-/// Longer than any version is.
-const VERSION_MAX: usize = 127;
 
 /// The Go program in this file, if it is one that says its version.
 pub(super) fn read(elf: &Elf<'_>) -> Option<GoProgram> {
@@ -61,12 +70,10 @@ pub(super) fn read(elf: &Elf<'_>) -> Option<GoProgram> {
     if !head.starts_with(MAGIC) || head.last()? & INLINE == 0 {
         return None;
     }
-    let [len] = elf.read(info.behind(VERSION_AT)?.offset).ok()?;
+    let [len]: [u8; 1] = elf.read(info.behind(VERSION_AT)?.offset).ok()?;
     let text = info.behind(VERSION_AT + 1)?.first(u64::from(len))?;
-    let bytes: Vec<u8> = (0..text.len.min(VERSION_MAX as u64))
-        .map_while(|place| elf.read(text.offset + place).ok())
-        .map(|[byte]| byte)
-        .collect();
+    let mut bytes = vec![0; usize::from(len)];
+    elf.fill(&mut bytes, text.offset).ok()?;
     let version = String::from_utf8(bytes).ok()?;
     let goroutines = minor(&version).and_then(goroutines);
     Some(GoProgram {

@@ -18,7 +18,7 @@ use std::{
 
 use object::{Object as _, ObjectSection as _, ObjectSegment as _, read::ReadCache};
 
-pub use go::{GOROUTINES, GoProgram, Goroutines};
+pub use go::{GOROUTINES, Go, GoProgram, Goroutines};
 
 /// Files that are remembered; past it all are forgotten and looked at again.
 const MAX_FILES: usize = 1024;
@@ -28,16 +28,19 @@ type FileId = (u64, u64, u64, i64);
 
 /// What is known of executable files.
 #[derive(Debug, Default)]
-pub struct Programs {
+pub struct Executables {
     known: Mutex<HashMap<FileId, Option<Arc<GoProgram>>>>,
 }
 
-impl Programs {
-    /// The Go program in a file, and the file; `None` if it is no such, or cannot be read.
-    pub fn go(&self, path: &Path) -> Option<(Arc<GoProgram>, File)> {
+impl Executables {
+    /// The Go program in a file; `None` if it is no such, or cannot be read.
+    pub fn go(&self, path: &Path) -> Option<Go> {
         let file = File::open(path).ok()?;
         let program = self.go_in(&file)?;
-        Some((program, file))
+        Some(Go {
+            file: Arc::new(file),
+            program,
+        })
     }
 
     fn go_in(&self, file: &File) -> Option<Arc<GoProgram>> {
@@ -132,7 +135,12 @@ impl<'a> Elf<'a> {
     /// Bytes of the file: as many as asked for, or an error.
     fn read<const LEN: usize>(&self, offset: u64) -> io::Result<[u8; LEN]> {
         let mut bytes = [0; LEN];
-        self.file.read_exact_at(&mut bytes, offset)?;
+        self.fill(&mut bytes, offset)?;
         Ok(bytes)
+    }
+
+    /// The same, as many as there is room for.
+    fn fill(&self, room: &mut [u8], offset: u64) -> io::Result<()> {
+        self.file.read_exact_at(room, offset)
     }
 }

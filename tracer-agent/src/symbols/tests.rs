@@ -1,9 +1,15 @@
-use std::{fs, io::Write as _, path::Path, process::Command};
+//! With Go, which `cargo xtask test` installs where it can.
+
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use super::*;
 
-/// Builds a Go program; `None` where there is no Go.
-fn build(folder: &Path, name: &str, flags: &[&str]) -> Option<std::path::PathBuf> {
+fn build(folder: &Path, name: &str, flags: &[&str]) -> PathBuf {
     let source = folder.join("main.go");
     fs::write(
         &source,
@@ -17,9 +23,9 @@ fn build(folder: &Path, name: &str, flags: &[&str]) -> Option<std::path::PathBuf
         .args(flags)
         .arg(&source)
         .output()
-        .ok()?;
+        .unwrap();
     assert!(go.status.success(), "{}", String::from_utf8_lossy(&go.stderr));
-    Some(built)
+    built
 }
 
 /// Where the linker says that the function is, which is what Go's own tool says.
@@ -41,14 +47,12 @@ fn by_symbol(path: &Path) -> u64 {
 }
 
 #[test]
+#[ignore = "builds programs with Go"]
 fn a_go_program_is_known_by_its_own_tables_with_and_without_symbols() {
     let folder = tempfile::tempdir().unwrap();
-    let programs = Programs::default();
-    let Some(whole) = build(folder.path(), "whole", &[]) else {
-        eprintln!("skipped: there is no Go here");
-        return;
-    };
-    let (known, _) = programs.go(&whole).unwrap();
+    let executables = Executables::default();
+    let whole = build(folder.path(), "whole", &[]);
+    let known = executables.go(&whole).unwrap().program;
     assert!(known.version.starts_with("go1."), "{known:?}");
     if known.goroutines.is_none() {
         // A version that came after this agent: it says so, and looks for nothing.
@@ -61,8 +65,8 @@ fn a_go_program_is_known_by_its_own_tables_with_and_without_symbols() {
         ("pie", &["-buildmode=pie"]),
         ("stripped-pie", &["-buildmode=pie", "-ldflags=-s -w"]),
     ] {
-        let path = build(folder.path(), name, flags).unwrap();
-        let (program, _) = programs.go(&path).unwrap();
+        let path = build(folder.path(), name, flags);
+        let program = executables.go(&path).unwrap().program;
         assert_eq!(program.version, known.version, "{name}");
         assert!(program.round_trip.is_some(), "{name}");
         if name == "pie" {
@@ -73,28 +77,25 @@ fn a_go_program_is_known_by_its_own_tables_with_and_without_symbols() {
 
 #[test]
 fn what_is_no_go_program_is_none() {
-    let programs = Programs::default();
+    let executables = Executables::default();
     for path in [
         &std::env::current_exe().unwrap(),
         Path::new("/proc/self/status"),
         Path::new("/nowhere"),
     ] {
-        assert!(programs.go(path).is_none(), "{}", path.display());
+        assert!(executables.go(path).is_none(), "{}", path.display());
     }
 }
 
 #[test]
+#[ignore = "builds programs with Go"]
 fn a_program_that_is_cut_anywhere_is_read_without_harm() {
     let folder = tempfile::tempdir().unwrap();
-    let Some(whole) = build(folder.path(), "whole", &["-ldflags=-s -w"]) else {
-        eprintln!("skipped: there is no Go here");
-        return;
-    };
-    let bytes = fs::read(whole).unwrap();
+    let bytes = fs::read(build(folder.path(), "whole", &["-ldflags=-s -w"])).unwrap();
     let cut = folder.path().join("cut");
     for part in (0..100).map(|part| bytes.len() * part / 100).chain(0..200) {
         File::create(&cut).unwrap().write_all(&bytes[..part]).unwrap();
         // Whatever it says: it ends.
-        let _ = Programs::default().go(&cut);
+        let _ = Executables::default().go(&cut);
     }
 }

@@ -17,10 +17,12 @@ use aya_ebpf::{
 };
 
 use super::syscall;
-use crate::path::{
-    connection::{self, Maker},
-    select,
-    task::{self, user},
+use crate::{
+    path::{
+        connection::{self, Maker},
+        select, task,
+    },
+    peek::user,
 };
 
 /// Offset of the value of `net/http.persistConn.conn`.
@@ -28,8 +30,9 @@ const CONN: u64 = 88;
 /// Offset of `net.netFD.pfd.Sysfd`.
 const SYSFD: u64 = 16;
 
-/// Empty. From 6.13 on the kernel gives a program a stack for each processor instead of each run, and unlike others this one may be preempted by
-/// another run of itself: one goroutine's request was then noted as another's. A program that may call another gets none.
+/// Empty. Newer kernels give a program a stack for each processor instead of each run, and unlike others this one may be
+/// preempted by another run of itself: one goroutine's request was then noted as another's. A program that may make a
+/// tail call gets none.
 #[map]
 static GO_CHAIN: ProgramArray = ProgramArray::with_max_entries(1, 0);
 

@@ -15,13 +15,13 @@ use tracer_common::{
     record::{DataRecord, data_flags},
 };
 
-use crate::peek::{at, settings};
+use crate::peek::{at, settings, user};
 
 use super::{
     call::{Call, Shape},
     connection, emit,
     select::Current,
-    task::{self, user},
+    task,
 };
 
 /// Steps of the framer in one call: a head of HEAD_SEARCH_MAX bytes of usual lines, many times over.

@@ -5,14 +5,14 @@
 //! code called, it is not. Nothing is attached to the process for that.
 
 use aya_ebpf::{
-    helpers::{bpf_get_current_task, bpf_probe_read_user, generated},
+    helpers::{bpf_get_current_task, generated},
     macros::map,
     maps::Array,
 };
 use tracer_common::layout::{GO_KINDS, Goroutines, registers};
 
 use super::{connection::Connection, select::Current};
-use crate::peek::{at, layout, member, settings};
+use crate::peek::{at, layout, member, settings, user};
 
 /// Where each kind of Go keeps what is read of its goroutines. Kind 0 is none.
 #[map]
@@ -105,10 +105,4 @@ fn registers() -> Option<u64> {
         }
         _ => None,
     }
-}
-
-/// Reads memory of the process.
-#[inline(always)]
-pub fn user<T>(address: u64) -> Option<T> {
-    unsafe { bpf_probe_read_user(address as *const T) }.ok()
 }

@@ -339,7 +339,12 @@ fn in_goroutines(agent: &Agent, options: &Options, row: &mut Tell<'_>) -> Result
         "",
         None,
     );
-    row("calls that have a parent then", middle(linked_without), "", None);
+    row(
+        "calls that have a parent without breakpoints",
+        middle(linked_without),
+        "",
+        None,
+    );
     Ok(())
 }
 
