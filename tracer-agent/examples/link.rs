@@ -216,6 +216,7 @@ fn answers(exchanges: &[(u64, &Exchange)]) -> Result<Vec<Answer>> {
                         whom: kind,
                         thread,
                         known: None,
+                        hint: None,
                     },
                     What::Answered,
                 ),

@@ -85,6 +85,25 @@ pub struct StreamOffset(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Pid(pub u32);
 
+/// A place in the work of a thread that runs an event loop: what has the place of a read was done after that read and before the
+/// next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// How often the thread has waited for many files at once, from 1; it wraps around.
+    pub turn: u32,
+    /// How often it has read since, this read included; 0 where what was done does not follow from a read.
+    pub reads: u32,
+    /// A timer may have expired in the turn before.
+    pub timer: bool,
+}
+
+impl Moment {
+    /// Whether both are between the same two reads.
+    pub fn is_at(self, other: Self) -> bool {
+        (self.turn, self.reads) == (other.turn, other.reads)
+    }
+}
+
 /// The unit that runs code for one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Task {

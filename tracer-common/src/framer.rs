@@ -162,8 +162,8 @@ pub struct Work {
     exchange: u32,
     /// 1 if the process wrote the bytes.
     pub sent: u32,
-    /// [`flag::HANDED`] or 0, for every record of the call.
-    pub handed: u32,
+    /// [`flag::HANDED`], [`flag::TIMER`] or neither, for every record of the call.
+    pub of_call: u32,
     /// [`flag::UNSAMPLED_REQUEST`] or its twin when the head that ends is not to be captured.
     unsampled: u32,
     /// 1 until the first byte of the call is passed.
@@ -201,6 +201,8 @@ impl Work {
                 captured: 0,
                 exchange: 0,
                 maker: 0,
+                turn: 0,
+                reads: 0,
             },
             payload: [0; PAYLOAD],
             lane: Lane::NEW,
@@ -222,7 +224,7 @@ impl Work {
             found: 0,
             exchange: 0,
             sent: 0,
-            handed: 0,
+            of_call: 0,
             unsampled: 0,
             at_call_start: 0,
             turned_opaque: 0,
@@ -809,6 +811,6 @@ fn deliver<P: Port>(work: &mut Work, port: &mut P, len: u64, captured: u32, flag
     work.record.captured = captured;
     work.record.size = size_of::<DataRecord>() as u32 + captured;
     work.record.end_ns = work.end_ns;
-    work.record.flags = flags | work.handed | if work.sent != 0 { flag::SENT } else { 0 };
+    work.record.flags = flags | work.of_call | if work.sent != 0 { flag::SENT } else { 0 };
     port.emit(work);
 }

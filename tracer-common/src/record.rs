@@ -43,6 +43,8 @@ pub mod data_flags {
     pub const UNSAMPLED_RESPONSE: u32 = 1 << 9;
     /// The task handed the bytes to whoever made the call.
     pub const HANDED: u32 = 1 << 10;
+    /// A timer of the thread's event loop may have expired in this turn before the call.
+    pub const TIMER: u32 = 1 << 11;
 }
 
 /// Bytes that passed over a connection in one direction.
@@ -87,10 +89,12 @@ pub struct DataRecord {
     pub exchange: u32,
     /// The goroutine that made `task`, 0 where that is not known.
     pub maker: u64,
+    /// The turn of its event loop in which the thread made the call: how often it has waited for many files at once. 0 where it is
+    /// no loop.
+    pub turn: u32,
+    /// How often the thread has read in that turn, this call included if it did.
+    pub reads: u32,
 }
-
-/// Bytes of a [`DataRecord`] before it had `maker`: recordings hold such.
-pub const DATA_WITHOUT_MAKER: usize = 80;
 
 /// Bits of [`OpenRecord::flags`].
 pub mod open_flags {
@@ -104,6 +108,8 @@ pub mod open_flags {
     pub const OWN: u32 = 1 << 3;
     /// The connection is between two Unix sockets.
     pub const UNIX: u32 = 1 << 4;
+    /// [`super::data_flags::TIMER`] for the call of `connect`.
+    pub const TIMER: u32 = 1 << 5;
 }
 
 /// Most bytes of the path of a Unix socket.
@@ -170,6 +176,10 @@ pub struct OpenRecord {
     pub path: u32,
     /// Name of the process (`task_struct.comm`).
     pub comm: [u8; 16],
+    /// See [`DataRecord::turn`], of the call of `connect`; 0 for an end that was accepted.
+    pub turn: u32,
+    /// See [`DataRecord::reads`].
+    pub reads: u32,
 }
 
 /// One end of a connection is closed, or a `connect` failed.
@@ -250,7 +260,7 @@ pub struct AskRecord {
 }
 
 const _: () = assert!(size_of::<AskRecord>() == 32);
-const _: () = assert!(size_of::<DataRecord>() == 88);
-const _: () = assert!(size_of::<OpenRecord>() == 104);
+const _: () = assert!(size_of::<DataRecord>() == 96);
+const _: () = assert!(size_of::<OpenRecord>() == 112);
 const _: () = assert!(size_of::<CloseRecord>() == 64);
 const _: () = assert!(size_of::<ProcessRecord>() == 48);

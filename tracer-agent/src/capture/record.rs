@@ -12,7 +12,7 @@ use tracer_common::{
 pub use decode::RecordError;
 
 use super::address::Address;
-use crate::ids::{BootNanos, ConnectionId, Pid, StreamOffset, Task};
+use crate::ids::{BootNanos, ConnectionId, Moment, Pid, StreamOffset, Task};
 
 /// A record, borrowing its captured bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +48,7 @@ pub struct Data<'a> {
     pub end: BootNanos,
     pub task: Task,
     pub maker: Option<Task>,
+    pub moment: Option<Moment>,
     pub seq: u32,
     pub marks: Marks,
     pub captured: &'a [u8],
@@ -102,6 +103,7 @@ pub struct Open {
     pub origin: Origin,
     pub mid_stream: bool,
     pub own: bool,
+    pub moment: Option<Moment>,
     pub local: Address,
     pub peer: Address,
     /// Of a Unix socket: what its server listens on; `@` begins an abstract name.

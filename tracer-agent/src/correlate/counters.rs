@@ -37,6 +37,8 @@ counters! {
     linked_task,
     /// Given out with parent by `handoff`.
     linked_handoff,
+    /// Given out with parent by `turn`.
+    linked_turn,
     /// Given out with parent by `timing`.
     linked_timing,
     /// Given out without a parent since `timing` was not sure enough.
@@ -61,6 +63,10 @@ counters! {
     instrumented_processes,
     /// Threads found to serve several requests at once.
     interleaving_threads,
+    /// Threads found to act on what they read as it comes, a turn at a time.
+    turning_threads,
+    /// Responses that were written when what was read last belongs to another request: what is read last tells nothing there.
+    turns_refuted,
     /// Processes found to have goroutines that go on after the requests they were made for.
     outliving_processes,
     /// Processes found to answer requests on other threads than those that read them.
@@ -71,6 +77,8 @@ counters! {
     evicted_over,
     /// Tasks forgotten because there were too many.
     evicted_tasks,
+    /// Threads that run an event loop and were forgotten because there were too many.
+    evicted_loops,
     /// Request ids forgotten because there were too many.
     evicted_request_ids,
     /// Processes forgotten because there were too many.

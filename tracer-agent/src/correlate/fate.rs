@@ -22,6 +22,8 @@ impl Correlator {
             return;
         };
         live.edge = Some(edge);
+        let is_unsure = edge == Edge::Root && matches!(live.candidate, Some((_, Evidence::Timing)));
+        self.counters.unsure_timing += u64::from(is_unsure);
         if let (Some(deadline), Some(exchange)) = (live.deadline.take(), live.exchange()) {
             self.pairs.stop_waiting(Wire::of(exchange), id);
             self.deadlines.remove(&(deadline, id));
@@ -215,6 +217,7 @@ impl Correlator {
             Some(Evidence::RequestId) => counters.linked_request_id += 1,
             Some(Evidence::Task) => counters.linked_task += 1,
             Some(Evidence::Handoff) => counters.linked_handoff += 1,
+            Some(Evidence::Turn) => counters.linked_turn += 1,
             Some(Evidence::Timing) => counters.linked_timing += 1,
             None => counters.roots += 1,
         }
@@ -288,6 +291,7 @@ fn cut_short(exchange: &Exchange) -> Ending {
         end: exchange.head_end.max(exchange.start),
         response: None,
         response_task: None,
+        moment: None,
         request_body: None,
         response_body: None,
         failure: None,

@@ -47,6 +47,8 @@ pub struct Live {
     pub begun: Begun,
     /// `None` while it waits for its other end.
     pub edge: Option<Edge>,
+    /// Of a call in an event loop: the request for which was read last when it was asked for, if that tells.
+    pub by_turn: Option<ExchangeId>,
     /// `None` while it, or an exchange it descends from, waits.
     pub context: Option<Context>,
     /// When the waiting ends.
@@ -103,6 +105,7 @@ impl Live {
         Self {
             begun,
             edge: None,
+            by_turn: None,
             context: None,
             deadline: None,
             waiters: Vec::new(),
@@ -118,6 +121,18 @@ impl Live {
         match &self.begun {
             Begun::Exchange(exchange, _) => Some(exchange),
             Begun::ConnectFailed(_) => None,
+        }
+    }
+
+    /// The request that a task works for which reads something of it: itself, or what it was made for.
+    pub fn works_for(&self) -> Option<ExchangeId> {
+        let exchange = self.exchange()?;
+        match (exchange.side, self.edge) {
+            (Side::Inbound, _) => Some(exchange.id),
+            (Side::Outbound, Some(Edge::Local(request, evidence))) if evidence != Evidence::Timing => {
+                Some(request)
+            }
+            (Side::Outbound, _) => self.by_turn,
         }
     }
 

@@ -59,6 +59,9 @@ pub enum Evidence {
     Task,
     /// A task that holds the inbound exchange had another send the request, or made the task that sent it.
     Handoff,
+    /// In an event loop, it was sent after what was read of this request or of the answer to a call made for it, and before anything else was
+    /// read.
+    Turn,
     /// Of the requests in flight it fits one by its time.
     Timing,
 }
@@ -85,6 +88,7 @@ impl Evidence {
             Self::RequestId => "request-id",
             Self::Task => "task",
             Self::Handoff => "handoff",
+            Self::Turn => "turn",
             Self::Timing => "timing",
         }
     }

@@ -13,6 +13,7 @@
 //! An edge never changes once set; a context is inherited along edges. `parents` sets edges, `fate` decides what
 //! is given out.
 
+mod by_turn;
 mod contexts;
 mod counters;
 mod fate;
@@ -30,6 +31,7 @@ mod table;
 mod tests;
 mod threads;
 pub mod timing;
+mod turns;
 
 use std::collections::BTreeSet;
 
@@ -57,6 +59,7 @@ use processes::Processes;
 use request_ids::RequestIds;
 use threads::Threads;
 use timing::Timing;
+use turns::Turns;
 
 /// Finds the trace and the parent of every exchange.
 #[derive(Debug)]
@@ -69,6 +72,7 @@ pub struct Correlator {
     contexts: Contexts,
     request_ids: RequestIds,
     threads: Threads,
+    turns: Turns,
     timing: Timing,
     processes: Processes,
     counters: Counters,
@@ -86,6 +90,7 @@ impl Correlator {
             contexts: Contexts::default(),
             request_ids: RequestIds::new(&settings),
             threads: Threads::new(&settings),
+            turns: Turns::new(&settings),
             timing: Timing::new(&settings),
             processes: Processes::new(&settings),
             counters: Counters::default(),
@@ -113,6 +118,7 @@ impl Correlator {
                     Side::Outbound => self.begin_outbound(exchange, out),
                 }
             }
+            ExchangeEvent::Read(id, task, moment) => self.note_read(id, task, moment, out),
             ExchangeEvent::ConnectFailed(failure) => {
                 self.now = self.now.max(failure.end);
                 if self.admit(failure.id, out) {
@@ -191,6 +197,7 @@ impl Correlator {
     }
 
     fn end(&mut self, id: ExchangeId, ending: Ending, out: &mut Vec<Linked>) {
+        self.note_ending(id, &ending, out);
         match self.known.live.get_mut(&id).map(|live| &mut live.begun) {
             Some(Begun::Exchange(exchange, end @ None)) => {
                 if exchange.side == Side::Inbound
@@ -219,6 +226,7 @@ impl Correlator {
         }
         self.processes.forget(pid);
         self.threads.forget(pid);
+        self.turns.forget(pid);
         self.request_ids.forget(pid);
         self.timing.forget(pid);
     }

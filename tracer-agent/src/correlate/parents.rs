@@ -10,6 +10,7 @@ use crate::{
 
 use super::{
     Correlator, Evidence, Linked,
+    by_turn::ByTurn,
     contexts::Arrival,
     known::{Begun, Edge, Fate, Live},
     pairs::Wire,
@@ -57,6 +58,9 @@ impl Correlator {
         if self.processes.keeps_to_request(inbound.task) {
             self.threads.hold(&inbound, &mut self.counters);
         }
+        if let Some(moment) = inbound.moment {
+            self.turn_reads(inbound.task, moment, Some(id), out);
+        }
         self.timing.came(&inbound);
         self.request_ids.came(&inbound, &mut self.counters);
         if let Some(arrival) = Arrival::of(&inbound) {
@@ -88,14 +92,29 @@ impl Correlator {
 
     pub(super) fn begin_outbound(&mut self, outbound: Box<Exchange>, out: &mut Vec<Linked>) {
         let (id, wire) = (outbound.id, Wire::of(&outbound));
-        let cause = self.cause(&outbound);
+        let mut cause = self.cause(&outbound);
+        let mut by_turn = ByTurn::Unknown;
+        if cause == Cause::Unknown {
+            by_turn = self.by_turn(&outbound);
+            if let ByTurn::For(request) = by_turn {
+                cause = Cause::Edge(Edge::Local(request, Evidence::Turn));
+            }
+        }
+        let hint = outbound
+            .moment
+            .and_then(|moment| self.turns.hint(outbound.task, moment));
         let in_flight = || self.known.served_by(outbound.pid());
-        let waits = cause == Cause::Unknown && self.timing.called(&outbound, in_flight, &mut self.counters);
+        let is_timed =
+            cause == Cause::Unknown && self.timing.called(&outbound, hint, in_flight, &mut self.counters);
+        let waits = is_timed || matches!(by_turn, ByTurn::Waits(_));
         if let Cause::Edge(Edge::Local(request, _)) = cause {
             self.timing.knows(&outbound, request);
         }
         let mut live = Live::new(Begun::Exchange(outbound, None));
         live.candidate = cause.candidate();
+        if let ByTurn::Waits(request) = by_turn {
+            live.by_turn = request;
+        }
         if waits {
             let deadline = self.now.plus(self.settings.wait_timing_ns);
             live.deadline = Some(deadline);
@@ -153,18 +172,14 @@ impl Correlator {
             return;
         };
         live.confidence = Some(answer.confidence);
-        let edge = match request {
-            Some(request) if answer.confidence >= self.settings.min_confidence => {
-                Edge::Local(request, Evidence::Timing)
-            }
-            Some(request) => {
-                self.counters.unsure_timing += 1;
-                live.candidate = Some((request, Evidence::Timing));
-                Edge::Root
-            }
-            None => Edge::Root,
-        };
-        self.decide(answer.call, edge, out);
+        if let Some(request) = request.filter(|_| answer.confidence >= self.settings.min_confidence) {
+            return self.decide(answer.call, Edge::Local(request, Evidence::Timing), out);
+        }
+        live.candidate = request.map(|request| (request, Evidence::Timing));
+        // What was read last may yet tell.
+        if live.by_turn.is_none() {
+            self.decide(answer.call, Edge::Root, out);
+        }
     }
 
     /// The edge of an inbound exchange whose client end was seen: a span that names itself on the wire is the

@@ -32,6 +32,8 @@ pub struct Settings {
     pub max_over: usize,
     /// Tasks of which something is known; past it the oldest is forgotten.
     pub max_tasks: usize,
+    /// Threads that run an event loop, of which something is known; past it the oldest is forgotten.
+    pub max_loops: usize,
     /// Request ids that are known; past it the oldest is forgotten.
     pub max_request_ids: usize,
     /// Processes whose requests and calls are matched by their times; past it the oldest is forgotten.
@@ -57,6 +59,7 @@ impl Default for Settings {
             max_in_flight: 65_536,
             max_over: 16_384,
             max_tasks: 65_536,
+            max_loops: 4_096,
             max_request_ids: 65_536,
             max_watched: 256,
             max_looks: 2_000_000,

@@ -82,6 +82,12 @@ const SOCKET: &[Part] = &[
     part("tracer_fentry_recvmsg", Hook::Entry("tcp_recvmsg")),
     part("tracer_fentry_sendpage", Hook::Entry("tcp_sendpage")),
     part("tracer_fentry_splice_read", Hook::Entry("tcp_splice_read")),
+    part("tracer_fentry_wait", Hook::Entry("__x64_sys_epoll_wait")),
+    part("tracer_fentry_pwait", Hook::Entry("__x64_sys_epoll_pwait")),
+    part("tracer_fentry_pwait2", Hook::Entry("__x64_sys_epoll_pwait2")),
+    part("tracer_fentry_eventfd_read", Hook::Entry("eventfd_read")),
+    part("tracer_fentry_udp_recvmsg", Hook::Entry("udp_recvmsg")),
+    part("tracer_fentry_udpv6_recvmsg", Hook::Entry("udpv6_recvmsg")),
 ];
 
 const KPROBE: &[Part] = &[
@@ -94,6 +100,15 @@ const KPROBE: &[Part] = &[
     part("tracer_kprobe_recvmsg", Hook::Probe(&["tcp_recvmsg"])),
     part("tracer_kprobe_sendpage", Hook::Probe(&["tcp_sendpage"])),
     part("tracer_kprobe_splice_read", Hook::Probe(&["tcp_splice_read"])),
+    part(
+        "tracer_kprobe_wait",
+        Hook::Probe(&["__x64_sys_epoll_wait", "__x64_sys_epoll_pwait"]),
+    ),
+    part("tracer_kprobe_pwait2", Hook::Probe(&["__x64_sys_epoll_pwait2"])),
+    part(
+        "tracer_kprobe_read",
+        Hook::Probe(&["eventfd_read", "udp_recvmsg", "udpv6_recvmsg"]),
+    ),
 ];
 
 /// Unix sockets, unless there is a [`Family::unix_obstacle`]. Their end first: what is followed is seen to end.

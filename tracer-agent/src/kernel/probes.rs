@@ -180,6 +180,7 @@ impl Probes {
             .map_max_entries("RECORDS", ring_bytes)
             .map_max_entries("CONNECTIONS", sizes.connections)
             .map_max_entries("CALLS", sizes.calls)
+            .map_max_entries("WAITERS", sizes.waiters)
             .map_max_entries("PROCESSES", sizes.processes)
             .map_max_entries("CGROUPS", entries(plan.selection.cgroups.len()))
             .map_max_entries("NETNS", entries(plan.selection.netns.len()))

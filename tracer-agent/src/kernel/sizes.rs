@@ -9,6 +9,8 @@ pub struct Sizes {
     pub connections: u32,
     /// Threads that are in a call.
     pub calls: u32,
+    /// Threads that run an event loop.
+    pub waiters: u32,
     /// Processes that were judged.
     pub processes: u32,
     /// The ring, a power of two.
@@ -18,6 +20,7 @@ pub struct Sizes {
 /// What each processor may need.
 const CONNECTIONS_A_CPU: u64 = 8192;
 const CALLS_A_CPU: u64 = 8192;
+const WAITERS_A_CPU: u64 = 2048;
 const PROCESSES_A_CPU: u64 = 8192;
 const RING_A_CPU: u64 = 2 << 20;
 /// Bounds of each: what a small host needs at least, and what is enough for the largest.
@@ -46,6 +49,7 @@ impl Sizes {
         Self {
             connections: whole(entries(CONNECTIONS_A_CPU).min(affordable)),
             calls: whole(entries(CALLS_A_CPU)),
+            waiters: whole(entries(WAITERS_A_CPU)),
             processes: whole(entries(PROCESSES_A_CPU)),
             // Downwards, so that it stays within what it may be.
             ring_bytes: whole(1 << ring.ilog2()),

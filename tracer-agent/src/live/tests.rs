@@ -335,7 +335,7 @@ fn the_host_comes_first_the_losses_before_the_end_and_the_end_last() {
 #[test]
 fn a_process_is_told_before_the_first_record_that_needs_it() {
     let run = run(vec![open(4), open(4), open(5)], vec![], 99, &[]);
-    let record = "record of 104 bytes";
+    let record = "record of 112 bytes";
     assert_eq!(
         run.told[..6],
         [
@@ -382,7 +382,7 @@ fn a_child_is_what_its_parent_is_and_looked_up_only_where_that_is_not_known() {
     let of_unknown = run.told[1..4].to_vec();
     assert_eq!(
         of_unknown,
-        ["record of 48 bytes", "process 4 look1", "record of 104 bytes"]
+        ["record of 48 bytes", "process 4 look1", "record of 112 bytes"]
     );
     let run = self::run(
         vec![process(process_event::SELECTED, 1), child_of_1, open(4)],
@@ -390,7 +390,7 @@ fn a_child_is_what_its_parent_is_and_looked_up_only_where_that_is_not_known() {
         99,
         &[],
     );
-    assert_eq!(run.told[3..5], ["record of 48 bytes", "record of 104 bytes"]);
+    assert_eq!(run.told[3..5], ["record of 48 bytes", "record of 112 bytes"]);
 }
 
 #[test]

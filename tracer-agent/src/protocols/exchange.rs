@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     capture::address::Address,
-    ids::{BootNanos, ConnectionId, Pid, SpanId, Task, TraceId},
+    ids::{BootNanos, ConnectionId, Moment, Pid, SpanId, Task, TraceId},
 };
 
 use super::propagation::RequestId;
@@ -27,6 +27,8 @@ pub enum Side {
 pub enum ExchangeEvent {
     /// The head of a request is whole (or all of it that will ever be known).
     Begun(Box<Exchange>),
+    /// The task read more of it, at this moment of its event loop: of the body of a request that came in, or the head of a response.
+    Read(ExchangeId, Task, Moment),
     /// The exchange is over.
     Ended(ExchangeId, Ending),
     /// A `connect` failed before any request was made.
@@ -60,6 +62,9 @@ pub struct Exchange {
     pub maker: Option<Task>,
     /// The task had another write the request.
     pub handed: bool,
+    /// In an event loop: when the task read the head (inbound), or asked for the request to be sent (outbound), by `connect` if it is
+    /// the first on its connection.
+    pub moment: Option<Moment>,
     /// When the last byte of the request head was read or written.
     pub head_end: BootNanos,
     /// The request as its head tells it.
@@ -131,6 +136,8 @@ pub struct Ending {
     pub response: Option<Response>,
     /// The task that wrote (inbound) or read (outbound) the first byte of the response.
     pub response_task: Option<Task>,
+    /// In an event loop: when that task wrote the first byte (inbound) or read the last (outbound).
+    pub moment: Option<Moment>,
     /// Bytes of the request body on the wire, after transfer coding (chunk framing included); `None` if not known.
     pub request_body: Option<u64>,
     /// Bytes of the response body on the wire; `None` if not known.

@@ -46,6 +46,7 @@ fn exchange(side: Side, method: &str, target: &str, host: Option<&str>) -> Excha
         task: TASK,
         maker: None,
         handed: false,
+        moment: None,
         head_end: BootNanos(5_100),
         request: Request {
             method: method.to_owned(),
@@ -71,6 +72,7 @@ fn answer(status: u16) -> Ending {
             captured_headers: Vec::new(),
         }),
         response_task: Some(TASK),
+        moment: None,
         request_body: Some(0),
         response_body: Some(512),
         failure: None,

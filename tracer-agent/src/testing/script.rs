@@ -5,7 +5,9 @@ use tracer_common::record::{UnixEnd, data_flags, kind, open_flags};
 use crate::capture::record::Record;
 
 /// Bytes of a data record before those that were captured.
-const DATA_BYTES: u32 = 88;
+const DATA_BYTES: u32 = 96;
+/// Bytes of an open record before the path.
+const OPEN_BYTES: usize = 112;
 
 /// Nanoseconds that pass with each step.
 pub const STEP_NS: u64 = 1_000;
@@ -126,9 +128,9 @@ impl End {
     #[must_use]
     pub fn open(self, flags: u32) -> Self {
         let (pair, first, path) = self.unix.clone().unwrap_or_default();
-        let size = u32::try_from(104 + path.len()).unwrap_or(u32::MAX);
+        let size = u32::try_from(OPEN_BYTES + path.len()).unwrap_or(u32::MAX);
         let flags = flags | if self.unix.is_some() { open_flags::UNIX } else { 0 };
-        let mut record = Vec::with_capacity(104 + path.len());
+        let mut record = Vec::with_capacity(OPEN_BYTES + path.len());
         record.extend(kind::OPEN.to_ne_bytes());
         record.extend(size.to_ne_bytes());
         record.extend(self.connection.to_ne_bytes());
@@ -153,8 +155,9 @@ impl End {
                 record.extend(port.to_ne_bytes());
             }
         }
-        record.extend((size - 104).to_ne_bytes());
+        record.extend(u32::try_from(path.len()).unwrap_or(u32::MAX).to_ne_bytes());
         record.extend(*b"script\0\0\0\0\0\0\0\0\0\0");
+        record.extend(0u64.to_ne_bytes());
         record.extend(path);
         self.push(record)
     }
@@ -253,7 +256,7 @@ impl End {
         for word in [self.tgid, self.tid, seq, flags | sent, captured_len, number] {
             record.extend(word.to_ne_bytes());
         }
-        record.extend(0u64.to_ne_bytes());
+        record.extend([0; 16]);
         record.extend(captured);
         *offset += len;
         let [received_last, sent_last] = &mut self.last;

@@ -13,7 +13,7 @@ use aya_ebpf::{
     programs::{ProbeContext, RetProbeContext},
 };
 
-use super::{tcp, unix};
+use super::{tcp, turn, unix};
 use crate::{
     path::{
         call,
@@ -64,6 +64,9 @@ entries! {
     tracer_kprobe_unix_connect(0) => unix::connecting;
     tracer_kprobe_unix_accept(0) => unix::accepting;
     tracer_kprobe_unix_release(0) => unix::releasing;
+    tracer_kprobe_wait(0) => turn::waiting;
+    tracer_kprobe_pwait2(0) => turn::waiting_finely;
+    tracer_kprobe_read(0) => turn::reading;
 }
 
 #[kprobe]

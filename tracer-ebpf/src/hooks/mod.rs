@@ -10,4 +10,5 @@ mod lifecycle;
 mod socket;
 mod syscall;
 mod tcp;
+mod turn;
 mod unix;

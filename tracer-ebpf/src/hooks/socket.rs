@@ -11,7 +11,7 @@ use aya_ebpf::{
     programs::{FEntryContext, FExitContext},
 };
 
-use super::{tcp, unix};
+use super::{tcp, turn, unix};
 use crate::{
     path::message::{Chain, Loop, NoBytes, Repeat},
     peek::{at, layout},
@@ -75,6 +75,12 @@ entries! {
     tracer_fentry_unix_connect(0) => unix::connecting;
     tracer_fentry_unix_accept(0) => unix::accepting;
     tracer_fentry_unix_release(0) => unix::releasing;
+    tracer_fentry_wait(0) => turn::waiting;
+    tracer_fentry_pwait(0) => turn::waiting;
+    tracer_fentry_pwait2(0) => turn::waiting_finely;
+    tracer_fentry_eventfd_read(0) => turn::reading;
+    tracer_fentry_udp_recvmsg(0) => turn::reading;
+    tracer_fentry_udpv6_recvmsg(0) => turn::reading;
 }
 
 #[fentry]

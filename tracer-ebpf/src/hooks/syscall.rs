@@ -22,6 +22,7 @@ use crate::{
         message::{Chain, Loop, Repeat},
         select::{self, Current},
         sock::Sock,
+        turn,
     },
     peek::{at, layout, member},
 };
@@ -46,6 +47,9 @@ mod number {
     pub const SENDMMSG: usize = 307;
     pub const PREADV2: usize = 327;
     pub const PWRITEV2: usize = 328;
+    pub const EPOLL_WAIT: u64 = 232;
+    pub const EPOLL_PWAIT: u64 = 281;
+    pub const EPOLL_PWAIT2: u64 = 441;
 }
 
 /// Offsets in `struct pt_regs` of x86-64, which is part of the kernel's interface to user space.
@@ -164,6 +168,12 @@ fn form(id: u64) -> Option<&'static Form> {
 
 #[inline(always)]
 fn entered(registers: u64, id: u64) -> Option<()> {
+    if id == number::EPOLL_WAIT || id == number::EPOLL_PWAIT {
+        return super::turn::waiting(registers);
+    }
+    if id == number::EPOLL_PWAIT2 {
+        return super::turn::waiting_finely(registers);
+    }
     let form = form(id)?;
     let current = select::traced()?;
     let task = native()?;
@@ -173,7 +183,12 @@ fn entered(registers: u64, id: u64) -> Option<()> {
         sent = false;
         sock = socket(task, at(registers + regs::DI)?);
     }
-    let sock = sock?;
+    let Some(sock) = sock else {
+        if !sent {
+            turn::reads(current);
+        }
+        return None;
+    };
     let flags = if form.flags == 0 {
         0
     } else {

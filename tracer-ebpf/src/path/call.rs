@@ -18,6 +18,7 @@ use super::{
     select::Current,
     sock::Sock,
     task::{self, Task},
+    turn,
 };
 
 /// How a call describes the memory that it moves bytes from or to.
@@ -100,6 +101,7 @@ pub fn begin(sock: Sock, memory: Memory, current: Current) -> Option<()> {
     let maker = if memory.sent != 0 {
         Maker::Write
     } else {
+        turn::reads(current);
         Maker::Read
     };
     let known = connection::used(sock, current, maker)?;
@@ -203,6 +205,7 @@ pub fn join(sock: Sock, memory: Memory, moved: u64, current: Current, repeat: &i
         return None;
     }
     connection.received.seq = first;
+    turn::reads(current);
     let call = Call {
         sock: sock.address,
         memory,
@@ -217,10 +220,11 @@ pub fn join(sock: Sock, memory: Memory, moved: u64, current: Current, repeat: &i
     None
 }
 
-/// Forgets the call of a thread that ends in it.
+/// Forgets a thread that ends, in a call or not.
 #[inline(always)]
 pub fn forget(current: Current) {
     let _ = CALLS.remove(current.key());
+    turn::forget(current);
 }
 
 /// Frames what was moved since the last time.

@@ -20,6 +20,7 @@ use super::{
     select::{self, Current},
     sock::Sock,
     task::Task,
+    turn,
 };
 use crate::peek::{layout, member};
 
@@ -50,6 +51,10 @@ pub struct Connection {
     tgid: u32,
     tid: u32,
     flags: u32,
+    /// See [`OpenRecord::turn`].
+    turn: u32,
+    /// See [`OpenRecord::reads`].
+    reads: u32,
     /// See [`Sock::identity`].
     identity: u32,
     /// The goroutine that has handed a request to the one that writes.
@@ -72,6 +77,8 @@ impl Connection {
         tgid: 0,
         tid: 0,
         flags: 0,
+        turn: 0,
+        reads: 0,
         identity: 0,
         caller: Task::NONE,
         caller_seq: 0,
@@ -257,6 +264,14 @@ fn make(sock: Sock, current: Current, flags: u32, maker: Maker) -> Option<*mut C
     blank.tgid = current.tgid;
     blank.tid = current.tid;
     blank.flags = flags;
+    if flags & open_flags::CONNECTED != 0 {
+        let moment = turn::moment(current, blank.start_ns);
+        blank.turn = moment.turn;
+        blank.reads = moment.reads;
+        if moment.timer {
+            blank.flags |= open_flags::TIMER;
+        }
+    }
     blank.identity = sock.identity();
     #[expect(
         clippy::needless_borrows_for_generic_args,
@@ -305,6 +320,8 @@ fn report_open(sock: Sock, connection: &mut Connection) {
         peer_port: 0,
         path: 0,
         comm: [0; 16],
+        turn: connection.turn,
+        reads: connection.reads,
     };
     if connection.established_ns == 0 {
         // Otherwise this runs in the context that received the packet, not in the process.

@@ -21,7 +21,7 @@ use super::{
     call::{Call, Shape},
     connection, emit,
     select::Current,
-    task,
+    task, turn,
 };
 
 /// Steps of the framer in one call: a head of HEAD_SEARCH_MAX bytes of usual lines, many times over.
@@ -177,12 +177,18 @@ pub fn moved(call: &Call, result: u64, current: Current, repeat: &impl Repeat) {
     let now = unsafe { bpf_ktime_get_boot_ns() };
     work.record.connection = connection.id;
     let task = if call.caller.id != 0 {
-        work.handed = data_flags::HANDED;
+        work.of_call = data_flags::HANDED;
         call.caller
     } else {
-        work.handed = 0;
+        work.of_call = 0;
         task::calling(current)
     };
+    let moment = turn::moment(current, call.entered_ns);
+    work.record.turn = moment.turn;
+    work.record.reads = moment.reads;
+    if moment.timer {
+        work.of_call |= data_flags::TIMER;
+    }
     work.record.task = task.id;
     work.record.maker = task.maker;
     work.record.tgid = current.tgid;

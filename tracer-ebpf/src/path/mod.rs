@@ -7,3 +7,4 @@ pub mod message;
 pub mod select;
 pub mod sock;
 pub mod task;
+pub mod turn;

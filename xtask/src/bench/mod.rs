@@ -305,7 +305,7 @@ fn in_goroutines(agent: &Agent, options: &Options, row: &mut Tell<'_>) -> Result
             let running = agent.run(&[&selection, more].concat())?;
             let done = load()?;
             let said = running.stop()?;
-            let parents = ["linked_task", "linked_handoff", "linked_timing"];
+            let parents = ["linked_task", "linked_handoff", "linked_turn", "linked_timing"];
             let found: f64 = parents.iter().map(|name| said.correlated(name)).sum();
             anyhow::Ok((found / done.requests, done))
         };

@@ -4,13 +4,13 @@ use std::{num::NonZeroU32, sync::Arc};
 
 use tracer_common::{
     layout::Exe,
-    record::{DATA_WITHOUT_MAKER, data_flags, kind, open_flags},
+    record::{data_flags, kind, open_flags},
 };
 
 use super::{Ask, Change, Close, Comm, Data, Direction, Marks, Open, Origin, ProcessEvent, Record, Verdict};
 use crate::{
     capture::address::Address,
-    ids::{BootNanos, ConnectionId, Pid, StreamOffset, Task},
+    ids::{BootNanos, ConnectionId, Moment, Pid, StreamOffset, Task},
 };
 
 impl Ask {
@@ -65,7 +65,7 @@ impl<'a> Record<'a> {
             });
         }
         match kind {
-            kind::DATA => data(&mut read, size).map(Self::Data),
+            kind::DATA => data(&mut read).map(Self::Data),
             kind::OPEN => open(&mut read).map(Self::Open),
             kind::CLOSE => close(&mut read).map(Self::Close),
             kind::PROCESS => process_event(&mut read).map(Self::Process),
@@ -74,7 +74,7 @@ impl<'a> Record<'a> {
     }
 }
 
-fn data<'a>(read: &mut Fields<'a>, size: usize) -> Result<Data<'a>, RecordError> {
+fn data<'a>(read: &mut Fields<'a>) -> Result<Data<'a>, RecordError> {
     let connection = ConnectionId(read.u64()?);
     let offset = StreamOffset(read.u64()?);
     let len = read.u64()?;
@@ -87,8 +87,8 @@ fn data<'a>(read: &mut Fields<'a>, size: usize) -> Result<Data<'a>, RecordError>
     let flags = read.u32()?;
     let captured = read.u32()?;
     let exchange = NonZeroU32::new(read.u32()?);
-    let names_maker = size.saturating_sub(captured as usize) > DATA_WITHOUT_MAKER;
-    let maker = if names_maker { read.u64()? } else { 0 };
+    let maker = read.u64()?;
+    let moment = read.moment(flags & data_flags::TIMER != 0)?;
     let captured = read.slice(captured as usize)?;
     if captured.len() as u64 > len || offset.0.checked_add(len).is_none() {
         return Err(RecordError::Field("len"));
@@ -109,6 +109,7 @@ fn data<'a>(read: &mut Fields<'a>, size: usize) -> Result<Data<'a>, RecordError>
             goroutine => Task::goroutine(pid, goroutine),
         },
         maker: (maker != 0).then(|| Task::goroutine(pid, maker)),
+        moment,
         seq,
         marks: Marks::new(flags),
         captured,
@@ -130,6 +131,7 @@ fn open(read: &mut Fields<'_>) -> Result<Open, RecordError> {
     let peer_port = read.u16()?;
     let path_len = read.u32()? as usize;
     let comm = Comm(read.array()?);
+    let moment = read.moment(flags & open_flags::TIMER != 0)?;
     let is_unix = flags & open_flags::UNIX != 0;
     let address = |bytes, port| {
         if is_unix {
@@ -156,6 +158,7 @@ fn open(read: &mut Fields<'_>) -> Result<Open, RecordError> {
         },
         mid_stream: flags & open_flags::MID_STREAM != 0,
         own: flags & open_flags::OWN != 0,
+        moment,
         local: address(local_addr, local_port),
         peer: address(peer_addr, peer_port),
         path,
@@ -258,6 +261,12 @@ impl<'a> Fields<'a> {
         let mut array = [0; N];
         array.copy_from_slice(self.slice(N)?);
         Ok(array)
+    }
+
+    /// The turn of a loop, and how often it read in it.
+    fn moment(&mut self, timer: bool) -> Result<Option<Moment>, RecordError> {
+        let (turn, reads) = (self.u32()?, self.u32()?);
+        Ok((turn != 0).then_some(Moment { turn, reads, timer }))
     }
 
     fn u16(&mut self) -> Result<u16, RecordError> {

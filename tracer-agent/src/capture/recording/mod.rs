@@ -15,13 +15,15 @@
 //!                                   Lost: cause u32, count u64. Tick, End: time u64
 //! ```
 //!
-//! Version 2: records of data name the maker of their task.
+//! Version 2: records of data name the maker of their task. Version 3: they name the turn of the thread's event loop, and so do
+//! records of ends. Those of older versions are brought up to date as they are read (`older`).
 //!
 //! Kept true: numbers are little-endian; magic, version and agent version keep their place in every version to
 //! come, so that an older reader can say which version to get; nothing follows End; unless the caller asks for
 //! [`Content::Raw`], no secret is written (see `redaction`), and records keep their length.
 
 mod format;
+mod older;
 mod reader;
 mod redaction;
 mod writer;

@@ -8,7 +8,8 @@ use std::{
 
 use super::{
     super::Input,
-    format::{ENTRY_HEAD_LEN, EntryHead, HEADER_LEN, Header, MAGIC, MAX_PAYLOAD, VERSION, crc, decode},
+    format::{ENTRY_HEAD_LEN, EntryHead, HEADER_LEN, Header, MAGIC, MAX_PAYLOAD, VERSION, crc, decode, kind},
+    older::bring_up_to_date,
 };
 
 /// Why a recording cannot be read, or not further.
@@ -183,6 +184,9 @@ impl<R: Read> Reader<R> {
         }
         if crc(head.kind, &self.payload) != head.crc {
             return Err(self.corrupt(start, "an entry does not match its checksum"));
+        }
+        if head.kind == kind::RECORD && self.header.version < VERSION {
+            bring_up_to_date(&mut self.payload, self.header.version);
         }
         let Some(input) = decode(head.kind, &self.payload) else {
             return Err(ReadError::Corrupt {

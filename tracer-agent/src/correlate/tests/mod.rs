@@ -9,3 +9,4 @@ mod scene;
 mod threads;
 mod timing;
 mod truth_table;
+mod turns;

@@ -6,7 +6,7 @@ use crate::{
     capture::ProcessInfo,
     capture::record::{Change, Comm, ProcessEvent},
     correlate::{Correlator, Counters, Evidence, Linked, Observed, Settings, identity::Identity},
-    ids::{BootNanos, ConnectionId, Pid, SpanId, Task, TraceId},
+    ids::{BootNanos, ConnectionId, Moment, Pid, SpanId, Task, TraceId},
     protocols::{
         Exchange, ExchangeEvent, ExchangeId,
         exchange::{
@@ -75,6 +75,7 @@ fn draft(side: Side, task: Task) -> Draft {
         task,
         maker: None,
         handed: false,
+        moment: None,
         head_end: BootNanos(0),
         request: Request {
             method: "GET".into(),
@@ -188,6 +189,7 @@ pub fn answer(end: BootNanos, task: Task) -> Ending {
             captured_headers: Vec::new(),
         }),
         response_task: Some(task),
+        moment: None,
         request_body: Some(0),
         response_body: Some(0),
         failure: None,
@@ -266,11 +268,22 @@ impl Scene {
         self.tell(ExchangeEvent::Ended(id, answer(time(self.now), task)));
     }
 
+    /// In an event loop: answered, or its answer read, at this moment.
+    pub fn end_at(&mut self, id: ExchangeId, moment: Moment) {
+        self.now += 1;
+        let ending = Ending {
+            moment: Some(moment),
+            ..answer(time(self.now), self.exchanges[&id].task)
+        };
+        self.tell(ExchangeEvent::Ended(id, ending));
+    }
+
     pub fn fail(&mut self, id: ExchangeId, failure: Failure) {
         self.now += 1;
         let ending = Ending {
             response: None,
             response_task: None,
+            moment: None,
             failure: Some(failure),
             ..answer(time(self.now), task(0, 0))
         };

@@ -205,6 +205,24 @@ impl Hypotheses {
         }
     }
 
+    /// The request of a call is known by now, by its place among those that are not settled. False if no hypothesis says so.
+    pub fn know(&mut self, place: usize, request: ExchangeId) -> bool {
+        let says_so = |hypothesis: &Hypothesis| {
+            let given = hypothesis.given.get(place);
+            given.is_some_and(|given| given.request == Some(request))
+        };
+        if !self.all.iter().any(says_so) {
+            return false;
+        }
+        self.all.retain(says_so);
+        let given = self
+            .all
+            .iter_mut()
+            .filter_map(|hypothesis| hypothesis.given.get_mut(place));
+        given.for_each(|given| given.most = 1.0);
+        true
+    }
+
     pub fn drop_request(&mut self, request: ExchangeId) {
         for hypothesis in &mut self.all {
             hypothesis.working.retain(|work| work.request != request);

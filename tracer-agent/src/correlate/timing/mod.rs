@@ -19,7 +19,7 @@ mod tests;
 use std::collections::HashMap;
 
 pub use model::Kind;
-pub use search::{Answer, Search, Thread, What};
+pub use search::{Answer, Hint, Search, Thread, What};
 
 use super::{Counters, Settings, table::Table};
 use crate::{
@@ -94,10 +94,16 @@ impl Timing {
         }
     }
 
+    /// Whether several requests are in flight in a process.
+    pub fn serves_several(&self, pid: Pid) -> bool {
+        self.serving.get(&pid).is_some_and(|serving| *serving > 1)
+    }
+
     /// A call was made that no other rung can give to a request; whether it will be answered.
     pub fn called<'a>(
         &mut self,
         outbound: &Exchange,
+        hint: Option<Hint>,
         in_flight: impl Fn() -> Vec<&'a Exchange>,
         counters: &mut Counters,
     ) -> bool {
@@ -108,7 +114,7 @@ impl Timing {
         if !self.serving.contains_key(&pid) {
             // It is for none, which shows how often the process calls on its own account.
             if let Some(watched) = self.watched.get_mut(pid) {
-                watched.called(outbound, None);
+                watched.called(outbound, None, None);
                 self.look_at(outbound.start);
             }
             return false;
@@ -129,7 +135,7 @@ impl Timing {
             counters.shed_timing += 1;
             return false;
         }
-        watched.called(outbound, None);
+        watched.called(outbound, None, hint);
         self.look_at(outbound.start);
         true
     }
@@ -137,8 +143,15 @@ impl Timing {
     /// A call was made that another rung gave to a request.
     pub fn knows(&mut self, outbound: &Exchange, request: ExchangeId) {
         if let Some(watched) = self.watched.get_mut(outbound.pid()) {
-            watched.called(outbound, Some(request));
+            watched.called(outbound, Some(request), None);
             self.look_at(outbound.start);
+        }
+    }
+
+    /// Another rung has given a call to a request since it was made.
+    pub fn knows_now(&mut self, pid: Pid, call: ExchangeId, request: ExchangeId) {
+        if let Some(watched) = self.watched.get_mut(pid) {
+            watched.search.know(call, request);
         }
     }
 
@@ -205,10 +218,15 @@ impl Watched {
             .tell(inbound.start, inbound.id, What::Came { asks, thread });
     }
 
-    fn called(&mut self, outbound: &Exchange, known: Option<ExchangeId>) {
+    fn called(&mut self, outbound: &Exchange, known: Option<ExchangeId>, hint: Option<Hint>) {
         let whom = self.kinds.of(&outbound.request, Some(outbound.peer));
         let thread = thread_of(outbound);
-        let what = What::Called { whom, thread, known };
+        let what = What::Called {
+            whom,
+            thread,
+            known,
+            hint,
+        };
         self.search.tell(outbound.start, outbound.id, what);
     }
 }

@@ -26,11 +26,14 @@ const MAX_REQUESTS: usize = 512;
 /// Calls that are not settled; past it the oldest are.
 const MAX_CALLS: usize = 2048;
 
+/// Where a call stands among things that happen at the same time.
+const CALLED: u8 = 1;
+
 /// A number of a thread, within its process.
 pub type Thread = u64;
 
 /// What happens in a process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum What {
     /// A request came.
     Came {
@@ -47,11 +50,22 @@ pub enum What {
         thread: Option<Thread>,
         /// The request it was made for, where other evidence tells.
         known: Option<ExchangeId>,
+        /// One for which other evidence speaks.
+        hint: Option<Hint>,
     },
     /// A call was answered.
     Answered,
     /// The response was written.
     Responded,
+}
+
+/// A request that a call may have been made for, by evidence that does not decide.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Hint {
+    /// The request.
+    pub request: ExchangeId,
+    /// How likely it is, as far as that evidence goes; more than 0, less than 1.
+    pub share: f64,
 }
 
 /// Which request a call was made for.
@@ -63,6 +77,15 @@ pub struct Answer {
     pub request: Option<ExchangeId>,
     /// How likely that is.
     pub confidence: f64,
+}
+
+impl Hint {
+    /// The logarithm of how much more likely it is to be for its request than for another, of so many in flight.
+    #[expect(clippy::cast_precision_loss, reason = "requests in flight are few")]
+    fn score(self, in_flight: usize) -> f64 {
+        let others = in_flight.saturating_sub(1).max(1) as f64;
+        (self.share * others / (1.0 - self.share)).ln()
+    }
 }
 
 #[derive(Debug)]
@@ -132,7 +155,7 @@ impl Search {
     pub fn tell(&mut self, at: BootNanos, id: ExchangeId, what: What) {
         let (at, rank) = match what {
             What::Came { .. } => (at.0, 0),
-            What::Called { .. } => (at.0, 1),
+            What::Called { .. } => (at.0, CALLED),
             What::Answered => {
                 if let Some(call) = self.calls.get_mut(&id) {
                     call.end = Some(at.0);
@@ -158,7 +181,9 @@ impl Search {
                 };
                 self.requests.insert(id, request);
             }
-            What::Called { whom, thread, known } => {
+            What::Called {
+                whom, thread, known, ..
+            } => {
                 let call = Call {
                     whom,
                     thread,
@@ -184,7 +209,7 @@ impl Search {
             let ((at, _, id), what) = next.remove_entry();
             match what {
                 What::Came { asks, .. } => self.came(id, at, asks),
-                What::Called { known, .. } => self.called(id, known),
+                What::Called { known, hint, .. } => self.called(id, known, hint),
                 What::Answered => self.answered(id, at),
                 What::Responded => self.responded(id),
             }
@@ -259,13 +284,17 @@ impl Search {
         }
     }
 
-    fn called(&mut self, id: ExchangeId, known: Option<ExchangeId>) {
+    fn called(&mut self, id: ExchangeId, known: Option<ExchangeId>, hint: Option<Hint>) {
         let Some(call) = self.calls.get_mut(&id) else {
             return;
         };
         self.unsettled.push_back(id);
         call.kept = self.hypotheses.kept();
         let (at, whom, thread) = (call.start, call.whom, call.thread);
+        let hinted = |id: ExchangeId| match hint {
+            Some(hint) if hint.request == id => hint.score(self.working.len()),
+            _ => 0.0,
+        };
         let possible: Vec<Option<f64>> = self
             .working
             .iter()
@@ -277,11 +306,29 @@ impl Search {
                 call.by_same += u32::from(same == Some(true));
                 call.by_others += u32::from(same == Some(false));
                 let is_possible = known.is_none_or(|known| known == *id);
-                is_possible.then(|| same.map_or(0.0, |same| self.model.score_thread(same)))
+                is_possible.then(|| hinted(*id) + same.map_or(0.0, |same| self.model.score_thread(same)))
             })
             .collect();
         self.hypotheses
             .called(id, (at, whom), &possible, known.is_none(), &mut self.model);
+    }
+
+    /// Other evidence tells by now which request a call was made for.
+    pub fn know(&mut self, id: ExchangeId, request: ExchangeId) {
+        if let Some(What::Called { known, .. }) = self.ahead_of(id) {
+            *known = Some(request);
+        }
+        let place = self.unsettled.iter().position(|unsettled| *unsettled == id);
+        let Some(call) = self.calls.get_mut(&id) else {
+            return;
+        };
+        call.is_known = place.is_none_or(|place| self.hypotheses.know(place, request));
+    }
+
+    /// What is known of a call that was not looked at yet.
+    fn ahead_of(&mut self, call: ExchangeId) -> Option<&mut What> {
+        let start = self.calls.get(&call)?.start;
+        self.ahead.get_mut(&(start, CALLED, call))
     }
 
     fn answered(&mut self, id: ExchangeId, at: u64) {

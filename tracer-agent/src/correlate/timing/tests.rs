@@ -72,6 +72,7 @@ impl Process {
                 whom: *whom,
                 thread: None,
                 known: None,
+                hint: None,
             };
             self.events.push((now, call, what));
             self.parents.insert(call, request);
@@ -90,6 +91,7 @@ impl Process {
             whom,
             thread: None,
             known: None,
+            hint: None,
         };
         self.events.push((at, call, what));
         self.events.push((at + MILLISECOND, call, What::Answered));
@@ -257,6 +259,7 @@ fn requests_and_calls_that_never_end_are_let_go() {
             whom: number % 3,
             thread,
             known: None,
+            hint: None,
         };
         search.tell(at, ExchangeId(id + 1), what);
         search.advance(at, &mut answers);

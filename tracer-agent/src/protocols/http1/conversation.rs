@@ -9,7 +9,7 @@ use super::{
 use crate::{
     capture::record::{Close, Data, Direction},
     ids::BootNanos,
-    protocols::context::Context,
+    protocols::{context::Context, exchange::ExchangeEvent},
 };
 
 /// HTTP/1 on one connection end.
@@ -57,7 +57,7 @@ impl Conversation {
         } else if data.marks.unknown() && !self.ends_with_connection(direction) {
             self.lose(direction, after, data.start, false, cx);
         } else {
-            self.body(data);
+            self.body(data, cx);
         }
         if data.marks.opaque() {
             self.opaque = true;
@@ -277,12 +277,12 @@ impl Conversation {
     }
 
     /// Takes a run of body bytes.
-    fn body(&mut self, data: &Data<'_>) {
+    fn body(&mut self, data: &Data<'_>, cx: &mut Context<'_>) {
         let direction = data.direction;
         let ended = data.marks.message_end();
         match self.stream(direction).at {
             At::Body(body) => {
-                self.touch(direction, body, data.end);
+                self.touch(body, data, cx);
                 if ended {
                     let end = self.stream(direction).seen;
                     self.end_message(direction, body, Some(end));
@@ -295,16 +295,24 @@ impl Conversation {
         }
     }
 
-    fn touch(&mut self, direction: Direction, body: Body, at: BootNanos) {
+    /// Takes note of when the last byte passed, and where in an event loop it was read.
+    fn touch(&mut self, body: Body, data: &Data<'_>, cx: &mut Context<'_>) {
         if !body.in_pairing {
             return;
         }
-        if self.requests_in == Some(direction) {
+        let read = data.moment.filter(|_| data.direction == Direction::Received);
+        if self.requests_in == Some(data.direction) {
             if let Some(request) = self.pairing.last_request() {
-                request.last = request.last.max(at);
+                request.last = request.last.max(data.end);
+                if let (Some(exchange), Some(moment)) = (request.exchange, read) {
+                    cx.out.push(ExchangeEvent::Read(exchange, data.task, moment));
+                }
             }
         } else if let Some(response) = self.pairing.last_response() {
-            response.last = response.last.max(at);
+            response.last = response.last.max(data.end);
+            if data.direction == Direction::Received {
+                response.moment = read.filter(|_| data.task == response.task);
+            }
         }
     }
 }

@@ -62,6 +62,7 @@ pub(super) fn ended(request: Request, response: Response, cx: &mut Context<'_>) 
         Ending {
             end,
             response_task: response.head.is_some().then_some(response.task),
+            moment: response.moment,
             response: response.head,
             request_body: request.body,
             response_body: response.body,
@@ -83,6 +84,7 @@ pub(super) fn unanswered(request: Request, word: LastWord, cx: &mut Context<'_>)
             end: failure.map_or(request.last, |(_, at)| at.max(request.last)),
             response: None,
             response_task: None,
+            moment: None,
             request_body: request.body,
             response_body: None,
             failure: failure.map(|(failure, _)| failure),

@@ -8,7 +8,7 @@ use super::{
     stream::Beginning,
 };
 use crate::{
-    ids::{BootNanos, Task},
+    ids::{BootNanos, Moment, Task},
     protocols::exchange::{self, ExchangeId, Failure},
 };
 
@@ -82,6 +82,10 @@ pub(super) struct Response {
     /// That of its request.
     pub number: Option<NonZeroU32>,
     pub task: Task,
+    /// It is read, and not written.
+    pub is_received: bool,
+    /// Of its first byte if it is written, of the last that was seen if it is read.
+    pub moment: Option<Moment>,
     pub start: BootNanos,
     /// When the last of its bytes that was seen passed.
     pub last: BootNanos,
@@ -110,6 +114,8 @@ impl Response {
             head,
             number: beginning.number,
             task: beginning.task,
+            is_received: beginning.is_received,
+            moment: beginning.moment,
             start: beginning.start,
             last: beginning.start,
             gap: None,

@@ -22,7 +22,10 @@ use super::{
 };
 use crate::{
     ids::BootNanos,
-    protocols::{context::Context, exchange::Failure},
+    protocols::{
+        context::Context,
+        exchange::{ExchangeEvent, Failure},
+    },
 };
 
 /// Responses that may wait for the record of their request.
@@ -260,6 +263,11 @@ impl Pairing {
         self.stray_since_pair = false;
         if let (Some(request), Some(response)) = (self.requests.front(), self.responses.front_mut()) {
             response.end_if_tunnel(request);
+            if let (true, Some(exchange), Some(moment)) =
+                (response.is_received, request.exchange, response.moment)
+            {
+                cx.out.push(ExchangeEvent::Read(exchange, response.task, moment));
+            }
         }
     }
 

@@ -7,9 +7,9 @@ use super::{
     stream::{Beginning, Body, Ends},
 };
 use crate::{
-    capture::record::{Direction, Marks},
+    capture::record::{Direction, Marks, Open, Origin},
     connections::FarEnd,
-    ids::BootNanos,
+    ids::{BootNanos, Moment, Task},
     protocols::{
         context::Context,
         exchange::{Exchange, ExchangeEvent, ExchangeId, OtherEnd, Request, Sampled, Side, WireContext},
@@ -176,7 +176,7 @@ impl Conversation {
             .as_ref()
             .map_or(Method::Unknown, |head| Method::of(&head.request.method));
         let body_by_head = head.as_ref().map_or(Coding::Unsaid, |head| head.body);
-        let exchange = head.and_then(|head| begin(head, seen, cx));
+        let exchange = head.and_then(|head| begin(head, seen, first, cx));
         self.pairing.push_request(message::Request {
             exchange,
             timed_out: false,
@@ -194,7 +194,7 @@ impl Conversation {
 }
 
 /// Begins an exchange, if one is to be made of this request.
-fn begin(head: RequestHead, seen: &SeenHead<'_>, cx: &mut Context<'_>) -> Option<ExchangeId> {
+fn begin(head: RequestHead, seen: &SeenHead<'_>, first: bool, cx: &mut Context<'_>) -> Option<ExchangeId> {
     let Some((connection, open)) = cx.connection.and_then(|end| end.open().map(|open| (end, open))) else {
         cx.counters.requests_of_unknown_connection += 1;
         return None;
@@ -231,6 +231,7 @@ fn begin(head: RequestHead, seen: &SeenHead<'_>, cx: &mut Context<'_>) -> Option
         task: seen.beginning.task,
         maker: seen.beginning.maker,
         handed: seen.beginning.handed,
+        moment: asked(open, seen, first),
         head_end: seen.last,
         request: head.request,
         context: head.context,
@@ -239,6 +240,16 @@ fn begin(head: RequestHead, seen: &SeenHead<'_>, cx: &mut Context<'_>) -> Option
         incomplete: seen.cut && seen.unsampled.is_none(),
     })));
     Some(id)
+}
+
+/// When it was asked for. The first request on a connection waits until that is established, and is asked for with it.
+fn asked(open: &Open, seen: &SeenHead<'_>, first: bool) -> Option<Moment> {
+    let beginning = &seen.beginning;
+    if first && seen.direction == Direction::Sent && open.origin == Origin::Connected {
+        let is_same = Task::thread(open.pid, open.tid) == beginning.task;
+        return open.moment.filter(|_| is_same);
+    }
+    beginning.moment
 }
 
 /// The body's end counted from its start; the caller knows where that is.

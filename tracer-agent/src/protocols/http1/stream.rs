@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use super::message::Gap;
 use crate::{
     capture::record::{Data, Direction},
-    ids::{BootNanos, Task},
+    ids::{BootNanos, Moment, Task},
     protocols::context::Context,
 };
 
@@ -45,6 +45,9 @@ pub(super) struct Beginning {
     pub task: Task,
     pub maker: Option<Task>,
     pub handed: bool,
+    pub is_received: bool,
+    /// Of the first byte that was sent, or the last of the head that was received.
+    pub moment: Option<Moment>,
     pub seq: u32,
     /// See [`Data::exchange`].
     pub number: Option<NonZeroU32>,
@@ -57,6 +60,8 @@ impl Beginning {
             task: data.task,
             maker: data.maker,
             handed: data.marks.handed(),
+            is_received: data.direction == Direction::Received,
+            moment: data.moment,
             seq: data.seq,
             number: data.exchange,
         }
@@ -89,6 +94,7 @@ impl UnfinishedHead {
         if data.direction == Direction::Received {
             // Go's server has a goroutine look whether the connection ends meanwhile, which may get a first byte.
             (self.beginning.task, self.beginning.maker) = (data.task, data.maker);
+            self.beginning.moment = data.moment;
         }
         if self.cut {
             return;

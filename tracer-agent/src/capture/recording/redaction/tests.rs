@@ -22,7 +22,7 @@ pub(in crate::capture::recording) fn data(
     for word in [10, 11, 99, flags, len, 0] {
         bytes.extend(u32::to_ne_bytes(word));
     }
-    bytes.extend(0u64.to_ne_bytes());
+    bytes.extend([0; 16]);
     bytes.extend(captured);
     bytes
 }

@@ -1,0 +1,180 @@
+//! Event loops: the rung `turn`.
+
+use super::scene::{Draft, Place, Scene, inbound, outbound};
+use crate::{capture::record::Change, correlate::Evidence, ids::Moment, protocols::ExchangeId};
+
+const PID: u32 = 7;
+const LOOP: u32 = 7;
+/// More than a thread needs to be trusted.
+const ENOUGH: u32 = 40;
+
+/// A thread that runs an event loop, and where it is in its work.
+struct Loop {
+    scene: Scene,
+    turn: u32,
+    reads: u32,
+    /// A timer may have expired.
+    timer: bool,
+}
+
+impl Loop {
+    fn new() -> Self {
+        Self {
+            scene: Scene::without_timing(),
+            turn: 0,
+            reads: 0,
+            timer: false,
+        }
+    }
+
+    /// One in which many requests were answered after what was read last.
+    fn trusted() -> Self {
+        let mut one = Self::new();
+        for _ in 0..ENOUGH {
+            one.answers_at_once();
+        }
+        one
+    }
+
+    fn waits(&mut self) {
+        self.turn += 1;
+        self.reads = 0;
+    }
+
+    fn moment(&self) -> Moment {
+        Moment {
+            turn: self.turn,
+            reads: self.reads,
+            timer: self.timer,
+        }
+    }
+
+    fn place(&self, mut draft: Draft) -> Draft {
+        draft.0.moment = Some(self.moment());
+        draft
+    }
+
+    fn reads(&mut self) -> ExchangeId {
+        self.reads += 1;
+        let request = self.place(inbound(PID, LOOP));
+        self.scene.begin(request)
+    }
+
+    fn calls(&mut self) -> ExchangeId {
+        let call = self.place(outbound(PID, LOOP));
+        self.scene.begin(call)
+    }
+
+    fn reads_answer(&mut self, call: ExchangeId) {
+        self.reads += 1;
+        self.scene.end_at(call, self.moment());
+    }
+
+    fn answers(&mut self, request: ExchangeId) {
+        self.scene.end_at(request, self.moment());
+    }
+
+    /// Answers a request at once while another is in flight, and that one when nothing was read.
+    fn answers_at_once(&mut self) {
+        self.waits();
+        let first = self.reads();
+        let second = self.reads();
+        self.answers(second);
+        self.waits();
+        self.answers(first);
+    }
+
+    fn place_of(self, call: ExchangeId) -> Place {
+        self.scene.finish().place(call)
+    }
+}
+
+#[test]
+fn a_loop_that_acts_on_what_it_reads_sends_for_what_it_read_last() {
+    let mut one = Loop::new();
+    // Before anything is known of it.
+    one.waits();
+    one.reads();
+    let (early, of_early) = (one.reads(), one.calls());
+    for _ in 0..ENOUGH {
+        one.answers_at_once();
+    }
+    one.waits();
+    let (first, of_first) = (one.reads(), one.calls());
+    let (second, of_second) = (one.reads(), one.calls());
+    // What is read of a call is read for its request.
+    one.waits();
+    one.reads_answer(of_second);
+    let again = one.calls();
+    let tree = one.scene.finish();
+    for (call, request) in [
+        (of_early, early),
+        (of_first, first),
+        (of_second, second),
+        (again, second),
+    ] {
+        assert_eq!(tree.place(call), Place::Under(request, Evidence::Turn));
+    }
+    assert_eq!(tree.counters.turns_refuted, 0);
+    assert_eq!(tree.counters.turning_threads, 1);
+}
+
+#[test]
+fn a_loop_that_reads_all_and_acts_later_is_found_out() {
+    let mut one = Loop::new();
+    let mut calls = Vec::new();
+    for _ in 0..ENOUGH {
+        one.waits();
+        let (first, second) = (one.reads(), one.reads());
+        calls.push(one.calls());
+        one.answers(first);
+        one.answers(second);
+    }
+    let tree = one.scene.finish();
+    assert!(tree.counters.turns_refuted > 0);
+    for call in calls {
+        assert_ne!(tree.linked(call).unwrap().evidence, Some(Evidence::Turn));
+    }
+}
+
+#[test]
+fn what_may_be_done_for_a_timer_counts_only_if_more_is_read_in_the_same_turn() {
+    for reads_on in [true, false] {
+        let mut one = Loop::trusted();
+        one.waits();
+        let request = one.reads();
+        one.timer = true;
+        let call = one.calls();
+        if !reads_on {
+            one.waits();
+        }
+        one.reads();
+        let expected = if reads_on {
+            Place::Under(request, Evidence::Turn)
+        } else {
+            Place::Root
+        };
+        assert_eq!(one.place_of(call), expected);
+    }
+}
+
+#[test]
+fn what_was_read_between_is_not_known_and_tells_nothing() {
+    let mut one = Loop::trusted();
+    one.waits();
+    one.reads();
+    one.reads += 1;
+    let call = one.calls();
+    assert_eq!(one.place_of(call), Place::Root);
+}
+
+#[test]
+fn the_loop_of_a_new_program_is_another() {
+    let mut one = Loop::trusted();
+    one.scene.process(PID, Change::Executed);
+    one.waits();
+    one.reads();
+    one.reads();
+    let call = one.calls();
+    assert_eq!(one.place_of(call), Place::Root);
+}

@@ -1,0 +1,39 @@
+//! Waits for many files at once, and reads that are not of sockets that are followed: what `path/turn.rs` counts, for the families
+//! `socket` and `kprobe`. The family `syscall` sees them among all other calls.
+//!
+//! Hooks: `__x64_sys_epoll_wait(const struct pt_regs *regs)`, `__x64_sys_epoll_pwait`, `__x64_sys_epoll_pwait2`, `eventfd_read`,
+//! `udp_recvmsg`, `udpv6_recvmsg` at entry, as far as the kernel has them. Produces: turns and reads.
+
+use crate::{
+    path::{
+        select,
+        turn::{reads, waits},
+    },
+    peek::at,
+};
+
+/// Offset of the fourth argument of a system call in `struct pt_regs` of x86-64.
+const R10: u64 = 56;
+
+/// `epoll_wait(int epfd, struct epoll_event *events, int maxevents, int timeout)`, or `epoll_pwait`, is entered.
+#[inline(always)]
+pub fn waiting(registers: u64) -> Option<()> {
+    let current = select::traced()?;
+    let timeout: u64 = at(registers.wrapping_add(R10))?;
+    waits(current, timeout as i32);
+    None
+}
+
+/// `epoll_pwait2` is entered: its timeout is finer, and is not looked at.
+#[inline(always)]
+pub fn waiting_finely(_registers: u64) -> Option<()> {
+    waits(select::traced()?, 0);
+    None
+}
+
+/// Something is read that is not followed.
+#[inline(always)]
+pub fn reading(_file: u64) -> Option<()> {
+    reads(select::traced()?);
+    None
+}

@@ -1,0 +1,126 @@
+//! Turns of event loops: what a thread does between two waits for many files at once, and the reads that it makes meanwhile.
+//!
+//! A thread that waits so and then reads acts on what it has read until it reads again. So each of its calls has a place: the turn, and
+//! the reads in it so far. What has the place of a read was done after that read and before the next. What was read is of no matter
+//! here: sockets, event counters and datagrams count alike.
+//!
+//! A loop also acts when a timer expires. It says how long it waits at most: until its next timer. What is done before then is done for no
+//! timer, but for one that was set since. A loop that has more to do at once waits for no time, and says nothing of timers by that.
+
+use aya_ebpf::{helpers::bpf_ktime_get_boot_ns, macros::map, maps::LruHashMap};
+
+use super::select::Current;
+
+/// Loops count time in milliseconds, and by the clock as it was when they looked last.
+const GRAIN_NS: u64 = 1_000_000;
+
+/// A thread that waits for many files at once.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Waiter {
+    /// When it began to wait.
+    waited_ns: u64,
+    /// When it read last.
+    read_ns: u64,
+    /// No timer expires before that was set before this turn.
+    quiet_until: u64,
+    /// Turns so far.
+    turn: u32,
+    /// Reads in this turn.
+    reads: u32,
+}
+
+/// A place in the work of a thread; turn 0 where it is no loop.
+#[derive(Clone, Copy)]
+pub struct Moment {
+    /// The turn.
+    pub turn: u32,
+    /// Reads in it so far.
+    pub reads: u32,
+    /// A timer may have expired.
+    pub timer: bool,
+}
+
+#[map]
+static WAITERS: LruHashMap<u64, Waiter> = LruHashMap::with_max_entries(4096, 0);
+
+/// The thread waits, so many milliseconds at most, without end if it is negative.
+#[inline(always)]
+pub fn waits(current: Current, timeout_ms: i32) {
+    if current.goroutines != 0 {
+        return;
+    }
+    let key = current.key();
+    let now = unsafe { bpf_ktime_get_boot_ns() };
+    if WAITERS.get_ptr_mut(key).is_none() {
+        let first = Waiter {
+            waited_ns: now,
+            read_ns: now,
+            quiet_until: 0,
+            turn: 0,
+            reads: 0,
+        };
+        // Without room it is no loop.
+        let _ = WAITERS.insert(key, first, 0);
+    }
+    let Some(known) = WAITERS.get_ptr_mut(key) else {
+        return;
+    };
+    let waiter = unsafe { &mut *known };
+    // Since then the loop has looked at the clock.
+    let looked = if waiter.reads != 0 {
+        waiter.read_ns
+    } else {
+        waiter.waited_ns
+    };
+    if timeout_ms < 0 {
+        waiter.quiet_until = u64::MAX;
+    } else if timeout_ms > 0 {
+        waiter.quiet_until = looked + (timeout_ms as u64 - 1) * GRAIN_NS;
+    }
+    waiter.waited_ns = now;
+    waiter.turn = waiter.turn.wrapping_add(1);
+    waiter.reads = 0;
+}
+
+/// The thread reads something.
+#[inline(always)]
+pub fn reads(current: Current) {
+    if current.goroutines == 0
+        && let Some(known) = WAITERS.get_ptr_mut(current.key())
+    {
+        let waiter = unsafe { &mut *known };
+        waiter.reads = waiter.reads.wrapping_add(1);
+        waiter.read_ns = unsafe { bpf_ktime_get_boot_ns() };
+    }
+}
+
+/// Where the thread is in its work, for what it began to do at `at_ns`.
+#[inline(always)]
+pub fn moment(current: Current, at_ns: u64) -> Moment {
+    let none = Moment {
+        turn: 0,
+        reads: 0,
+        timer: false,
+    };
+    if current.goroutines != 0 {
+        return none;
+    }
+    match WAITERS.get_ptr(current.key()) {
+        Some(known) => {
+            let waiter = unsafe { &*known };
+            Moment {
+                turn: waiter.turn,
+                reads: waiter.reads,
+                timer: at_ns >= waiter.quiet_until,
+            }
+        }
+        None => none,
+    }
+}
+
+/// Forgets a thread that ends.
+#[inline(always)]
+pub fn forget(current: Current) {
+    let _ = WAITERS.remove(current.key());
+}
