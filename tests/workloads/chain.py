@@ -2,7 +2,8 @@
 
     chain.py --truth FILE [--hops 3] [--total 1000] [--in-flight 8] [--client thread] [--via-nginx] …
 
-Everything it starts has ended when it ends, however it ends. Its exit status is that of the load.
+Options that it does not know go to the hops. Everything it starts has ended when it ends, however it ends. Its exit
+status is that of the load.
 """
 
 import argparse
@@ -37,13 +38,11 @@ HOPS = {
     "threads": python("hop.py"),
     "asyncio": python("hop_async.py"),
     "node": ["node", str(HERE / "hop.js")],
-    }
+}
 
 
-def hop_command(runtime, folder):
-    """The command of a hop; Go's is compiled into the folder, unless HOP_GO says where it is."""
-    if runtime != "go":
-        return HOPS[runtime]
+def go(folder):
+    """The hop in Go, compiled into the folder, unless HOP_GO says where it is."""
     built = os.environ.get("HOP_GO")
     if not built:
         built = Path(folder) / "hop"
@@ -51,10 +50,21 @@ def hop_command(runtime, folder):
     return [str(built)]
 
 
+def java(folder):
+    """The hop in Java, compiled into the folder."""
+    subprocess.run(["javac", "-d", folder, HERE / "Hop.java"], check=True)
+    return ["java", "-cp", folder, "Hop"]
+
+
+COMPILED = {"go": go, "java": java}
+
+
 def start_hop(processes, command, *arguments):
     hop = start([*command, *map(str, arguments)], stdout=subprocess.PIPE)
     processes.append(hop)
     place = hop.stdout.readline().strip()
+    if not place:
+        raise RuntimeError(f"{command} does not start")
     return f"http://127.0.0.1:{place}" if place.isdigit() else f"unix:{place}"
 
 
@@ -91,7 +101,9 @@ def stop(processes):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--truth", required=True, metavar="FILE")
     parser.add_argument("--hops", type=int, default=3)
     parser.add_argument("--total", type=int, default=1000)
@@ -102,11 +114,11 @@ def main():
     parser.add_argument("--think-ms", type=float, default=0)
     parser.add_argument("--jitter-ms", type=float, default=0)
     parser.add_argument("--via-nginx", action="store_true")
-    parser.add_argument("--runtime", choices=[*HOPS, "go"], default="threads", help="what the hops are written in")
+    parser.add_argument("--runtime", choices=[*HOPS, *COMPILED], default="threads", help="what the hops are written in")
     parser.add_argument("--request-ids", action="store_true", help="every call of a Python client has one of its own")
     parser.add_argument("--unix", action="store_true", help="the hops listen on Unix sockets")
     parser.add_argument("--run", default="r")
-    options = parser.parse_args()
+    options, of_hops = parser.parse_known_args()
     if options.request_ids:
         os.environ["REQUEST_IDS"] = "1"
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -114,11 +126,11 @@ def main():
     processes = []
     with tempfile.TemporaryDirectory(prefix="workload-") as folder:
         try:
-            url, command = None, hop_command(options.runtime, folder)
+            url, command = None, HOPS.get(options.runtime) or COMPILED[options.runtime](folder)
             for hop in reversed(range(options.hops)):
                 arguments = ["--client", options.client, "--order", options.order]
                 arguments += ["--think-ms", options.think_ms, "--jitter-ms", options.jitter_ms]
-                arguments += ["--calls", options.calls if hop == 1 else 1]
+                arguments += ["--calls", options.calls if hop == 1 else 1, *of_hops]
                 if options.unix:
                     arguments += ["--unix", Path(folder) / f"{hop}.sock"]
                 url = start_hop(processes, command, *arguments, *(["--next", url] if url else []))

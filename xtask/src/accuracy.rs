@@ -1,4 +1,4 @@
-//! Judges links: a chain of thread-per-request services under load, each cell compared with the true tree.
+//! Judges links: a chain of services under load, each cell compared with the true tree.
 
 use std::{
     fs,
@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use xtask::judge::{Truth, Verdict, judge};
 
 use crate::process::{self, run, say};
+use crate::runtimes::{self, Runtimes};
 
 #[derive(clap::Args)]
 pub struct Options {
@@ -29,74 +30,42 @@ pub struct Options {
 
 /// A workload: its name, the options of chain.py, and whether the rungs before `timing` must find every link (in Go from 1.21 on, which
 /// says who made a goroutine).
-const WORKLOADS: &[(&str, &[&str], bool)] = &[
-    ("keep-alive", &["--client", "thread"], true),
-    ("pooled keep-alive", &["--client", "pool", "--calls", "2"], true),
-    ("one-shot", &["--client", "oneshot"], true),
-    (
-        "nested calls",
-        &["--client", "pool", "--calls", "2", "--order", "nested"],
-        true,
-    ),
-    (
-        "think time",
-        &["--client", "pool", "--think-ms", "2", "--jitter-ms", "5"],
-        true,
-    ),
-    ("through nginx", &["--client", "thread", "--via-nginx"], false),
+type Workload = (&'static str, &'static str, bool);
+
+const WORKLOADS: &[Workload] = &[
+    ("keep-alive", "--client thread", true),
+    ("pooled keep-alive", "--client pool --calls 2", true),
+    ("one-shot", "--client oneshot", true),
+    ("nested calls", "--client pool --calls 2 --order nested", true),
+    ("think time", "--client pool --think-ms 2 --jitter-ms 5", true),
+    ("through nginx", "--client thread --via-nginx", false),
     (
         "through nginx, request ids",
-        &["--client", "thread", "--via-nginx", "--request-ids"],
+        "--client thread --via-nginx --request-ids",
         true,
     ),
-    (
-        "asyncio",
-        &["--runtime", "asyncio", "--client", "pool", "--calls", "2"],
-        false,
-    ),
+    ("asyncio", "--runtime asyncio --client pool --calls 2", false),
     (
         "asyncio, think time",
-        &[
-            "--runtime",
-            "asyncio",
-            "--client",
-            "pool",
-            "--think-ms",
-            "2",
-            "--jitter-ms",
-            "5",
-        ],
+        "--runtime asyncio --client pool --think-ms 2 --jitter-ms 5",
         false,
     ),
-    (
-        "node",
-        &["--runtime", "node", "--client", "pool", "--calls", "2"],
-        false,
-    ),
+    ("node", "--runtime node --client pool --calls 2", false),
     (
         "node, think time",
-        &[
-            "--runtime",
-            "node",
-            "--client",
-            "pool",
-            "--think-ms",
-            "2",
-            "--jitter-ms",
-            "5",
-        ],
+        "--runtime node --client pool --think-ms 2 --jitter-ms 5",
         false,
     ),
-    ("go", &["--runtime", "go", "--calls", "2"], true),
+    ("go", "--runtime go --calls 2", true),
+    ("go, fan-out", "--runtime go --calls 3 --order nested", false),
+    ("go, one-shot", "--runtime go --client oneshot", true),
+    ("go, think time", "--runtime go --think-ms 2 --jitter-ms 5", false),
+    ("java", "--runtime java --calls 2", false),
+    ("java, fan-out", "--runtime java --calls 3 --order nested", false),
+    ("java, async", "--runtime java --send async --calls 2", false),
     (
-        "go, fan-out",
-        &["--runtime", "go", "--calls", "3", "--order", "nested"],
-        false,
-    ),
-    ("go, one-shot", &["--runtime", "go", "--client", "oneshot"], true),
-    (
-        "go, think time",
-        &["--runtime", "go", "--think-ms", "2", "--jitter-ms", "5"],
+        "java, virtual threads",
+        "--runtime java --threads virtual --calls 2",
         false,
     ),
 ];
@@ -119,18 +88,8 @@ pub fn run_accuracy(options: &Options) -> Result<()> {
     };
     let folder = process::target().join("accuracy");
     fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
-    let version = |program, option| process::output(Command::new(program).arg(option));
-    say(version("python3", "--version")?);
-    let others = [
-        ("node", version("node", "--version")),
-        ("go", version("go", "version")),
-    ];
-    let others: Vec<_> = others
-        .iter()
-        .filter_map(|(program, version)| Some((program, version.as_ref().ok()?)))
-        .inspect(|(program, version)| say(format!("{program}: {version}")))
-        .map(|(program, _)| *program)
-        .collect();
+    say(runtimes::python()?);
+    let mut runtimes = Runtimes::default();
     println!(
         "| workload | in flight | spans | recall % | precision % | wrong | orphans | duplicates | dangling | right of all, by evidence |"
     );
@@ -140,11 +99,8 @@ pub fn run_accuracy(options: &Options) -> Result<()> {
         .iter()
         .filter(|(name, ..)| name.contains(&options.workload));
     for (name, arguments, must_be_perfect) in wanted {
-        let needed = ["node", "go"]
-            .into_iter()
-            .find(|runtime| arguments.contains(runtime));
-        if let Some(runtime) = needed.filter(|runtime| !others.contains(runtime)) {
-            say(format!("{name}: skipped, {runtime} is not installed"));
+        if let Some(lack) = runtimes.lack(arguments) {
+            say(format!("{name}: skipped, {lack}"));
             continue;
         }
         for in_flight in &options.in_flight {
@@ -167,7 +123,7 @@ pub fn run_accuracy(options: &Options) -> Result<()> {
     bail!("links that must be right are not:\n{}", broken.join("\n"))
 }
 
-fn cell_verdict(agent: &Path, at: &Path, arguments: &[&str], in_flight: u32, total: u32) -> Result<Verdict> {
+fn cell_verdict(agent: &Path, at: &Path, arguments: &str, in_flight: u32, total: u32) -> Result<Verdict> {
     let (truth, export) = (at.with_extension("truth"), at.with_extension("json"));
     run(Command::new(agent)
         .current_dir(process::root())
@@ -181,7 +137,7 @@ fn cell_verdict(agent: &Path, at: &Path, arguments: &[&str], in_flight: u32, tot
             "--in-flight",
             &in_flight.to_string(),
         ])
-        .args(arguments)
+        .args(arguments.split(' '))
         .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::inherit()))?;
     let truth = fs::read_to_string(&truth).with_context(|| format!("reading {}", truth.display()))?;

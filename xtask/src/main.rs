@@ -8,6 +8,7 @@ mod fuzz;
 mod hop;
 mod link;
 mod process;
+mod runtimes;
 mod setup;
 mod test;
 mod vm;

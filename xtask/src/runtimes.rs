@@ -1,0 +1,108 @@
+//! What workloads are written in and sent through: whether it is there, and its version.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::process::{find, output, say};
+
+/// A word among the options of chain.py, and the version of what it stands for.
+type Runtime = (&'static str, fn() -> Result<String>);
+
+const RUNTIMES: &[Runtime] = &[
+    ("--via-nginx", nginx),
+    ("node", || version("node", "--version")),
+    ("go", || version("go", "version")),
+    ("java", java),
+    ("virtual", java_with_virtual_threads),
+];
+/// The first release of Java with virtual threads.
+const VIRTUAL_THREADS: u32 = 21;
+
+/// What was looked for: why it cannot be used, if it cannot.
+#[derive(Default)]
+pub struct Runtimes(BTreeMap<&'static str, Option<String>>);
+
+impl Runtimes {
+    /// Why a workload with these options cannot run here, if it cannot. Says the version of each runtime once.
+    pub fn lack(&mut self, options: &str) -> Option<String> {
+        let needed = RUNTIMES
+            .iter()
+            .filter(|(word, _)| options.split(' ').any(|option| option == *word));
+        let mut lacks = needed.map(|&(word, version)| self.look(word, version));
+        lacks.find_map(|lack| lack)
+    }
+
+    fn look(&mut self, word: &'static str, version: fn() -> Result<String>) -> Option<String> {
+        let lack = self.0.entry(word).or_insert_with(|| match version() {
+            Ok(version) => {
+                say(version);
+                None
+            }
+            Err(error) => Some(format!("{error:#}")),
+        });
+        lack.clone()
+    }
+}
+
+/// Python's, which starts every workload.
+pub fn python() -> Result<String> {
+    version("python3", "--version")
+}
+
+/// The first line that a program says of its version.
+fn version(program: &str, option: &str) -> Result<String> {
+    if find(program).is_none() {
+        bail!("{program} is not installed");
+    }
+    let told = output(Command::new(program).arg(option))?;
+    let line = told.lines().next().unwrap_or_default();
+    Ok(format!("{program}: {line}"))
+}
+
+/// nginx tells it to its standard error.
+fn nginx() -> Result<String> {
+    let told = Command::new("nginx")
+        .arg("-v")
+        .output()
+        .context("nginx is not installed")?;
+    Ok(String::from_utf8_lossy(&told.stderr).trim().to_owned())
+}
+
+fn java() -> Result<String> {
+    version("javac", "--version")?;
+    version("java", "--version")
+}
+
+fn java_with_virtual_threads() -> Result<String> {
+    let version = java()?;
+    match java_release(&version) {
+        Some(release) if release >= VIRTUAL_THREADS => Ok(format!("{version}, with virtual threads")),
+        _ => bail!("virtual threads need Java {VIRTUAL_THREADS}, this is {version}"),
+    }
+}
+
+/// `java: openjdk 17.0.15 2025-04-15` as 17.
+fn java_release(version: &str) -> Option<u32> {
+    let number = version.split(' ').nth(2)?;
+    number.split(['.', '-']).next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_release_of_java_is_read_from_what_it_says() {
+        assert_eq!(java_release("java: openjdk 17.0.15 2025-04-15"), Some(17));
+        assert_eq!(java_release("java: openjdk 25-ea 2025-09-16"), Some(25));
+        assert_eq!(java_release("java: java 21 2023-09-19 LTS"), Some(21));
+        assert_eq!(java_release("java:"), None);
+    }
+
+    #[test]
+    fn a_workload_in_python_alone_lacks_nothing() {
+        assert_eq!(Runtimes::default().lack("--client pool --calls 2"), None);
+    }
+}
