@@ -37,6 +37,9 @@ def python(script, *arguments):
 HOPS = {
     "threads": python("hop.py"),
     "asyncio": python("hop_async.py"),
+    "aiohttp": python("hop_aiohttp.py"),
+    "uvicorn": python("hop_uvicorn.py"),
+    "gunicorn": python("hop_gunicorn.py"),
     "node": ["node", str(HERE / "hop.js")],
 }
 

@@ -1,12 +1,11 @@
 """One hop of a chain in asyncio: one thread, the standard library's streams, no tracing.
 
-    hop_async.py [--next URL] [--client pool] [--calls 1] [--order sequential] [--think-ms 0] [--jitter-ms 0]
+    hop_async.py [--loop asyncio] [--next URL] [--client pool] [--calls 1] [--order sequential] [--think-ms 0] [--jitter-ms 0]
 
 Prints its port and serves until it is terminated; otherwise as hop.py, whose options it takes.
 """
 
 import asyncio
-import signal
 from urllib.parse import urlsplit
 
 import hops
@@ -44,33 +43,9 @@ class Client:
         return ([self.prefix + path] if self.prefix else []) + body.split()
 
 
-def worker(options):
-    client = Client(options.next, options.client != "oneshot") if options.next else None
-
-    async def think():
-        seconds = hops.think_seconds(options)
-        if seconds > 0:
-            await asyncio.sleep(seconds)
-
-    async def work(path):
-        called = [path]
-        children = hops.children(options, path)
-        if options.order == "nested":
-            await think()
-            for answer in await asyncio.gather(*map(client.call, children)) if client else []:
-                called += answer
-        else:
-            for child in children:
-                await think()
-                called += await client.call(child)
-        await think()
-        return called
-
-    return work
-
-
 async def serve(options):
-    work = worker(options)
+    client = Client(options.next, options.client != "oneshot") if options.next else None
+    work = hops.async_worker(options, client and client.call)
 
     async def answer(reader, writer):
         while request := await read(reader):
@@ -83,15 +58,13 @@ async def serve(options):
         writer.close()
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0, backlog=1024)
-    ended = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
     print(server.sockets[0].getsockname()[1], flush=True)
-    await ended.wait()
+    await hops.termination()
 
 
 def main():
-    parser = hops.parser(__doc__, "pool")
-    asyncio.run(serve(parser.parse_args()))
+    options = hops.async_parser(__doc__).parse_args()
+    hops.run(options, serve(options))
 
 
 if __name__ == "__main__":

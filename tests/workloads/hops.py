@@ -1,7 +1,9 @@
 """What hops of every kind have in common: their options, and the calls that a request causes."""
 
 import argparse
+import asyncio
 import random
+import signal
 
 import paths
 
@@ -17,9 +19,55 @@ def parser(description, client):
     return parser
 
 
+def async_parser(description):
+    options = parser(description, "pool")
+    options.add_argument("--loop", choices=["asyncio", "uvloop"], default="asyncio", help="what runs its coroutines")
+    return options
+
+
 def children(options, path):
     return [paths.child_path(path, number) for number in range(options.calls if options.next else 0)]
 
 
 def think_seconds(options):
     return (options.think_ms + random.uniform(0, options.jitter_ms)) / 1000
+
+
+def async_worker(options, call):
+    """What a request causes in coroutines; `call` makes one call and gives the paths that were called for it."""
+
+    async def think():
+        seconds = think_seconds(options)
+        if seconds > 0:
+            await asyncio.sleep(seconds)
+
+    async def work(path):
+        called = [path]
+        if options.order == "nested":
+            await think()
+            for answer in await asyncio.gather(*map(call, children(options, path))):
+                called += answer
+        else:
+            for child in children(options, path):
+                await think()
+                called += await call(child)
+        await think()
+        return called
+
+    return work
+
+
+def run(options, main):
+    if options.loop == "uvloop":
+        import uvloop
+
+        uvloop.run(main)
+    else:
+        asyncio.run(main)
+
+
+async def termination():
+    """Returns when it comes."""
+    ended = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+    await ended.wait()

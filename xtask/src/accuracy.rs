@@ -50,6 +50,33 @@ const WORKLOADS: &[Workload] = &[
         "--runtime asyncio --client pool --think-ms 2 --jitter-ms 5",
         false,
     ),
+    (
+        "asyncio, uvloop",
+        "--runtime asyncio --loop uvloop --client pool --calls 2",
+        false,
+    ),
+    ("aiohttp", "--runtime aiohttp --client pool --calls 2", false),
+    (
+        "aiohttp, uvloop",
+        "--runtime aiohttp --loop uvloop --client pool --calls 2",
+        false,
+    ),
+    ("uvicorn", "--runtime uvicorn --client pool --calls 2", false),
+    (
+        "uvicorn, uvloop",
+        "--runtime uvicorn --loop uvloop --client pool --calls 2",
+        false,
+    ),
+    (
+        "gunicorn, gthread",
+        "--runtime gunicorn --client pool --calls 2",
+        true,
+    ),
+    (
+        "gunicorn, sync",
+        "--runtime gunicorn --workers sync --client pool --calls 2",
+        true,
+    ),
     ("node", "--runtime node --client pool --calls 2", false),
     (
         "node, think time",
@@ -88,7 +115,7 @@ pub fn run_accuracy(options: &Options) -> Result<()> {
     };
     let folder = process::target().join("accuracy");
     fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
-    say(runtimes::python()?);
+    say(runtimes::python_version()?);
     let mut runtimes = Runtimes::default();
     println!(
         "| workload | in flight | spans | recall % | precision % | wrong | orphans | duplicates | dangling | right of all, by evidence |"
@@ -129,7 +156,9 @@ fn cell_verdict(agent: &Path, at: &Path, arguments: &str, in_flight: u32, total:
         .current_dir(process::root())
         .args(["trace", "--quiet", "--export"])
         .arg(format!("json={}", export.display()))
-        .args(["--", "python3", "tests/workloads/chain.py", "--truth"])
+        .arg("--")
+        .arg(runtimes::python())
+        .args(["tests/workloads/chain.py", "--truth"])
         .arg(&truth)
         .args([
             "--total",

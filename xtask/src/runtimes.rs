@@ -1,17 +1,23 @@
 //! What workloads are written in and sent through: whether it is there, and its version.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
 use crate::process::{find, output, say};
+use crate::setup::pinned::{Pinned, make_python};
 
 /// A word among the options of chain.py, and the version of what it stands for.
 type Runtime = (&'static str, fn() -> Result<String>);
 
 const RUNTIMES: &[Runtime] = &[
     ("--via-nginx", nginx),
+    ("aiohttp", || packages(&["aiohttp"])),
+    ("uvicorn", || packages(&["uvicorn", "starlette", "httpx"])),
+    ("gunicorn", || packages(&["gunicorn"])),
+    ("uvloop", || packages(&["uvloop"])),
     ("node", || version("node", "--version")),
     ("go", || version("go", "version")),
     ("java", java),
@@ -19,6 +25,14 @@ const RUNTIMES: &[Runtime] = &[
 ];
 /// The first release of Java with virtual threads.
 const VIRTUAL_THREADS: u32 = 21;
+
+const PYTHON: Pinned = Pinned {
+    name: "servers and clients of Python",
+    why: "workloads are written for them",
+    pinned_by: "tests/workloads/requirements.txt",
+    program: "target/workloads/bin/python",
+    make: make_python,
+};
 
 /// What was looked for: why it cannot be used, if it cannot.
 #[derive(Default)]
@@ -46,9 +60,21 @@ impl Runtimes {
     }
 }
 
-/// Python's, which starts every workload.
-pub fn python() -> Result<String> {
+/// The Python that starts a workload: with packages, once one was asked for that needs them.
+pub fn python() -> PathBuf {
+    let python = PYTHON.program();
+    if python.exists() { python } else { "python3".into() }
+}
+
+pub fn python_version() -> Result<String> {
     version("python3", "--version")
+}
+
+fn packages(names: &[&str]) -> Result<String> {
+    PYTHON.install()?;
+    let ask = "import sys; from importlib.metadata import version; \
+               print(', '.join(f'{name} {version(name)}' for name in sys.argv[1:]))";
+    output(Command::new(PYTHON.program()).args(["-c", ask]).args(names))
 }
 
 /// The first line that a program says of its version.

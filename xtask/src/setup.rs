@@ -3,6 +3,7 @@
 
 pub mod bpf_linker;
 pub mod debian;
+pub mod pinned;
 pub mod receivers;
 pub mod toolchain;
 

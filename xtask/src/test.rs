@@ -150,8 +150,8 @@ fn go_programs(toolchain: &Toolchain, count: &mut Count) -> Result<()> {
 /// What receivers that others wrote get.
 fn exports(toolchain: &Toolchain, count: &mut Count) -> Result<()> {
     for receiver in receivers::ALL {
-        let name = format!("export to the {}", receiver.name);
-        if let Err(reason) = receiver.install() {
+        let name = format!("export to the {}", receiver.program.name);
+        if let Err(reason) = receiver.program.install() {
             count.skip(&name, &format!("{reason:#}"));
             continue;
         }
