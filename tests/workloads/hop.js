@@ -1,8 +1,9 @@
-// One hop of a chain in an event loop: Node's own http, no tracing.
+// One hop of a chain in an event loop: Node's own http, or express, and its own client, or fetch, no tracing.
 //
-//     node hop.js [--next URL] [--client pool|oneshot] [--calls 1] [--order sequential] [--think-ms 0] [--jitter-ms 0]
+//     node hop.js [--serve http|express] [--send http|fetch] [--next URL] [--client pool|oneshot] [--calls 1] [--order sequential] [--think-ms 0] [--jitter-ms 0]
 //
-// Prints its port and serves until it is terminated; otherwise as hop.py, whose options it takes.
+// Prints its port and serves until it is terminated; otherwise as hop.py, whose options it takes. express is looked for
+// in NODE_PATH. fetch keeps its connections alive, whatever --client says.
 
 'use strict'
 
@@ -11,6 +12,8 @@ const { parseArgs } = require('util')
 
 const { values } = parseArgs({
   options: {
+    serve: { type: 'string', default: 'http' },
+    send: { type: 'string', default: 'http' },
     next: { type: 'string' },
     client: { type: 'string', default: 'pool' },
     calls: { type: 'string', default: '1' },
@@ -29,20 +32,28 @@ function think() {
   return ms > 0 ? new Promise((resolve) => setTimeout(resolve, ms)) : Promise.resolve()
 }
 
-function call(path) {
+function get(path) {
   return new Promise((resolve, reject) => {
-    const options = { agent, host: base.hostname, port: base.port, path: prefix + path }
-    const request = http.get(options, (answer) => {
+    const request = http.get({ agent, host: base.hostname, port: base.port, path }, (answer) => {
       let body = ''
       answer.setEncoding('utf8')
       answer.on('data', (piece) => (body += piece))
-      answer.on('end', () => {
-        if (answer.statusCode !== 200) return reject(new Error(`${answer.statusCode}: ${body}`))
-        resolve([...(prefix ? [prefix + path] : []), ...body.split('\n').filter(Boolean)])
-      })
+      answer.on('end', () => resolve({ status: answer.statusCode, body }))
     })
     request.on('error', reject)
   })
+}
+
+async function fetched(path) {
+  const answer = await fetch(base.origin + path)
+  return { status: answer.status, body: await answer.text() }
+}
+
+async function call(path) {
+  const send = values.send === 'fetch' ? fetched : get
+  const { status, body } = await send(prefix + path)
+  if (status !== 200) throw new Error(`${status}: ${body}`)
+  return [...(prefix ? [prefix + path] : []), ...body.split('\n').filter(Boolean)]
 }
 
 async function work(path) {
@@ -61,7 +72,7 @@ async function work(path) {
   return called
 }
 
-const server = http.createServer((request, response) => {
+function answer(request, response) {
   work(request.url).then(
     (called) => response.end(called.map((path) => `${path}\n`).join('')),
     (error) => {
@@ -69,7 +80,10 @@ const server = http.createServer((request, response) => {
       response.end(String(error))
     },
   )
-})
+}
+
+const handler = values.serve === 'express' ? require('express')().use(answer) : answer
+const server = http.createServer(handler)
 server.keepAliveTimeout = 60_000
 server.listen(0, '127.0.0.1', 1024, () => console.log(server.address().port))
 process.on('SIGTERM', () => process.exit(0))

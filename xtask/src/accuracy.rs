@@ -83,6 +83,16 @@ const WORKLOADS: &[Workload] = &[
         "--runtime node --client pool --think-ms 2 --jitter-ms 5",
         false,
     ),
+    (
+        "node, fetch",
+        "--runtime node --send fetch --client pool --calls 2",
+        false,
+    ),
+    (
+        "node, express",
+        "--runtime node --serve express --client pool --calls 2",
+        false,
+    ),
     ("go", "--runtime go --calls 2", true),
     ("go, fan-out", "--runtime go --calls 3 --order nested", false),
     ("go, one-shot", "--runtime go --client oneshot", true),
@@ -154,6 +164,7 @@ fn cell_verdict(agent: &Path, at: &Path, arguments: &str, in_flight: u32, total:
     let (truth, export) = (at.with_extension("truth"), at.with_extension("json"));
     run(Command::new(agent)
         .current_dir(process::root())
+        .env("NODE_PATH", runtimes::node_path())
         .args(["trace", "--quiet", "--export"])
         .arg(format!("json={}", export.display()))
         .arg("--")

@@ -6,8 +6,8 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::process::{find, output, say};
-use crate::setup::pinned::{Pinned, make_python};
+use crate::process::{find, output, root, say};
+use crate::setup::pinned::{Pinned, make_node, make_python};
 
 /// A word among the options of chain.py, and the version of what it stands for.
 type Runtime = (&'static str, fn() -> Result<String>);
@@ -19,6 +19,10 @@ const RUNTIMES: &[Runtime] = &[
     ("gunicorn", || packages(&["gunicorn"])),
     ("uvloop", || packages(&["uvloop"])),
     ("node", || version("node", "--version")),
+    ("fetch", || {
+        output(Command::new("node").args(["-p", "`fetch: undici ${process.versions.undici}`"]))
+    }),
+    ("express", express),
     ("go", || version("go", "version")),
     ("java", java),
     ("virtual", java_with_virtual_threads),
@@ -27,11 +31,19 @@ const RUNTIMES: &[Runtime] = &[
 const VIRTUAL_THREADS: u32 = 21;
 
 const PYTHON: Pinned = Pinned {
-    name: "servers and clients of Python",
+    name: "packages of Python",
     why: "workloads are written for them",
     pinned_by: "tests/workloads/requirements.txt",
     program: "target/workloads/bin/python",
     make: make_python,
+};
+
+const EXPRESS: Pinned = Pinned {
+    name: "packages of Node",
+    why: "workloads are written for them",
+    pinned_by: "tests/workloads/express/package-lock.json",
+    program: "target/express/node_modules/express/package.json",
+    make: make_node,
 };
 
 /// What was looked for: why it cannot be used, if it cannot.
@@ -75,6 +87,17 @@ fn packages(names: &[&str]) -> Result<String> {
     let ask = "import sys; from importlib.metadata import version; \
                print(', '.join(f'{name} {version(name)}' for name in sys.argv[1:]))";
     output(Command::new(PYTHON.program()).args(["-c", ask]).args(names))
+}
+
+/// Where Node looks for packages.
+pub fn node_path() -> PathBuf {
+    root().join("target/express/node_modules")
+}
+
+fn express() -> Result<String> {
+    EXPRESS.install()?;
+    let ask = "`express ${require(process.argv[1]).version}`";
+    output(Command::new("node").args(["-p", ask]).arg(EXPRESS.program()))
 }
 
 /// The first line that a program says of its version.

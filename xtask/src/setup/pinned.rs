@@ -1,7 +1,11 @@
 //! What others wrote and the repository pins; each lands in the target folder, once for each version that is
 //! asked for.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context as _, Result};
 
@@ -16,7 +20,7 @@ pub struct Pinned {
     pub why: &'static str,
     /// What decides its version.
     pub pinned_by: &'static str,
-    /// Its program, beneath the repository.
+    /// The file that is there once it is installed, beneath the repository: its program, if it is one.
     pub program: &'static str,
     /// Installs it: its [`Self::program`] is there afterwards.
     pub make: fn(&Pinned) -> Result<()>,
@@ -71,4 +75,27 @@ pub fn make_python(pinned: &Pinned) -> Result<()> {
         ])
         .arg("-r")
         .arg(root().join(pinned.pinned_by)))
+}
+
+/// The packages of the lock file that pins it; its package.json is beside that.
+pub fn make_node(pinned: &Pinned) -> Result<()> {
+    let lock = root().join(pinned.pinned_by);
+    let program = pinned.program();
+    let folder = program
+        .ancestors()
+        .find(|folder| folder.ends_with("node_modules"))
+        .and_then(Path::parent)
+        .with_context(|| format!("{} is not in FOLDER/node_modules", pinned.program))?;
+    fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
+    for name in ["package.json", "package-lock.json"] {
+        let (from, to) = (lock.with_file_name(name), folder.join(name));
+        fs::copy(&from, to).with_context(|| format!("copying {}", from.display()))?;
+    }
+    run(Command::new("npm").current_dir(folder).args([
+        "ci",
+        "--silent",
+        "--ignore-scripts",
+        "--no-audit",
+        "--no-fund",
+    ]))
 }
