@@ -26,7 +26,9 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
+import java.util.stream.Collectors;
 import java.util.stream.IntStream;
+import java.util.stream.Stream;
 
 public class Hop {
     static final int THREADS = 16;
@@ -36,6 +38,8 @@ public class Hop {
             "--send", "sync",
             "--threads", "pool",
             "--calls", "1",
+            "--skip", "0",
+            "--late", "0",
             "--order", "sequential",
             "--think-ms", "0",
             "--jitter-ms", "0");
@@ -44,6 +48,8 @@ public class Hop {
     final String next;
     final String prefix;
     final int calls;
+    final double skip;
+    final int late;
     final boolean isNested;
     final double thinkMs;
     final double jitterMs;
@@ -51,14 +57,29 @@ public class Hop {
     Hop(Map<String, String> options) {
         next = options.get("--next");
         prefix = URI.create(next).getPath();
-        calls = next.isEmpty() ? 0 : Integer.parseInt(options.get("--calls"));
+        calls = Integer.parseInt(options.get("--calls"));
+        skip = Double.parseDouble(options.get("--skip"));
+        late = Integer.parseInt(options.get("--late"));
         isNested = options.get("--order").equals("nested");
         thinkMs = Double.parseDouble(options.get("--think-ms"));
         jitterMs = Double.parseDouble(options.get("--jitter-ms"));
     }
 
+    boolean isLast(String path) {
+        return next.isEmpty() || path.contains(".late");
+    }
+
     List<String> children(String path) {
-        return IntStream.range(0, calls).mapToObj(number -> path + "." + number).toList();
+        return IntStream.range(0, isLast(path) ? 0 : calls)
+                .filter(number -> ThreadLocalRandom.current().nextDouble() >= skip)
+                .mapToObj(number -> path + "." + number)
+                .toList();
+    }
+
+    List<String> lateChildren(String path) {
+        return IntStream.range(0, isLast(path) ? 0 : late)
+                .mapToObj(number -> path + ".late" + number)
+                .toList();
     }
 
     long thinkMicros() {
@@ -73,11 +94,12 @@ public class Hop {
         if (answer.statusCode() != 200) {
             throw new IllegalStateException(answer.statusCode() + ": " + answer.body());
         }
-        var called = new ArrayList<>(answer.body().lines().toList());
-        if (!prefix.isEmpty()) {
-            called.add(prefix + path);
-        }
-        return called;
+        return called(path, answer.body().lines());
+    }
+
+    /** The paths that were called for this one: also its own, where a proxy takes a segment off it. */
+    List<String> called(String path, Stream<String> behind) {
+        return Stream.concat(Stream.of(prefix + path).filter(called -> !prefix.isEmpty()), behind).toList();
     }
 
     void think() throws InterruptedException {
@@ -147,21 +169,30 @@ public class Hop {
         }
     }
 
-    static void answer(HttpExchange exchange, List<String> called) {
-        answer(exchange, 200, String.join("\n", called) + "\n");
+    void answer(HttpExchange exchange, List<String> called) {
+        var late = lateChildren(path(exchange)).stream().flatMap(child -> called(child, Stream.of(child)).stream());
+        answer(exchange, 200, Stream.concat(called.stream(), late).collect(Collectors.joining("\n")));
+    }
+
+    static String path(HttpExchange exchange) {
+        return exchange.getRequestURI().getPath();
     }
 
     void serve(HttpExchange exchange) {
         try {
-            answer(exchange, work(exchange.getRequestURI().getPath()));
+            answer(exchange, work(path(exchange)));
+            for (var child : lateChildren(path(exchange))) {
+                call(child);
+            }
         } catch (Exception error) {
             answer(exchange, 502, error.toString());
         }
     }
 
     void serveAsync(HttpExchange exchange) {
-        workAsync(exchange.getRequestURI().getPath())
+        workAsync(path(exchange))
                 .thenAccept(called -> answer(exchange, called))
+                .thenRun(() -> lateChildren(path(exchange)).forEach(this::callAsync))
                 .exceptionally(error -> {
                     answer(exchange, 502, error.toString());
                     return null;

@@ -21,6 +21,8 @@ import paths
 
 HERE = Path(__file__).resolve().parent
 PR_SET_PDEATHSIG = 1
+# After the last answer, what is called late ends in these.
+LATE_SECONDS = 1
 
 
 def start(command, **options):
@@ -113,6 +115,7 @@ def main():
     parser.add_argument("--in-flight", type=int, default=8)
     parser.add_argument("--client", choices=paths.CLIENTS, default="thread")
     parser.add_argument("--calls", type=int, default=1, help="calls that the second hop makes for each request")
+    parser.add_argument("--late", type=int, default=0, help="calls that hops make after each answer")
     parser.add_argument("--order", choices=["sequential", "nested"], default="sequential")
     parser.add_argument("--think-ms", type=float, default=0)
     parser.add_argument("--jitter-ms", type=float, default=0)
@@ -133,7 +136,7 @@ def main():
             for hop in reversed(range(options.hops)):
                 arguments = ["--client", options.client, "--order", options.order]
                 arguments += ["--think-ms", options.think_ms, "--jitter-ms", options.jitter_ms]
-                arguments += ["--calls", options.calls if hop == 1 else 1, *of_hops]
+                arguments += ["--calls", options.calls if hop == 1 else 1, "--late", options.late, *of_hops]
                 if options.unix:
                     arguments += ["--unix", Path(folder) / f"{hop}.sock"]
                 url = start_hop(processes, command, *arguments, *(["--next", url] if url else []))
@@ -143,6 +146,8 @@ def main():
             load += ["--truth", options.truth, "--run", options.run]
             processes.append(start(python("load.py", url, *load)))
             status = processes[-1].wait()
+            if options.late:
+                time.sleep(LATE_SECONDS)
         finally:
             stop(processes)
     sys.exit(status)

@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -23,6 +24,8 @@ var (
 	next     = flag.String("next", "", "the hop it calls; without it, it is the last")
 	client   = flag.String("client", "pool", "pool or oneshot")
 	calls    = flag.Int("calls", 1, "calls for each request")
+	skip     = flag.Float64("skip", 0, "how likely each of them is not made")
+	late     = flag.Int("late", 0, "calls after the answer to each request")
 	order    = flag.String("order", "sequential", "sequential or nested")
 	thinkMs  = flag.Float64("think-ms", 0, "before each call and after the last")
 	jitterMs = flag.Float64("jitter-ms", 0, "at most this is added to each think time")
@@ -60,11 +63,31 @@ func (c *caller) call(path string) ([]string, error) {
 	if err == nil && answer.StatusCode != http.StatusOK {
 		err = fmt.Errorf("%d: %s", answer.StatusCode, body)
 	}
-	called := strings.Fields(string(body))
-	if prefix != "" {
-		called = append([]string{prefix + path}, called...)
+	return append(c.via(path), strings.Fields(string(body))...), err
+}
+
+// The call itself, where a proxy is to take a segment off its path.
+func (c *caller) via(path string) []string {
+	if prefix := strings.TrimSuffix(c.base.Path, "/"); prefix != "" {
+		return []string{prefix + path}
 	}
-	return called, err
+	return nil
+}
+
+func children(path string) (children []string) {
+	for number := 0; number < *calls; number++ {
+		if rand.Float64() >= *skip {
+			children = append(children, fmt.Sprintf("%s.%d", path, number))
+		}
+	}
+	return children
+}
+
+func lateChildren(path string) (children []string) {
+	for number := 0; number < *late; number++ {
+		children = append(children, fmt.Sprintf("%s.late%d", path, number))
+	}
+	return children
 }
 
 func (c *caller) callAll(paths []string) (called []string, failed error) {
@@ -99,6 +122,14 @@ func (c *caller) callAll(paths []string) (called []string, failed error) {
 	return called, failed
 }
 
+func callLate(caller *caller, paths []string) {
+	for _, path := range paths {
+		if _, err := caller.call(path); err != nil {
+			panic(err)
+		}
+	}
+}
+
 func main() {
 	flag.Parse()
 	var caller *caller
@@ -106,22 +137,27 @@ func main() {
 		caller = newCaller()
 	}
 	answer := func(response http.ResponseWriter, request *http.Request) {
-		called := []string{request.URL.Path}
-		if caller != nil {
-			var children []string
-			for number := 0; number < *calls; number++ {
-				children = append(children, fmt.Sprintf("%s.%d", request.URL.Path, number))
-			}
-			more, err := caller.callAll(children)
+		path := request.URL.Path
+		called := []string{path}
+		calls := caller != nil && !strings.Contains(path, ".late")
+		if calls {
+			more, err := caller.callAll(children(path))
 			if err != nil {
 				http.Error(response, err.Error(), http.StatusBadGateway)
 				return
 			}
 			called = append(called, more...)
+			for _, child := range lateChildren(path) {
+				called = append(append(called, caller.via(child)...), child)
+			}
 		}
 		think()
-		for _, path := range called {
-			fmt.Fprintln(response, path)
+		body := strings.Join(called, "\n")
+		response.Header().Set("Content-Length", strconv.Itoa(len(body)))
+		io.WriteString(response, body)
+		if calls && *late > 0 {
+			response.(http.Flusher).Flush()
+			go callLate(caller, lateChildren(path))
 		}
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

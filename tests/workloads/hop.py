@@ -2,8 +2,9 @@
 
     hop.py [--unix PATH] [--next URL] [--client thread] [--calls 1] [--order sequential] [--think-ms 0] [--jitter-ms 0]
 
-Prints where it listens, a port or the path it was given, and serves until it is terminated. For each request it calls the next hop as often
-as it was told, thinks before each call and after the last, and answers with the paths that were called.
+Prints where it listens, a port or the path it was given, and serves until it is terminated. For each request it calls
+the next hop as often as it was told, thinks before each call and after the last, and answers with the paths that were
+called. With --skip some of the calls are not made, with --late as many are made after the answer.
 """
 
 import signal
@@ -44,6 +45,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+        self.server.work_late(self.path)
 
     def log_message(self, *_):
         pass
@@ -68,9 +70,13 @@ def worker(options):
                 think()
                 called += paths.call(client, child)
         think()
-        return called
+        return called + hops.announced(options, path)
 
-    return work
+    def work_late(path):
+        for child in hops.late_children(options, path):
+            paths.call(client, child)
+
+    return work, work_late
 
 
 def main():
@@ -82,7 +88,7 @@ def main():
         server = UnixServer(options.unix, Handler)
     else:
         server = Server(("127.0.0.1", 0), Handler)
-    server.work = worker(options)
+    server.work, server.work_late = worker(options)
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
     print(options.unix or server.server_port, flush=True)
     server.serve_forever(poll_interval=0.05)

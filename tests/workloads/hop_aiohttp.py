@@ -13,14 +13,12 @@ import paths
 
 
 def caller(options, session):
-    segment = paths.prefix(options.next)
-
     async def call(path):
         async with session.get(options.next + path) as answer:
             body = await answer.text()
         if answer.status != 200:
             raise RuntimeError(f"{answer.status}: {body}")
-        return ([segment + path] if segment else []) + body.split()
+        return paths.called(options.next, path, body)
 
     return call
 
@@ -28,10 +26,14 @@ def caller(options, session):
 async def serve(options):
     connector = aiohttp.TCPConnector(limit=0, force_close=options.client == "oneshot")
     async with aiohttp.ClientSession(connector=connector) as session:
-        work = hops.async_worker(options, options.next and caller(options, session))
+        work, work_late = hops.async_worker(options, options.next and caller(options, session))
 
         async def answer(request):
-            return web.Response(text="".join(f"{path}\n" for path in await work(request.path)))
+            response = web.Response(text="".join(f"{path}\n" for path in await work(request.path)))
+            await response.prepare(request)
+            await response.write_eof()
+            await work_late(request.path)
+            return response
 
         application = web.Application()
         application.router.add_get("/{path:.*}", answer)

@@ -25,14 +25,14 @@ async def read(reader):
 
 class Client:
     def __init__(self, base, keeps):
-        self.parts, self.prefix, self.keeps, self.idle = urlsplit(base), paths.prefix(base), keeps, []
+        self.base, self.parts, self.keeps, self.idle = base, urlsplit(base), keeps, []
 
     async def call(self, path):
         if self.idle:
             reader, writer = self.idle.pop()
         else:
             reader, writer = await asyncio.open_connection(self.parts.hostname, self.parts.port)
-        writer.write(f"GET {self.prefix}{path} HTTP/1.1\r\nHost: {self.parts.netloc}\r\n\r\n".encode())
+        writer.write(f"GET {self.parts.path}{path} HTTP/1.1\r\nHost: {self.parts.netloc}\r\n\r\n".encode())
         first, body = await read(reader)
         if self.keeps:
             self.idle.append((reader, writer))
@@ -40,21 +40,23 @@ class Client:
             writer.close()
         if " 200 " not in first:
             raise RuntimeError(f"{first}: {body}")
-        return ([self.prefix + path] if self.prefix else []) + body.split()
+        return paths.called(self.base, path, body)
 
 
 async def serve(options):
     client = Client(options.next, options.client != "oneshot") if options.next else None
-    work = hops.async_worker(options, client and client.call)
+    work, work_late = hops.async_worker(options, client and client.call)
 
     async def answer(reader, writer):
         while request := await read(reader):
+            path = request[0].split()[1]
             try:
-                status, called = "200 OK", await work(request[0].split()[1])
+                status, called = "200 OK", await work(path)
             except Exception as error:
                 status, called = "502 Bad Gateway", [repr(error)]
             body = "".join(f"{path}\n" for path in called)
             writer.write(f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+            await work_late(path)
         writer.close()
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0, backlog=1024)

@@ -14,6 +14,14 @@ import hops
 WORKERS = {"gthread": {"workers": 1, "threads": 64, "keepalive": 60}, "sync": {"workers": 4}}
 
 
+class Body(list):
+    """An answer, and what is done after it."""
+
+    def __init__(self, parts, close):
+        super().__init__(parts)
+        self.close = close
+
+
 class Hop(BaseApplication):
     def __init__(self, options):
         self.options = options
@@ -32,16 +40,17 @@ class Hop(BaseApplication):
             self.cfg.set(name, value)
 
     def load(self):
-        work = hop.worker(self.options)
+        work, work_late = hop.worker(self.options)
 
         def answer(environ, start_response):
+            path = environ["PATH_INFO"]
             try:
-                status, called = "200 OK", work(environ["PATH_INFO"])
+                status, called = "200 OK", work(path)
             except Exception as error:
                 status, called = "502 Bad Gateway", [repr(error)]
             body = "".join(f"{path}\n" for path in called).encode()
             start_response(status, [("Content-Length", str(len(body)))])
-            return [body]
+            return Body([body], lambda: work_late(path))
 
         return answer
 

@@ -10,6 +10,7 @@ import socket
 import httpx
 import uvicorn
 from starlette.applications import Starlette
+from starlette.background import BackgroundTask
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
@@ -18,12 +19,10 @@ import paths
 
 
 def caller(options, client):
-    segment = paths.prefix(options.next)
-
     async def call(path):
         answer = await client.get(options.next + path)
         answer.raise_for_status()
-        return ([segment + path] if segment else []) + answer.text.split()
+        return paths.called(options.next, path, answer.text)
 
     return call
 
@@ -32,10 +31,12 @@ async def serve(options):
     idle = 0 if options.client == "oneshot" else None
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=idle)
     async with httpx.AsyncClient(limits=limits, timeout=paths.TIMEOUT_SECONDS, trust_env=False) as client:
-        work = hops.async_worker(options, options.next and caller(options, client))
+        work, work_late = hops.async_worker(options, options.next and caller(options, client))
 
         async def answer(request):
-            return PlainTextResponse("".join(f"{path}\n" for path in await work(request.url.path)))
+            path = request.url.path
+            text = "".join(f"{called}\n" for called in await work(path))
+            return PlainTextResponse(text, background=BackgroundTask(work_late, path))
 
         application = Starlette(routes=[Route("/{path:path}", answer)])
         listener = socket.create_server(("127.0.0.1", 0), backlog=1024)

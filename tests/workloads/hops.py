@@ -13,6 +13,8 @@ def parser(description, client):
     parser.add_argument("--next", metavar="URL", help="the hop it calls; without it, it is the last")
     parser.add_argument("--client", choices=paths.CLIENTS, default=client)
     parser.add_argument("--calls", type=int, default=1, help="calls for each request")
+    parser.add_argument("--skip", type=float, default=0, help="how likely each of them is not made")
+    parser.add_argument("--late", type=int, default=0, help="calls after the answer to each request")
     parser.add_argument("--order", choices=["sequential", "nested"], default="sequential")
     parser.add_argument("--think-ms", type=float, default=0)
     parser.add_argument("--jitter-ms", type=float, default=0, help="at most this is added to each think time")
@@ -26,7 +28,22 @@ def async_parser(description):
 
 
 def children(options, path):
-    return [paths.child_path(path, number) for number in range(options.calls if options.next else 0)]
+    """The calls to make before the answer."""
+    if not options.next or paths.is_late(path):
+        return []
+    return [paths.child_path(path, number) for number in range(options.calls) if random.random() >= options.skip]
+
+
+def late_children(options, path):
+    """The calls to make after the answer."""
+    if not options.next or paths.is_late(path):
+        return []
+    return [paths.late_path(path, number) for number in range(options.late)]
+
+
+def announced(options, path):
+    """What the calls after the answer will have called."""
+    return [called for child in late_children(options, path) for called in paths.called(options.next, child, child)]
 
 
 def think_seconds(options):
@@ -34,7 +51,9 @@ def think_seconds(options):
 
 
 def async_worker(options, call):
-    """What a request causes in coroutines; `call` makes one call and gives the paths that were called for it."""
+    """What a request causes in coroutines, before its answer and after it; `call` makes one call and gives the paths
+    that were called for it.
+    """
 
     async def think():
         seconds = think_seconds(options)
@@ -52,9 +71,13 @@ def async_worker(options, call):
                 await think()
                 called += await call(child)
         await think()
-        return called
+        return called + announced(options, path)
 
-    return work
+    async def work_late(path):
+        for child in late_children(options, path):
+            await call(child)
+
+    return work, work_late
 
 
 def run(options, main):

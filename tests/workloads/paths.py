@@ -5,7 +5,8 @@ The path of a request is `/job/ID`. The id of a root is any word, those of the r
 with one more segment in front (`/via/job/ID`), which the proxy takes off.
 
 An answer names every path that was called for it, one a line. So whoever called the root has the truth about
-the requests that were made, not about those that should have been.
+the requests that were made, not about those that should have been. One that is made after the answer (`ID.late0`) is
+named in advance, which may be since none is made for it in turn.
 """
 
 import http.client
@@ -25,6 +26,14 @@ def root_path(root):
 
 def child_path(path, number):
     return f"{path}.{number}"
+
+
+def late_path(path, number):
+    return f"{path}.late{number}"
+
+
+def is_late(path):
+    return ".late" in path
 
 
 def headers():
@@ -131,18 +140,19 @@ CLIENTS = {"oneshot": OneShot, "thread": PerThread, "pool": Pool}
 
 def call(client, path):
     """Makes one call; gives the paths that were called for it, its own first."""
-    return _called(client, path, client.finish(client.start(path)))
+    return called(client.base, path, client.finish(client.start(path)))
 
 
 def call_nested(client, paths):
     """Sends all requests before it reads an answer, then reads the last one's first."""
     started = [(path, client.start(path)) for path in paths]
-    answers = [_called(client, path, client.finish(request)) for path, request in reversed(started)]
-    return [called for answer in answers for called in answer]
+    answers = [called(client.base, path, client.finish(request)) for path, request in reversed(started)]
+    return [path for answer in answers for path in answer]
 
 
-def _called(client, path, answer):
-    segment = prefix(client.base)
+def called(base, path, answer):
+    """The paths that were called for one that was sent there, its own first."""
+    segment = prefix(base)
     return ([segment + path] if segment else []) + answer.split()
 
 

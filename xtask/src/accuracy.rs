@@ -38,6 +38,8 @@ const WORKLOADS: &[Workload] = &[
     ("one-shot", "--client oneshot", true),
     ("nested calls", "--client pool --calls 2 --order nested", true),
     ("think time", "--client pool --think-ms 2 --jitter-ms 5", true),
+    ("conditional calls", "--client pool --calls 3 --skip 0.5", true),
+    ("after the answer", "--client pool --late 1", false),
     ("through nginx", "--client thread --via-nginx", false),
     (
         "through nginx, request ids",
@@ -77,6 +79,11 @@ const WORKLOADS: &[Workload] = &[
         "--runtime gunicorn --workers sync --client pool --calls 2",
         true,
     ),
+    (
+        "gunicorn, after the answer",
+        "--runtime gunicorn --client pool --late 1",
+        false,
+    ),
     ("node", "--runtime node --client pool --calls 2", false),
     (
         "node, think time",
@@ -97,6 +104,11 @@ const WORKLOADS: &[Workload] = &[
     ("go, fan-out", "--runtime go --calls 3 --order nested", false),
     ("go, one-shot", "--runtime go --client oneshot", true),
     ("go, think time", "--runtime go --think-ms 2 --jitter-ms 5", false),
+    (
+        "go, conditional calls",
+        "--runtime go --calls 3 --skip 0.5",
+        false,
+    ),
     ("java", "--runtime java --calls 2", false),
     ("java, fan-out", "--runtime java --calls 3 --order nested", false),
     ("java, async", "--runtime java --send async --calls 2", false),
