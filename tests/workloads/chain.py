@@ -61,7 +61,15 @@ def java(folder):
     return ["java", "-cp", folder, "Hop"]
 
 
-COMPILED = {"go": go, "java": java}
+def axum(_):
+    """The hop in Rust, compiled under target/, where it stays."""
+    target = HERE.parents[1] / "target/axum"
+    build = ["cargo", "build", "--quiet", "--release", "--locked", "--target-dir", target]
+    subprocess.run([*build, "--manifest-path", HERE / "axum/Cargo.toml"], check=True)
+    return [str(target / "release/hop-axum")]
+
+
+COMPILED = {"go": go, "java": java, "axum": axum}
 
 
 def start_hop(processes, command, *arguments):

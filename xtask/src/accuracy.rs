@@ -109,6 +109,18 @@ const WORKLOADS: &[Workload] = &[
         "--runtime go --calls 3 --skip 0.5",
         false,
     ),
+    ("axum", "--runtime axum --client pool --calls 2", false),
+    (
+        "axum, fan-out",
+        "--runtime axum --client pool --calls 3 --order nested",
+        false,
+    ),
+    ("axum, one-shot", "--runtime axum --client oneshot", false),
+    (
+        "axum, think time",
+        "--runtime axum --client pool --think-ms 2 --jitter-ms 5",
+        false,
+    ),
     ("java", "--runtime java --calls 2", false),
     ("java, fan-out", "--runtime java --calls 3 --order nested", false),
     ("java, async", "--runtime java --send async --calls 2", false),

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::process::{find, output, root, say};
+use crate::process::{find, output, root, run, say};
 use crate::setup::pinned::{Pinned, make_node, make_python};
 
 /// A word among the options of chain.py, and the version of what it stands for.
@@ -23,6 +23,7 @@ const RUNTIMES: &[Runtime] = &[
         output(Command::new("node").args(["-p", "`fetch: undici ${process.versions.undici}`"]))
     }),
     ("express", express),
+    ("axum", axum),
     ("go", || version("go", "version")),
     ("java", java),
     ("virtual", java_with_virtual_threads),
@@ -117,6 +118,28 @@ fn nginx() -> Result<String> {
         .output()
         .context("nginx is not installed")?;
     Ok(String::from_utf8_lossy(&told.stderr).trim().to_owned())
+}
+
+/// Built here, so that no workload waits for it.
+fn axum() -> Result<String> {
+    let manifest = ["--locked", "--manifest-path", "tests/workloads/axum/Cargo.toml"];
+    let cargo = |command| {
+        let mut cargo = Command::new("cargo");
+        cargo.current_dir(root()).arg(command).args(manifest);
+        cargo
+    };
+    run(cargo("build").args(["--quiet", "--release", "--target-dir", "target/axum"]))?;
+    let version = |package| {
+        let id = output(cargo("pkgid").arg(package))?;
+        let version = id.rsplit(['#', '@']).next().unwrap_or_default();
+        anyhow::Ok(format!("{package} {version}"))
+    };
+    Ok(format!(
+        "{}, {}, {}",
+        version("axum")?,
+        version("reqwest")?,
+        version("tokio")?
+    ))
 }
 
 fn java() -> Result<String> {
