@@ -84,6 +84,16 @@ const WORKLOADS: &[Workload] = &[
         "--runtime gunicorn --client pool --late 1",
         false,
     ),
+    (
+        "asyncio, after the answer",
+        "--runtime asyncio --client pool --late 1",
+        false,
+    ),
+    (
+        "uvicorn, after the answer",
+        "--runtime uvicorn --client pool --late 1",
+        false,
+    ),
     ("node", "--runtime node --client pool --calls 2", false),
     (
         "node, think time",
@@ -100,6 +110,11 @@ const WORKLOADS: &[Workload] = &[
         "--runtime node --serve express --client pool --calls 2",
         false,
     ),
+    (
+        "node, after the answer",
+        "--runtime node --client pool --late 1",
+        false,
+    ),
     ("go", "--runtime go --calls 2", true),
     ("go, fan-out", "--runtime go --calls 3 --order nested", false),
     ("go, one-shot", "--runtime go --client oneshot", true),
@@ -109,6 +124,7 @@ const WORKLOADS: &[Workload] = &[
         "--runtime go --calls 3 --skip 0.5",
         false,
     ),
+    ("go, after the answer", "--runtime go --late 1", false),
     ("axum", "--runtime axum --client pool --calls 2", false),
     (
         "axum, fan-out",
@@ -124,6 +140,7 @@ const WORKLOADS: &[Workload] = &[
     ("java", "--runtime java --calls 2", false),
     ("java, fan-out", "--runtime java --calls 3 --order nested", false),
     ("java, async", "--runtime java --send async --calls 2", false),
+    ("java, after the answer", "--runtime java --late 1", false),
     (
         "java, virtual threads",
         "--runtime java --threads virtual --calls 2",
