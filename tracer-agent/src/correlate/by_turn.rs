@@ -10,7 +10,7 @@ use crate::{
 
 use super::{
     Correlator, Evidence, Linked,
-    known::{Edge, Live},
+    known::Live,
     turns::{Act, LastRead},
 };
 
@@ -96,42 +96,18 @@ impl Correlator {
         match act {
             Act::Answer(request) => {
                 if self.turns.answered(task, moment, request, &mut self.counters) {
-                    self.decide_waiting(task, out);
+                    self.decide_proven(|exchange| exchange.task == task, out);
                 }
             }
             Act::Call(call) => match self.turns.last_read(task, moment) {
-                LastRead::Trusted(request) => self.decide_by_turn(call, request, out),
+                LastRead::Trusted(request) => self.decide_guess(call, (request, Evidence::Turn), out),
                 LastRead::Unproven(request) => {
                     if let Some(live) = self.known.live.get_mut(&call) {
-                        live.by_turn = Some(request);
+                        live.guess = Some((request, Evidence::Turn));
                     }
                 }
                 LastRead::Unknown => {}
             },
-        }
-    }
-
-    /// Decides the calls of a task that waited for it to be trusted.
-    fn decide_waiting(&mut self, task: Task, out: &mut Vec<Linked>) {
-        let is_of_task = |live: &Live| live.exchange().is_some_and(|exchange| exchange.task == task);
-        let waiting = self.known.live.iter().filter(|(_, live)| is_of_task(live));
-        let mut waiting: Vec<_> = waiting
-            .filter_map(|(id, live)| Some((*id, live.by_turn?)))
-            .collect();
-        waiting.sort_unstable();
-        for (call, request) in waiting {
-            self.decide_by_turn(call, request, out);
-        }
-    }
-
-    fn decide_by_turn(&mut self, call: ExchangeId, request: ExchangeId, out: &mut Vec<Linked>) {
-        let waiting = self.known.live.get(&call).filter(|live| live.edge.is_none());
-        let Some(pid) = waiting.and_then(Live::exchange).map(Exchange::pid) else {
-            return;
-        };
-        if self.known.contains(request) {
-            self.timing.knows_now(pid, call, request);
-            self.decide(call, Edge::Local(request, Evidence::Turn), out);
         }
     }
 }

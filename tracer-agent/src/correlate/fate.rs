@@ -22,6 +22,9 @@ impl Correlator {
             return;
         };
         live.edge = Some(edge);
+        if matches!(edge, Edge::Local(..)) {
+            live.candidate = None;
+        }
         let is_unsure = edge == Edge::Root && matches!(live.candidate, Some((_, Evidence::Timing)));
         self.counters.unsure_timing += u64::from(is_unsure);
         if let (Some(deadline), Some(exchange)) = (live.deadline.take(), live.exchange()) {

@@ -47,8 +47,8 @@ pub struct Live {
     pub begun: Begun,
     /// `None` while it waits for its other end.
     pub edge: Option<Edge>,
-    /// Of a call in an event loop: the request for which was read last when it was asked for, if that tells.
-    pub by_turn: Option<ExchangeId>,
+    /// Of a call: the request that it was made for if its task proves to be what it seems to be, and by what evidence.
+    pub guess: Option<(ExchangeId, Evidence)>,
     /// `None` while it, or an exchange it descends from, waits.
     pub context: Option<Context>,
     /// When the waiting ends.
@@ -105,7 +105,7 @@ impl Live {
         Self {
             begun,
             edge: None,
-            by_turn: None,
+            guess: None,
             context: None,
             deadline: None,
             waiters: Vec::new(),
@@ -132,7 +132,7 @@ impl Live {
             (Side::Outbound, Some(Edge::Local(request, evidence))) if evidence != Evidence::Timing => {
                 Some(request)
             }
-            (Side::Outbound, _) => self.by_turn,
+            (Side::Outbound, _) => self.guess.map(|(request, _)| request),
         }
     }
 

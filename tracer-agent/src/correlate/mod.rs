@@ -17,6 +17,7 @@ mod by_turn;
 mod contexts;
 mod counters;
 mod fate;
+mod guess;
 mod identity;
 mod known;
 mod linked;
@@ -198,6 +199,7 @@ impl Correlator {
 
     fn end(&mut self, id: ExchangeId, ending: Ending, out: &mut Vec<Linked>) {
         self.note_ending(id, &ending, out);
+        self.note_answer(id, &ending, out);
         match self.known.live.get_mut(&id).map(|live| &mut live.begun) {
             Some(Begun::Exchange(exchange, end @ None)) => {
                 if exchange.side == Side::Inbound

@@ -10,8 +10,8 @@ use crate::{
 
 use super::{
     Correlator, Evidence, Linked,
-    by_turn::ByTurn,
     contexts::Arrival,
+    guess::Judged,
     known::{Begun, Edge, Fate, Live},
     pairs::Wire,
     threads::{Holder, MadeFor},
@@ -27,7 +27,7 @@ enum Source {
 
 /// What a call was made for, as far as the wire and threads tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Cause {
+pub(super) enum Cause {
     /// They tell.
     Edge(Edge),
     /// For none that is known, by a thread that answered this request a moment ago.
@@ -92,29 +92,21 @@ impl Correlator {
 
     pub(super) fn begin_outbound(&mut self, outbound: Box<Exchange>, out: &mut Vec<Linked>) {
         let (id, wire) = (outbound.id, Wire::of(&outbound));
-        let mut cause = self.cause(&outbound);
-        let mut by_turn = ByTurn::Unknown;
-        if cause == Cause::Unknown {
-            by_turn = self.by_turn(&outbound);
-            if let ByTurn::For(request) = by_turn {
-                cause = Cause::Edge(Edge::Local(request, Evidence::Turn));
-            }
-        }
+        let cause = self.cause(&outbound);
+        let Judged { cause, guess, waits } = self.judge(cause, &outbound);
         let hint = outbound
             .moment
             .and_then(|moment| self.turns.hint(outbound.task, moment));
         let in_flight = || self.known.served_by(outbound.pid());
         let is_timed =
             cause == Cause::Unknown && self.timing.called(&outbound, hint, in_flight, &mut self.counters);
-        let waits = is_timed || matches!(by_turn, ByTurn::Waits(_));
+        let waits = is_timed || waits;
         if let Cause::Edge(Edge::Local(request, _)) = cause {
             self.timing.knows(&outbound, request);
         }
         let mut live = Live::new(Begun::Exchange(outbound, None));
         live.candidate = cause.candidate();
-        if let ByTurn::Waits(request) = by_turn {
-            live.by_turn = request;
-        }
+        live.guess = guess;
         if waits {
             let deadline = self.now.plus(self.settings.wait_timing_ns);
             live.deadline = Some(deadline);
@@ -150,8 +142,13 @@ impl Correlator {
             return;
         };
         let is_missed = exchange.side == Side::Inbound && exchange.other_end == OtherEnd::Traced;
+        let after_wait = self
+            .known
+            .live
+            .get(&id)
+            .and_then(|live| self.edge_after_wait(live));
+        let edge = after_wait.unwrap_or_else(|| alone(exchange));
         self.counters.counterpart_missed += u64::from(is_missed);
-        let edge = alone(exchange);
         self.decide(id, edge, out);
     }
 
@@ -172,13 +169,13 @@ impl Correlator {
             return;
         };
         live.confidence = Some(answer.confidence);
-        if let Some(request) = request.filter(|_| answer.confidence >= self.settings.min_confidence) {
-            return self.decide(answer.call, Edge::Local(request, Evidence::Timing), out);
-        }
         live.candidate = request.map(|request| (request, Evidence::Timing));
-        // What was read last may yet tell.
-        if live.by_turn.is_none() {
-            self.decide(answer.call, Edge::Root, out);
+        let is_sure = answer.confidence >= self.settings.min_confidence;
+        match (request.filter(|_| is_sure), live.guess) {
+            // What its task tells is better, if that is proven yet.
+            (_, Some((_, Evidence::Task))) | (None, Some(_)) => {}
+            (Some(request), _) => self.decide(answer.call, Edge::Local(request, Evidence::Timing), out),
+            (None, None) => self.decide(answer.call, Edge::Root, out),
         }
     }
 

@@ -13,6 +13,11 @@ use super::{Counters, Settings, table::Table};
 /// The path that every OTLP/HTTP trace exporter posts to, whatever stands before it.
 const OTLP_TRACES: &str = "/v1/traces";
 
+/// So many requests must be answered by the threads that read them,
+const PROOF: u32 = 16;
+/// and so many more for each that was not.
+const PROOF_AGAIN: u32 = 256;
+
 /// The verdicts on processes; forgotten when their program ends.
 #[derive(Debug)]
 pub struct Processes {
@@ -30,9 +35,16 @@ struct Process {
     tasks_migrate: bool,
     has_goroutines: bool,
     goroutines_outlive: bool,
+    /// Requests that were answered by the thread that read them while others were in flight, and by another.
+    kept: u32,
+    handed_on: u32,
 }
 
 impl Process {
+    const fn is_proven(&self) -> bool {
+        self.kept >= PROOF.saturating_add(self.handed_on.saturating_mul(PROOF_AGAIN))
+    }
+
     /// A process makes contexts or passes them on. One that seems to do both lost a request here and there to
     /// the agent's own loss, so the majority counts.
     const fn is_instrumented(&self) -> bool {
@@ -76,6 +88,30 @@ impl Processes {
     pub fn migrates(&mut self, pid: Pid, counters: &mut Counters) {
         let found = self.finds(pid, counters, |process| &mut process.tasks_migrate);
         counters.migrating_processes += u64::from(found);
+    }
+
+    /// A request was answered while others were in flight, by the thread that had read it or by another; whether the process has
+    /// proven now that its threads keep to their requests.
+    #[must_use]
+    pub fn answered(&mut self, pid: Pid, is_kept: bool, counters: &mut Counters) -> bool {
+        let mut is_new = false;
+        self.change(pid, counters, |process| {
+            let was_proven = process.is_proven();
+            let count = if is_kept {
+                &mut process.kept
+            } else {
+                &mut process.handed_on
+            };
+            *count = count.saturating_add(1);
+            is_new = !was_proven && process.is_proven();
+        });
+        is_new
+    }
+
+    /// Whether its threads have proven to keep to their requests where several are in flight. In a pool that moves work between
+    /// threads a thread seems to do so, until it answers another's.
+    pub fn is_proven(&self, pid: Pid) -> bool {
+        self.processes.get(pid).is_some_and(Process::is_proven)
     }
 
     /// Whether the process exports spans of its own.

@@ -173,6 +173,11 @@ impl Threads {
         }
     }
 
+    /// Whether nothing speaks against it that a thread serves one request at a time, and answers what it has read.
+    pub fn trusts(&self, task: Task) -> bool {
+        self.threads.get(task).is_some_and(Thread::is_trusted)
+    }
+
     /// What a request was sent for that `task` began to send at `start`.
     pub fn holder(&self, task: Task, start: BootNanos) -> Holder {
         let Some(thread) = self.threads.get(task).filter(|thread| thread.is_trusted()) else {

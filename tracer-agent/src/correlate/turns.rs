@@ -115,6 +115,16 @@ pub enum LastRead {
     Unknown,
 }
 
+impl LastRead {
+    /// The request, whether the thread is trusted or not.
+    pub fn request(self) -> Option<ExchangeId> {
+        match self {
+            Self::Trusted(request) | Self::Unproven(request) => Some(request),
+            Self::Unknown => None,
+        }
+    }
+}
+
 impl Turns {
     pub fn new(settings: &Settings) -> Self {
         Self {
@@ -174,6 +184,11 @@ impl Turns {
             Some((_, request)) => LastRead::Unproven(request),
             None => LastRead::Unknown,
         }
+    }
+
+    /// Whether a thread acts on what it reads as it comes.
+    pub fn trusts(&self, task: Task) -> bool {
+        self.threads.get(task).is_some_and(Thread::is_trusted)
     }
 
     /// A thread wrote the response to a request while others were in flight; whether it is trusted since.

@@ -170,3 +170,39 @@ fn a_connect_that_fails_is_a_child_of_the_request_that_the_thread_holds() {
         Observed::ConnectFailed(_)
     ));
 }
+
+#[test]
+fn a_thread_of_a_pool_that_moves_work_is_not_believed_before_it_has_proven_to_keep_to_its_requests() {
+    let mut scene = Scene::without_timing();
+    let (first, second) = (scene.begin(inbound(7, 1)), scene.begin(inbound(7, 2)));
+    // The first thread has taken over the second request.
+    let of_second = scene.begin(outbound(7, 1));
+    assert!(!scene.is_out(of_second));
+    scene.end(of_second);
+    scene.end_by(first, task(7, 2));
+    scene.end_by(second, task(7, 1));
+    let tree = scene.finish();
+    assert_eq!(tree.place(of_second), Place::Root);
+    assert_eq!(tree.counters.migrating_processes, 1);
+}
+
+#[test]
+fn threads_that_have_answered_what_they_read_are_believed_at_once_and_for_what_they_sent_before() {
+    let mut scene = Scene::without_timing();
+    let other = scene.begin(inbound(7, 99));
+    let early = scene.begin(inbound(7, 1));
+    let of_early = scene.begin(outbound(7, 1));
+    for tid in 2..20 {
+        let request = scene.begin(inbound(7, tid));
+        scene.end(request);
+    }
+    scene.end(of_early);
+    let request = scene.begin(inbound(7, 20));
+    let call = scene.begin(outbound(7, 20));
+    for id in [call, request, early, other] {
+        scene.end(id);
+    }
+    let tree = scene.finish();
+    assert_eq!(tree.place(of_early), Place::Under(early, Evidence::Task));
+    assert_eq!(tree.place(call), Place::Under(request, Evidence::Task));
+}

@@ -178,3 +178,18 @@ fn the_loop_of_a_new_program_is_another() {
     let call = one.calls();
     assert_eq!(one.place_of(call), Place::Root);
 }
+
+#[test]
+fn a_loop_that_sends_for_what_it_has_answered_is_not_believed_to_send_for_what_it_holds() {
+    let mut one = Loop::new();
+    one.waits();
+    let answered = one.reads();
+    one.answers(answered);
+    one.waits();
+    let held = one.reads();
+    // Before anything else is read, but in another turn.
+    one.waits();
+    let late = one.calls();
+    one.answers(held);
+    assert_eq!(one.place_of(late), Place::Root);
+}

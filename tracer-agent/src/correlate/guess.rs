@@ -1,0 +1,147 @@
+//! Calls of which a task seems to tell what they were made for, and which wait until it has proven that it does.
+//!
+//! ```text
+//!            proven ──────────────────────────────────► decided as it seemed
+//! waiting ──┤ the wait is over, nothing speaks against it ┘
+//!            it is over otherwise ──► by times if they are sure, else none
+//! ```
+
+use crate::protocols::{
+    Exchange, ExchangeId,
+    exchange::{Ending, Side},
+};
+
+use super::{
+    Correlator, Evidence, Linked,
+    by_turn::ByTurn,
+    known::{Edge, Live},
+    parents::Cause,
+};
+
+/// What is made of a cause at first.
+pub(super) struct Judged {
+    pub cause: Cause,
+    /// The call waits, for this to be proven if it is known.
+    pub guess: Option<(ExchangeId, Evidence)>,
+    pub waits: bool,
+}
+
+impl Correlator {
+    /// What a call was made for, as far as its task has proven to tell.
+    pub(super) fn judge(&mut self, cause: Cause, outbound: &Exchange) -> Judged {
+        let judged = |cause, guess, waits| Judged { cause, guess, waits };
+        if let Cause::Edge(Edge::Local(request, Evidence::Task)) = cause
+            && !outbound.task.is_goroutine()
+            && self.follows_from(request, outbound)
+        {
+            let pid = outbound.pid();
+            if !self.timing.serves_several(pid) || self.processes.is_proven(pid) {
+                return judged(cause, None, false);
+            }
+            return judged(Cause::Unknown, Some((request, Evidence::Task)), true);
+        }
+        let is_of_thread = matches!(cause, Cause::Edge(Edge::Local(_, Evidence::Task)));
+        if cause != Cause::Unknown && (!is_of_thread || outbound.task.is_goroutine()) {
+            return judged(cause, None, false);
+        }
+        match self.by_turn(outbound) {
+            ByTurn::For(request) => judged(Cause::Edge(Edge::Local(request, Evidence::Turn)), None, false),
+            ByTurn::Waits(request) => {
+                let guess = request.map(|request| (request, Evidence::Turn));
+                judged(Cause::Unknown, guess, true)
+            }
+            ByTurn::Unknown => judged(Cause::Unknown, None, false),
+        }
+    }
+
+    /// Whether a thread can have made a call because of the request that it holds: one that runs an event loop may be at work for
+    /// what was answered long ago, unless it has read that request last.
+    fn follows_from(&self, request: ExchangeId, outbound: &Exchange) -> bool {
+        outbound.moment.is_none_or(|moment| {
+            !moment.timer && self.turns.last_read(outbound.task, moment).request() == Some(request)
+        })
+    }
+
+    /// A request is over: who answered it tells whether threads of its process keep to their requests.
+    pub(super) fn note_answer(&mut self, id: ExchangeId, ending: &Ending, out: &mut Vec<Linked>) {
+        let inbound = self.known.live.get(&id).and_then(Live::exchange);
+        let (Some(inbound), Some(answerer)) = (inbound, ending.response_task) else {
+            return;
+        };
+        let pid = inbound.pid();
+        let is_kept = inbound.task == answerer;
+        if inbound.side == Side::Inbound
+            && self.timing.serves_several(pid)
+            && self.processes.answered(pid, is_kept, &mut self.counters)
+        {
+            self.decide_proven(|exchange| exchange.pid() == pid, out);
+        }
+    }
+
+    /// Decides the calls that waited for this to be proven of their tasks.
+    pub(super) fn decide_proven(&mut self, is_proven: impl Fn(&Exchange) -> bool, out: &mut Vec<Linked>) {
+        let waiting = self.known.live.iter().filter(|(_, live)| {
+            live.edge.is_none() && live.guess.is_some() && live.exchange().is_some_and(&is_proven)
+        });
+        let mut waiting: Vec<_> = waiting.map(|(id, _)| *id).collect();
+        waiting.sort_unstable();
+        for call in waiting {
+            let is_proven = |guess: &(ExchangeId, Evidence)| self.has_proven(call, *guess);
+            let guess = self.known.live.get(&call).and_then(|live| live.guess);
+            if let Some(guess) = guess.filter(is_proven) {
+                self.decide_guess(call, guess, out);
+            }
+        }
+    }
+
+    /// Whether the task of a call is proven to tell this.
+    fn has_proven(&self, call: ExchangeId, (_, evidence): (ExchangeId, Evidence)) -> bool {
+        let Some(exchange) = self.known.live.get(&call).and_then(Live::exchange) else {
+            return false;
+        };
+        match evidence {
+            Evidence::Turn => self.turns.trusts(exchange.task),
+            _ => self.processes.is_proven(exchange.pid()) && self.is_unrefuted(exchange),
+        }
+    }
+
+    fn is_unrefuted(&self, exchange: &Exchange) -> bool {
+        self.processes.keeps_to_request(exchange.task) && self.threads.trusts(exchange.task)
+    }
+
+    pub(super) fn decide_guess(
+        &mut self,
+        call: ExchangeId,
+        (request, evidence): (ExchangeId, Evidence),
+        out: &mut Vec<Linked>,
+    ) {
+        let waiting = self.known.live.get(&call).filter(|live| live.edge.is_none());
+        let Some(pid) = waiting.and_then(Live::exchange).map(Exchange::pid) else {
+            return;
+        };
+        if self.known.contains(request) {
+            self.timing.knows_now(pid, call, request);
+            self.decide(call, Edge::Local(request, evidence), out);
+        }
+    }
+
+    /// What becomes of a call when its wait is over.
+    pub(super) fn edge_after_wait(&self, live: &Live) -> Option<Edge> {
+        let exchange = live
+            .exchange()
+            .filter(|exchange| exchange.side == Side::Outbound)?;
+        match (live.guess, live.candidate) {
+            (Some((request, Evidence::Task)), _)
+                if self.is_unrefuted(exchange) && self.known.contains(request) =>
+            {
+                Some(Edge::Local(request, Evidence::Task))
+            }
+            (_, Some((request, Evidence::Timing)))
+                if live.confidence >= Some(self.settings.min_confidence) && self.known.contains(request) =>
+            {
+                Some(Edge::Local(request, Evidence::Timing))
+            }
+            _ => None,
+        }
+    }
+}
