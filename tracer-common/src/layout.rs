@@ -89,6 +89,7 @@ layout! {
     dentry_name = "dentry", "d_name.name";
     file_inode = "file", "f_inode";
     inode_number = "inode", "i_ino";
+    inode_mode = "inode", "i_mode";
     inode_generation = "inode", "i_generation";
     inode_super = "inode", "i_sb";
     super_device = "super_block", "s_dev";

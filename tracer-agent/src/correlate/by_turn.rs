@@ -8,11 +8,7 @@ use crate::{
     },
 };
 
-use super::{
-    Correlator, Evidence, Linked,
-    known::Live,
-    turns::{Act, LastRead},
-};
+use super::{Correlator, Evidence, Linked, known::Live, turns::Act};
 
 /// What a call of an event loop was made for, by what was read last when it was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,22 +26,23 @@ impl Correlator {
         let Some(moment) = outbound.moment else {
             return ByTurn::Unknown;
         };
-        let request = match self.turns.last_read(outbound.task, moment) {
-            LastRead::Trusted(request) | LastRead::Unproven(request) if !self.known.contains(request) => {
-                return ByTurn::Unknown;
-            }
-            LastRead::Trusted(request) => ByTurn::For(request),
-            LastRead::Unproven(request) => ByTurn::Waits(Some(request)),
-            LastRead::Unknown => return ByTurn::Unknown,
+        let task = outbound.task;
+        let last_read = self.turns.last_read(task, moment);
+        let Some(request) = last_read.filter(|request| self.known.contains(*request)) else {
+            return ByTurn::Unknown;
         };
-        if self
-            .turns
-            .is_certain(outbound.task, moment, Act::Call(outbound.id))
-        {
-            request
-        } else {
+        if !self.turns.is_certain(task, moment, Act::Call(outbound.id)) {
             ByTurn::Waits(None)
+        } else if self.tells_by_turn(task) {
+            ByTurn::For(request)
+        } else {
+            ByTurn::Waits(Some(request))
         }
+    }
+
+    /// Whether a task acts on what it reads as it comes, and on nothing that others have read.
+    pub(super) fn tells_by_turn(&self, task: Task) -> bool {
+        self.turns.trusts(task) && self.processes.is_proven(task.pid)
     }
 
     /// A task of an event loop read something of an exchange: what it does next is done for the request that this belongs to.
@@ -99,15 +96,18 @@ impl Correlator {
                     self.decide_proven(|exchange| exchange.task == task, out);
                 }
             }
-            Act::Call(call) => match self.turns.last_read(task, moment) {
-                LastRead::Trusted(request) => self.decide_guess(call, (request, Evidence::Turn), out),
-                LastRead::Unproven(request) => {
-                    if let Some(live) = self.known.live.get_mut(&call) {
-                        live.guess = Some((request, Evidence::Turn));
+            Act::Call(call) => {
+                let last_read = self.turns.last_read(task, moment);
+                let guess = last_read.map(|request| (request, Evidence::Turn));
+                match guess.filter(|_| self.tells_by_turn(task)) {
+                    Some(guess) => self.decide_guess(call, guess, out),
+                    None => {
+                        if let Some(live) = self.known.live.get_mut(&call) {
+                            live.guess = guess;
+                        }
                     }
                 }
-                LastRead::Unknown => {}
-            },
+            }
         }
     }
 }

@@ -58,7 +58,7 @@ impl Correlator {
     /// what was answered long ago, unless it has read that request last.
     fn follows_from(&self, request: ExchangeId, outbound: &Exchange) -> bool {
         outbound.moment.is_none_or(|moment| {
-            !moment.timer && self.turns.last_read(outbound.task, moment).request() == Some(request)
+            !moment.timer && self.turns.last_read(outbound.task, moment) == Some(request)
         })
     }
 
@@ -100,7 +100,7 @@ impl Correlator {
             return false;
         };
         match evidence {
-            Evidence::Turn => self.turns.trusts(exchange.task),
+            Evidence::Turn => self.tells_by_turn(exchange.task),
             _ => self.processes.is_proven(exchange.pid()) && self.is_unrefuted(exchange),
         }
     }

@@ -71,10 +71,11 @@ impl Tally {
         *count = count.saturating_add(1);
     }
 
-    /// The share that is confirmed, as likely as not before anything is known.
+    /// The share that is confirmed, little before much is known.
     fn share(self) -> f64 {
+        const UNKNOWN: f64 = 6.0;
         let [confirmed, refuted] = [self.confirmed, self.refuted].map(f64::from);
-        (confirmed + 1.0) / (confirmed + refuted + 2.0)
+        (confirmed + 1.0) / (confirmed + refuted + 2.0 + UNKNOWN)
     }
 }
 
@@ -102,27 +103,6 @@ pub enum Act {
     Call(ExchangeId),
     /// It answered this one, while others were in flight.
     Answer(ExchangeId),
-}
-
-/// The request for which something was sent, if what was read last tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LastRead {
-    /// This one.
-    Trusted(ExchangeId),
-    /// This one, if the thread turns out to be of those that act on what they read as it comes.
-    Unproven(ExchangeId),
-    /// It does not tell.
-    Unknown,
-}
-
-impl LastRead {
-    /// The request, whether the thread is trusted or not.
-    pub fn request(self) -> Option<ExchangeId> {
-        match self {
-            Self::Trusted(request) | Self::Unproven(request) => Some(request),
-            Self::Unknown => None,
-        }
-    }
 }
 
 impl Turns {
@@ -175,15 +155,9 @@ impl Turns {
         is_certain
     }
 
-    /// For which request a thread sent something at this moment.
-    pub fn last_read(&self, task: Task, moment: Moment) -> LastRead {
-        let thread = self.threads.get(task);
-        let found = thread.and_then(|thread| Some((thread, thread.last_read(moment)?)));
-        match found {
-            Some((thread, request)) if thread.is_trusted() => LastRead::Trusted(request),
-            Some((_, request)) => LastRead::Unproven(request),
-            None => LastRead::Unknown,
-        }
+    /// For which request a thread had read last at this moment.
+    pub fn last_read(&self, task: Task, moment: Moment) -> Option<ExchangeId> {
+        self.threads.get(task)?.last_read(moment)
     }
 
     /// Whether a thread acts on what it reads as it comes.

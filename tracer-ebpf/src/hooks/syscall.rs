@@ -61,6 +61,10 @@ mod regs {
     pub const ORIG_AX: u64 = 120;
 }
 
+/// The kind of a file in `inode.i_mode`, and that of a regular one.
+const S_IFMT: u16 = 0o170_000;
+const S_IFREG: u16 = 0o100_000;
+
 /// `current_thread_info()->status` says that a 32-bit call is running: other numbers, other structs.
 const TS_COMPAT: u32 = 2;
 
@@ -184,7 +188,7 @@ fn entered(registers: u64, id: u64) -> Option<()> {
         sock = socket(task, at(registers + regs::DI)?);
     }
     let Some(sock) = sock else {
-        if !sent {
+        if !sent && can_be_waited_for(task, register(registers, form.fd)?) {
             turn::reads(current);
         }
         return None;
@@ -250,6 +254,28 @@ fn native() -> Option<u64> {
 #[inline(always)]
 pub fn socket(task: u64, fd: u64) -> Option<Sock> {
     let layout = layout();
+    let file = file(task, fd)?;
+    let socket: u64 = member(file, layout.file_private_data)?;
+    // Only a socket points back at its file.
+    let owner: u64 = member(socket, layout.socket_file)?;
+    if owner != file || file == 0 {
+        return None;
+    }
+    Sock::tcp(member(socket, layout.socket_sk)?)
+}
+
+/// Whether a file descriptor of a task is of anything but a regular file: those are always ready, and wake no loop.
+#[inline(always)]
+fn can_be_waited_for(task: u64, fd: u64) -> bool {
+    let inode = file(task, fd).and_then(|file| member(file, layout().file_inode));
+    let mode = inode.and_then(|inode: u64| member::<u16>(inode, layout().inode_mode));
+    mode.is_none_or(|mode| mode & S_IFMT != S_IFREG)
+}
+
+/// The file behind a file descriptor of a task.
+#[inline(always)]
+fn file(task: u64, fd: u64) -> Option<u64> {
+    let layout = layout();
     let fd = fd as u32;
     let files: u64 = member(task, layout.task_files)?;
     let table: u64 = member(files, layout.files_fdt)?;
@@ -258,12 +284,5 @@ pub fn socket(task: u64, fd: u64) -> Option<Sock> {
         return None;
     }
     let slots: u64 = member(table, layout.fdtable_fd)?;
-    let file: u64 = at(slots.wrapping_add(fd as u64 * 8))?;
-    let socket: u64 = member(file, layout.file_private_data)?;
-    // Only a socket points back at its file.
-    let owner: u64 = member(socket, layout.socket_file)?;
-    if owner != file || file == 0 {
-        return None;
-    }
-    Sock::tcp(member(socket, layout.socket_sk)?)
+    at(slots.wrapping_add(fd as u64 * 8))
 }

@@ -1,6 +1,6 @@
 //! Event loops: the rung `turn`.
 
-use super::scene::{Draft, Place, Scene, inbound, outbound};
+use super::scene::{Draft, Place, Scene, inbound, outbound, task};
 use crate::{capture::record::Change, correlate::Evidence, ids::Moment, protocols::ExchangeId};
 
 const PID: u32 = 7;
@@ -192,4 +192,18 @@ fn a_loop_that_sends_for_what_it_has_answered_is_not_believed_to_send_for_what_i
     let late = one.calls();
     one.answers(held);
     assert_eq!(one.place_of(late), Place::Root);
+}
+
+#[test]
+fn threads_that_take_over_the_work_of_others_do_not_act_on_what_they_read_alone() {
+    let mut one = Loop::trusted();
+    // Another thread answers what this one has read.
+    one.waits();
+    let (first, second) = (one.reads(), one.reads());
+    one.scene.end_by(first, task(PID, LOOP + 1));
+    one.waits();
+    one.reads();
+    let call = one.calls();
+    one.answers(second);
+    assert_eq!(one.place_of(call), Place::Root);
 }
