@@ -384,6 +384,12 @@ pub fn finish<P: Port>(work: &mut Work, port: &mut P) {
     }
 }
 
+/// Delivers the run that is held, without waiting for what ends it.
+#[inline(always)]
+pub fn flush<P: Port>(work: &mut Work, port: &mut P) {
+    run(work, port, 0);
+}
+
 /// Passes `len` bytes whose content cannot be read: sent from a file, by a path that is not hooked, or on a
 /// page that is not there. Inside a body they are counted like any; elsewhere the place in the stream is lost.
 #[inline(always)]
