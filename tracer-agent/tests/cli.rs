@@ -214,7 +214,21 @@ fn a_recording_that_is_none_or_cut_off_or_newer_is_told_apart() {
             b"hello, this is some text and no recording at all".to_vec(),
             "is not a recording",
         ),
-        ("empty", vec![], "is not a recording"),
+        (
+            "empty",
+            vec![],
+            "is not a recording, nor a packet capture (pcap, pcapng)",
+        ),
+        (
+            "packed.pcap.gz",
+            vec![0x1f, 0x8b, 8],
+            "is compressed; unpack it first",
+        ),
+        (
+            "header.pcap",
+            b"\xd4\xc3\xb2\xa1\x02".to_vec(),
+            "it ends within its header",
+        ),
         ("cut", bytes[..bytes.len() - 3].to_vec(), "cut off at byte"),
         ("newer", newer, "this one reads up to format"),
     ] {
@@ -227,6 +241,26 @@ fn a_recording_that_is_none_or_cut_off_or_newer_is_told_apart() {
     let (status, text) = run(&mut agent(&["replay", "/nonexistent.rec"]));
     assert_eq!(status, Some(1));
     assert_eq!(text.matches("No such file").count(), 1, "{text}");
+}
+
+#[test]
+fn a_capture_is_told_by_its_bytes_and_one_that_is_cut_off_gives_what_was_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("no-suffix");
+    let http = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/recordings/http.pcap");
+    let bytes = fs::read(http).unwrap();
+    fs::write(&file, &bytes[..bytes.len() - 5]).unwrap();
+    let path = file.to_str().unwrap();
+    let (status, text) = run(&mut agent(&["replay", path, "--export", "json=-"]));
+    assert_eq!(status, Some(0), "{text}");
+    let said = format!(
+        "capture {path} is cut off at byte {}, in the middle of a packet",
+        bytes.len() - 5
+    );
+    assert!(
+        text.contains(&said) && text.contains("2 spans made\ntracer-agent: capture: cut_off 1"),
+        "{text}"
+    );
 }
 
 #[test]

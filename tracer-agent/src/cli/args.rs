@@ -55,13 +55,13 @@ pub enum Command {
     /// Trace a small shop of services that the agent brings along
     #[command(after_help = DEMO_EXAMPLES)]
     Demo,
-    /// Make the traces of a recording
+    /// Make the traces of a recording or a packet capture
     #[command(after_help = REPLAY_EXAMPLES)]
     Replay {
         /// The options.
         #[command(flatten)]
         settings: Settings<Replayed>,
-        /// A recording made with --record
+        /// A recording made with --record, or a capture (pcap, pcapng)
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
@@ -100,9 +100,10 @@ const DEMO_EXAMPLES: &str = "Needs no network and no other program, but the righ
 Example:
   sudo tracer-agent demo";
 
-const REPLAY_EXAMPLES: &str = "Needs no rights. The same recording gives the same spans, byte for byte.
+const REPLAY_EXAMPLES: &str = "Needs no rights. The same file gives the same spans, byte for byte.
 Examples:
   tracer-agent replay shop.rec
+  tracer-agent replay shop.pcap
   tracer-agent replay shop.rec --export json=-";
 
 /// The settings that a command takes, as they were typed.

@@ -1,43 +1,47 @@
-//! `replay`: the same pipeline over a recording.
+//! `replay`: the same pipeline over a recording, or over a packet capture.
 
 use std::path::Path;
 
 use super::{
     CliError, Exit,
-    args::{Replayed, Settings},
+    args::{self, Settings},
     session::{Pace, Session},
 };
 use crate::{
-    capture::{
-        HostInfo, Input, Record,
-        recording::{ReadError, Reader},
-    },
+    capture::{HostInfo, Input, Record, Replayed, replayed::ReplayError},
     export::Exporters,
     ids::BootNanos,
-    observe::Summary,
+    observe::{Event, Summary},
     pipeline::Pipeline,
 };
 
-/// Makes the spans of a recording.
+/// Makes the spans of a recording or a capture.
 ///
 /// # Errors
 /// When it cannot be read to its end; what could be read has been exported then.
-pub fn replay(settings: Settings<Replayed>, file: &Path) -> Result<Exit, CliError> {
+pub fn replay(settings: Settings<args::Replayed>, file: &Path) -> Result<Exit, CliError> {
     let session = Session::open(settings)?;
-    let mut reader = Reader::open(file).map_err(anyhow::Error::from)?;
+    let mut source = Replayed::open(file).map_err(anyhow::Error::from)?;
     let mut replay = Replay {
         session: &session,
-        pipeline: Pipeline::new(session.options.pipeline()),
+        pipeline: Pipeline::new(if source.is_capture() {
+            session.options.pipeline_of_capture()
+        } else {
+            session.options.pipeline()
+        }),
         exporters: None,
         last: BootNanos(0),
         spans: 0,
     };
-    let read = replay.all(&mut reader);
-    replay.close(read.is_err())?;
-    read.map_err(|error| match error {
-        Stopped::Read(error) => anyhow::Error::from(error).into(),
-        Stopped::Export(error) => error,
-    })?;
+    let read = replay.all(&mut source)?;
+    if let Some(offset) = source.cut_off() {
+        let file = file.display();
+        session.log.say(&Event::Remark(format!(
+            "capture {file} is cut off at byte {offset}, in the middle of a packet; everything before was read"
+        )));
+    }
+    replay.close(&source)?;
+    read.map_err(anyhow::Error::from)?;
     Ok(Exit::Done)
 }
 
@@ -51,21 +55,32 @@ struct Replay<'a> {
     spans: u64,
 }
 
-enum Stopped {
-    Read(ReadError),
-    Export(CliError),
-}
-
 impl Replay<'_> {
-    fn all(&mut self, reader: &mut Reader) -> Result<(), Stopped> {
-        while let Some(input) = reader.next_input().map_err(Stopped::Read)? {
+    /// Everything that can be read, and whether that was all.
+    fn all(&mut self, source: &mut Replayed) -> Result<Result<(), ReplayError>, CliError> {
+        let mut read = Ok(());
+        let mut is_ended = false;
+        loop {
+            let input = match source.next_input() {
+                Ok(Some(input)) => input,
+                Ok(None) => break,
+                Err(error) => {
+                    read = Err(error);
+                    continue;
+                }
+            };
             if let (Input::Host(host), None) = (&input, &self.exporters) {
-                self.start(host).map_err(Stopped::Export)?;
+                self.start(host)?;
             }
             self.last = self.last.max(time(&input));
+            is_ended |= matches!(input, Input::End(_));
             self.push(&input);
         }
-        Ok(())
+        if !is_ended {
+            // A recording that was cut off has no end of its own.
+            self.push(&Input::End(self.last));
+        }
+        Ok(read)
     }
 
     fn start(&mut self, host: &HostInfo) -> Result<(), CliError> {
@@ -82,15 +97,17 @@ impl Replay<'_> {
         }
     }
 
-    /// Flushes; a recording that was cut off has no end of its own.
-    fn close(mut self, cut_off: bool) -> Result<(), CliError> {
-        if cut_off {
-            self.push(&Input::End(self.last));
-        }
+    /// Says what came of it.
+    fn close(mut self, source: &Replayed) -> Result<(), CliError> {
         let Some(exporters) = self.exporters.take() else {
             return Ok(());
         };
-        let summary = Summary::new(self.spans, self.pipeline.counters());
+        let of_capture = source.counters();
+        let of_capture = of_capture
+            .by_cause()
+            .map(|(what, count)| ("capture", what, count));
+        let counters = of_capture.chain(self.pipeline.counters());
+        let summary = Summary::new(self.spans, counters);
         self.session.close(exporters, summary);
         Ok(())
     }

@@ -30,8 +30,8 @@ pub struct Options {
     pub exports: Vec<ExportTarget>,
     /// The recording to write.
     pub record: Option<Recording>,
-    /// What happens to spans of processes that make their own.
-    pub instrumented: Instrumented,
+    /// What happens to spans of processes that make their own, if that was said.
+    pub instrumented: Option<Instrumented>,
     /// Routes that name spans, the first that matches wins.
     pub routes: Vec<Route>,
     /// Headers to keep on spans, in lower case.
@@ -116,7 +116,7 @@ impl Options {
             host_root: one(layers, &settings::HOST_ROOT)?,
             exports: exports(layers)?,
             record: record(layers)?,
-            instrumented: one(layers, &settings::INSTRUMENTED)?,
+            instrumented: optional(layers, &settings::INSTRUMENTED)?,
             routes: list(layers, &settings::ROUTE)?,
             capture_headers: list(layers, &settings::CAPTURE_HEADER)?,
             sampler: sampler(layers, &mut remarks)?,
@@ -147,8 +147,17 @@ impl Options {
         settings.protocols.captured_request_headers.clone_from(&headers);
         settings.protocols.captured_response_headers = headers;
         settings.correlate.sampler = self.sampler;
-        settings.correlate.instrumented = self.instrumented;
+        settings.correlate.instrumented = self.instrumented.unwrap_or_default();
         settings.spans.routes.clone_from(&self.routes);
+        settings
+    }
+
+    /// The same for packet captures. What an address serves and what it calls need not be one program: times tell
+    /// nothing of it, and that one of its programs makes spans of its own is no reason to leave out the others'.
+    pub fn pipeline_of_capture(&self) -> pipeline::Settings {
+        let mut settings = self.pipeline();
+        settings.correlate.wait_timing_ns = 0;
+        settings.correlate.instrumented = self.instrumented.unwrap_or(Instrumented::Keep);
         settings
     }
 }
@@ -300,6 +309,14 @@ fn one<T: FromStr<Err = NotAValue> + Default>(layers: &Layers, setting: &Setting
         Some((origin, text)) => parse(origin, text),
         None => Ok(T::default()),
     }
+}
+
+fn optional<T: FromStr<Err = NotAValue>>(
+    layers: &Layers,
+    setting: &Setting,
+) -> Result<Option<T>, ConfigError> {
+    let value = layers.value(setting)?;
+    value.map(|(origin, text)| parse(origin, text)).transpose()
 }
 
 fn list<T: FromStr<Err = NotAValue>>(layers: &Layers, setting: &Setting) -> Result<Vec<T>, ConfigError> {

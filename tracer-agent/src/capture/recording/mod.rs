@@ -36,3 +36,8 @@ pub use writer::{Content, Recording, Summary, WriteError};
 
 #[cfg(doc)]
 use super::Input;
+
+/// Whether a file that begins so is a recording.
+pub fn is_recording(head: &[u8]) -> bool {
+    head.starts_with(&format::MAGIC)
+}
