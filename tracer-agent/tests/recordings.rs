@@ -12,11 +12,15 @@ use std::{
 use serde_json::Value;
 
 fn recordings() -> Vec<PathBuf> {
+    files("rec")
+}
+
+fn files(kind: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/recordings");
     let mut recordings: Vec<_> = fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "rec"))
+        .filter(|path| path.extension().is_some_and(|extension| extension == kind))
         .collect();
     recordings.sort();
     recordings
@@ -64,6 +68,18 @@ fn a_replay_gives_the_spans_of_the_live_agent_and_the_same_bytes_each_time() {
         let [once, twice] = [replay(&recording), replay(&recording)];
         assert_eq!(once, twice, "{} twice", recording.display());
         assert_eq!(spans(&once), spans(&live), "{}", recording.display());
+    }
+}
+
+/// What was checked by hand against tshark: `tests/recordings/README.md`.
+#[test]
+fn a_capture_gives_the_exchanges_that_another_dissector_finds_and_the_same_bytes_each_time() {
+    let captures = files("pcap");
+    assert!(captures.len() >= 7, "{captures:?}");
+    for capture in captures {
+        let golden = fs::read_to_string(capture.with_extension("pcap.json")).unwrap();
+        assert_eq!(replay(&capture), golden, "{}", capture.display());
+        assert_eq!(replay(&capture), golden, "{} twice", capture.display());
     }
 }
 
