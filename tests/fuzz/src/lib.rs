@@ -93,6 +93,8 @@ pub fn open(accepted: bool) -> Vec<u8> {
         peer_port: 40000,
         path: 0,
         comm: *b"fuzz\0\0\0\0\0\0\0\0\0\0\0\0",
+        turn: 0,
+        reads: 0,
     };
     as_bytes(&record).to_vec()
 }
