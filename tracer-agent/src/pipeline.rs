@@ -130,7 +130,7 @@ impl Pipeline {
 
     fn record(&mut self, record: &Record<'_>) {
         if let Record::Process(event) = record {
-            self.correlator.on_process(event);
+            self.correlator.on_process(event, &mut self.linked);
             self.builder.on_process(event);
         }
         self.protocols

@@ -6,9 +6,12 @@
 //!            it is over otherwise ──► by times if they are sure, else none
 //! ```
 
-use crate::protocols::{
-    Exchange, ExchangeId,
-    exchange::{Ending, Side},
+use crate::{
+    ids::Pid,
+    protocols::{
+        Exchange, ExchangeId,
+        exchange::{Ending, Side},
+    },
 };
 
 use super::{
@@ -78,20 +81,33 @@ impl Correlator {
         }
     }
 
+    /// The program of a process ends: nothing more will be proven of it.
+    pub(super) fn decide_guesses(&mut self, pid: Pid, out: &mut Vec<Linked>) {
+        for call in self.guessed(|exchange| exchange.pid() == pid) {
+            self.decide_alone(call, out);
+        }
+    }
+
     /// Decides the calls that waited for this to be proven of their tasks.
     pub(super) fn decide_proven(&mut self, is_proven: impl Fn(&Exchange) -> bool, out: &mut Vec<Linked>) {
-        let waiting = self.known.live.iter().filter(|(_, live)| {
-            live.edge.is_none() && live.guess.is_some() && live.exchange().is_some_and(&is_proven)
-        });
-        let mut waiting: Vec<_> = waiting.map(|(id, _)| *id).collect();
-        waiting.sort_unstable();
-        for call in waiting {
+        for call in self.guessed(is_proven) {
             let is_proven = |guess: &(ExchangeId, Evidence)| self.has_proven(call, *guess);
             let guess = self.known.live.get(&call).and_then(|live| live.guess);
             if let Some(guess) = guess.filter(is_proven) {
                 self.decide_guess(call, guess, out);
             }
         }
+    }
+
+    /// The calls that wait so, in order.
+    fn guessed(&self, is_meant: impl Fn(&Exchange) -> bool) -> Vec<ExchangeId> {
+        let waits = |live: &Live| {
+            live.edge.is_none() && live.guess.is_some() && live.exchange().is_some_and(&is_meant)
+        };
+        let waiting = self.known.live.iter().filter(|(_, live)| waits(live));
+        let mut waiting: Vec<_> = waiting.map(|(id, _)| *id).collect();
+        waiting.sort_unstable();
+        waiting
     }
 
     /// Whether the task of a call is proven to tell this.

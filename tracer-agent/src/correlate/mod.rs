@@ -129,10 +129,14 @@ impl Correlator {
         }
     }
 
-    /// Takes note of a new program or the end of one: what was learned of it is forgotten.
-    pub fn on_process(&mut self, event: &ProcessEvent) {
+    /// Takes note of a new program or the end of one: what was learned of it is forgotten. Calls that waited to learn more are decided and
+    /// appended to `out`.
+    pub fn on_process(&mut self, event: &ProcessEvent, out: &mut Vec<Linked>) {
         match event.change {
-            Change::Executed | Change::Exited => self.forget(event.pid),
+            Change::Executed | Change::Exited => {
+                self.decide_guesses(event.pid, out);
+                self.forget(event.pid);
+            }
             Change::Forked(_) | Change::Selected => {}
         }
     }

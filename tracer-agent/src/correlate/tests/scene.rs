@@ -313,7 +313,7 @@ impl Scene {
             change,
             comm: Comm::default(),
         };
-        self.correlator.on_process(&event);
+        self.correlator.on_process(&event, &mut self.out);
     }
 
     /// A process is written in Go.
