@@ -95,6 +95,8 @@ pub struct Moment {
     pub reads: u32,
     /// A timer may have expired in the turn before.
     pub timer: bool,
+    /// When the call was entered that writes or connects, or that which reads returned.
+    pub at: BootNanos,
 }
 
 impl Moment {

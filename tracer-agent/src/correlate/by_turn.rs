@@ -8,7 +8,12 @@ use crate::{
     },
 };
 
-use super::{Correlator, Evidence, Linked, known::Live, turns::Act};
+use super::{
+    Correlator, Evidence, Linked,
+    known::Live,
+    lags::{Cause, Made},
+    turns::Act,
+};
 
 /// What a call of an event loop was made for, by what was read last when it was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,8 +66,14 @@ impl Correlator {
             return;
         };
         let (side, pid) = (exchange.side, exchange.pid());
+        if side == Side::Inbound {
+            self.lags.acted(task, moment, Act::Answer(id));
+        }
         match side {
-            Side::Outbound => self.note_read(id, task, moment, out),
+            Side::Outbound => {
+                self.note_read(id, task, moment, out);
+                self.lag_reads(task, moment, Cause::Answered(id), out);
+            }
             // Of one that is alone everything is.
             Side::Inbound if self.timing.serves_several(pid) => {
                 let act = Act::Answer(id);
@@ -73,6 +84,39 @@ impl Correlator {
                 }
             }
             Side::Inbound => {}
+        }
+    }
+
+    /// A call was made, in whatever way its request is found.
+    pub(super) fn note_call(&mut self, outbound: &Exchange) {
+        if let Some(moment) = outbound.moment {
+            self.lags.acted(outbound.task, moment, Act::Call(outbound.id));
+        }
+    }
+
+    /// A task of an event loop read something that it may act on some turns later.
+    pub(super) fn lag_reads(&mut self, task: Task, moment: Moment, cause: Cause, out: &mut Vec<Linked>) {
+        if self.turns.trusts(task) {
+            return self.lags.drop_thread(task);
+        }
+        let made = self.lags.read(task, moment, cause, &mut self.counters);
+        self.decide_made(task, made, out);
+    }
+
+    /// The wait of a call is over: what its task has done by then is all that will tell.
+    pub(super) fn flush_lags(&mut self, call: ExchangeId, out: &mut Vec<Linked>) {
+        let waiting = self.known.live.get(&call).filter(|live| live.may_be_told);
+        if let Some(task) = waiting.and_then(Live::exchange).map(|exchange| exchange.task) {
+            let made = self.lags.flush(task, &mut self.counters);
+            self.decide_made(task, made, out);
+        }
+    }
+
+    fn decide_made(&mut self, task: Task, made: Vec<Made>, out: &mut Vec<Linked>) {
+        if self.processes.is_proven(task.pid) {
+            for (call, request) in made {
+                self.decide_guess(call, (request, Evidence::Turn), out);
+            }
         }
     }
 

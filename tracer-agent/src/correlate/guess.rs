@@ -27,12 +27,19 @@ pub(super) struct Judged {
     /// The call waits, for this to be proven if it is known.
     pub guess: Option<(ExchangeId, Evidence)>,
     pub waits: bool,
+    /// See [`Live::may_be_told`].
+    pub may_be_told: bool,
 }
 
 impl Correlator {
     /// What a call was made for, as far as its task has proven to tell.
     pub(super) fn judge(&mut self, cause: Cause, outbound: &Exchange) -> Judged {
-        let judged = |cause, guess, waits| Judged { cause, guess, waits };
+        let judged = |cause, guess, waits| Judged {
+            cause,
+            guess,
+            waits,
+            may_be_told: false,
+        };
         if let Cause::Edge(Edge::Local(request, Evidence::Task)) = cause
             && !outbound.task.is_goroutine()
             && self.follows_from(request, outbound)
@@ -49,11 +56,19 @@ impl Correlator {
         }
         match self.by_turn(outbound) {
             ByTurn::For(request) => judged(Cause::Edge(Edge::Local(request, Evidence::Turn)), None, false),
-            ByTurn::Waits(request) => {
-                let guess = request.map(|request| (request, Evidence::Turn));
-                judged(Cause::Unknown, guess, true)
+            by_turn @ (ByTurn::Waits(_) | ByTurn::Unknown) => {
+                let may_be_told = outbound.moment.is_some()
+                    && self.timing.serves(outbound.pid())
+                    && self.lags.may_tell(outbound.task);
+                let (guess, waits) = match by_turn {
+                    ByTurn::Waits(request) => (request.map(|request| (request, Evidence::Turn)), true),
+                    _ => (None, may_be_told),
+                };
+                Judged {
+                    may_be_told,
+                    ..judged(Cause::Unknown, guess, waits)
+                }
             }
-            ByTurn::Unknown => judged(Cause::Unknown, None, false),
         }
     }
 
@@ -102,7 +117,9 @@ impl Correlator {
     /// The calls that wait so, in order.
     fn guessed(&self, is_meant: impl Fn(&Exchange) -> bool) -> Vec<ExchangeId> {
         let waits = |live: &Live| {
-            live.edge.is_none() && live.guess.is_some() && live.exchange().is_some_and(&is_meant)
+            live.edge.is_none()
+                && (live.guess.is_some() || live.may_be_told)
+                && live.exchange().is_some_and(&is_meant)
         };
         let waiting = self.known.live.iter().filter(|(_, live)| waits(live));
         let mut waiting: Vec<_> = waiting.map(|(id, _)| *id).collect();

@@ -49,6 +49,8 @@ pub struct Live {
     pub edge: Option<Edge>,
     /// Of a call: the request that it was made for if its task proves to be what it seems to be, and by what evidence.
     pub guess: Option<(ExchangeId, Evidence)>,
+    /// Of a call: what its event loop does later may yet tell.
+    pub may_be_told: bool,
     /// `None` while it, or an exchange it descends from, waits.
     pub context: Option<Context>,
     /// When the waiting ends.
@@ -106,6 +108,7 @@ impl Live {
             begun,
             edge: None,
             guess: None,
+            may_be_told: false,
             context: None,
             deadline: None,
             waiters: Vec::new(),

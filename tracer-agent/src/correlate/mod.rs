@@ -20,6 +20,7 @@ mod fate;
 mod guess;
 mod identity;
 mod known;
+mod lags;
 mod linked;
 mod pairs;
 mod parents;
@@ -55,6 +56,7 @@ use crate::{
 use contexts::Contexts;
 use identity::Identity;
 use known::{Begun, Known, Live};
+use lags::Lags;
 use pairs::Pairs;
 use processes::Processes;
 use request_ids::RequestIds;
@@ -74,6 +76,7 @@ pub struct Correlator {
     request_ids: RequestIds,
     threads: Threads,
     turns: Turns,
+    lags: Lags,
     timing: Timing,
     processes: Processes,
     counters: Counters,
@@ -92,6 +95,7 @@ impl Correlator {
             request_ids: RequestIds::new(&settings),
             threads: Threads::new(&settings),
             turns: Turns::new(&settings),
+            lags: Lags::new(&settings),
             timing: Timing::new(&settings),
             processes: Processes::new(&settings),
             counters: Counters::default(),
@@ -233,6 +237,7 @@ impl Correlator {
         self.processes.forget(pid);
         self.threads.forget(pid);
         self.turns.forget(pid);
+        self.lags.forget(pid);
         self.request_ids.forget(pid);
         self.timing.forget(pid);
     }

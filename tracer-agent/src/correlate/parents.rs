@@ -13,6 +13,7 @@ use super::{
     contexts::Arrival,
     guess::Judged,
     known::{Begun, Edge, Fate, Live},
+    lags,
     pairs::Wire,
     threads::{Holder, MadeFor},
     timing::Answer,
@@ -60,6 +61,7 @@ impl Correlator {
         }
         if let Some(moment) = inbound.moment {
             self.turn_reads(inbound.task, moment, Some(id), out);
+            self.lag_reads(inbound.task, moment, lags::Cause::Came(id), out);
         }
         self.timing.came(&inbound);
         self.request_ids.came(&inbound, &mut self.counters);
@@ -93,7 +95,13 @@ impl Correlator {
     pub(super) fn begin_outbound(&mut self, outbound: Box<Exchange>, out: &mut Vec<Linked>) {
         let (id, wire) = (outbound.id, Wire::of(&outbound));
         let cause = self.cause(&outbound);
-        let Judged { cause, guess, waits } = self.judge(cause, &outbound);
+        let Judged {
+            cause,
+            guess,
+            waits,
+            may_be_told,
+        } = self.judge(cause, &outbound);
+        self.note_call(&outbound);
         let hint = outbound
             .moment
             .and_then(|moment| self.turns.hint(outbound.task, moment));
@@ -106,7 +114,7 @@ impl Correlator {
         }
         let mut live = Live::new(Begun::Exchange(outbound, None));
         live.candidate = cause.candidate();
-        live.guess = guess;
+        (live.guess, live.may_be_told) = (guess, may_be_told);
         if waits {
             let deadline = self.now.plus(self.settings.wait_timing_ns);
             live.deadline = Some(deadline);
@@ -137,6 +145,7 @@ impl Correlator {
 
     /// Decides an exchange that waits, without its other end.
     pub(super) fn decide_alone(&mut self, id: ExchangeId, out: &mut Vec<Linked>) {
+        self.flush_lags(id, out);
         let waiting = self.known.live.get(&id).filter(|live| live.edge.is_none());
         let Some(exchange) = waiting.and_then(Live::exchange) else {
             return;
@@ -171,11 +180,13 @@ impl Correlator {
         live.confidence = Some(answer.confidence);
         live.candidate = request.map(|request| (request, Evidence::Timing));
         let is_sure = answer.confidence >= self.settings.min_confidence;
-        match (request.filter(|_| is_sure), live.guess) {
-            // What its task tells is better, if that is proven yet.
-            (_, Some((_, Evidence::Task))) | (None, Some(_)) => {}
-            (Some(request), _) => self.decide(answer.call, Edge::Local(request, Evidence::Timing), out),
-            (None, None) => self.decide(answer.call, Edge::Root, out),
+        // What its task tells is better, if that is proven yet.
+        let may_be_better = live.may_be_told || matches!(live.guess, Some((_, Evidence::Task)));
+        match request.filter(|_| is_sure) {
+            _ if may_be_better => {}
+            Some(request) => self.decide(answer.call, Edge::Local(request, Evidence::Timing), out),
+            None if live.guess.is_none() => self.decide(answer.call, Edge::Root, out),
+            None => {}
         }
     }
 

@@ -56,13 +56,13 @@ struct Thread {
 
 /// How often what was read last was read for the request that was answered next, and how often for another.
 #[derive(Clone, Copy, Debug, Default)]
-struct Tally {
-    confirmed: u32,
-    refuted: u32,
+pub struct Tally {
+    pub confirmed: u32,
+    pub refuted: u32,
 }
 
 impl Tally {
-    fn add(&mut self, is_confirmed: bool) {
+    pub fn add(&mut self, is_confirmed: bool) {
         let count = if is_confirmed {
             &mut self.confirmed
         } else {
@@ -71,8 +71,14 @@ impl Tally {
         *count = count.saturating_add(1);
     }
 
+    /// Whether it was confirmed often enough, for how often it was refuted.
+    pub fn is_convincing(self) -> bool {
+        let needed = CONFIRMED.saturating_add(self.refuted.saturating_mul(FOR_REFUTED));
+        self.confirmed >= needed
+    }
+
     /// The share that is confirmed, little before much is known.
-    fn share(self) -> f64 {
+    pub fn share(self) -> f64 {
         const UNKNOWN: f64 = 6.0;
         let [confirmed, refuted] = [self.confirmed, self.refuted].map(f64::from);
         (confirmed + 1.0) / (confirmed + refuted + 2.0 + UNKNOWN)
@@ -81,8 +87,7 @@ impl Tally {
 
 impl Thread {
     fn is_trusted(&self) -> bool {
-        let needed = CONFIRMED.saturating_add(self.certain.refuted.saturating_mul(FOR_REFUTED));
-        self.certain.confirmed >= needed
+        self.certain.is_convincing()
     }
 
     fn last_read(&self, moment: Moment) -> Option<ExchangeId> {

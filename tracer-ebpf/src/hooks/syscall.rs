@@ -173,9 +173,11 @@ fn form(id: u64) -> Option<&'static Form> {
 #[inline(always)]
 fn entered(registers: u64, id: u64) -> Option<()> {
     if id == number::EPOLL_WAIT || id == number::EPOLL_PWAIT {
+        native()?;
         return super::turn::waiting(registers);
     }
     if id == number::EPOLL_PWAIT2 {
+        native()?;
         return super::turn::waiting_finely(registers);
     }
     let form = form(id)?;

@@ -88,7 +88,8 @@ fn data<'a>(read: &mut Fields<'a>) -> Result<Data<'a>, RecordError> {
     let captured = read.u32()?;
     let exchange = NonZeroU32::new(read.u32()?);
     let maker = read.u64()?;
-    let moment = read.moment(flags & data_flags::TIMER != 0)?;
+    let at = if flags & data_flags::SENT != 0 { start } else { end };
+    let moment = read.moment(flags & data_flags::TIMER != 0, at)?;
     let captured = read.slice(captured as usize)?;
     if captured.len() as u64 > len || offset.0.checked_add(len).is_none() {
         return Err(RecordError::Field("len"));
@@ -131,7 +132,7 @@ fn open(read: &mut Fields<'_>) -> Result<Open, RecordError> {
     let peer_port = read.u16()?;
     let path_len = read.u32()? as usize;
     let comm = Comm(read.array()?);
-    let moment = read.moment(flags & open_flags::TIMER != 0)?;
+    let moment = read.moment(flags & open_flags::TIMER != 0, start)?;
     let is_unix = flags & open_flags::UNIX != 0;
     let address = |bytes, port| {
         if is_unix {
@@ -264,9 +265,14 @@ impl<'a> Fields<'a> {
     }
 
     /// The turn of a loop, and how often it read in it.
-    fn moment(&mut self, timer: bool) -> Result<Option<Moment>, RecordError> {
+    fn moment(&mut self, timer: bool, at: BootNanos) -> Result<Option<Moment>, RecordError> {
         let (turn, reads) = (self.u32()?, self.u32()?);
-        Ok((turn != 0).then_some(Moment { turn, reads, timer }))
+        Ok((turn != 0).then_some(Moment {
+            turn,
+            reads,
+            timer,
+            at,
+        }))
     }
 
     fn u16(&mut self) -> Result<u16, RecordError> {

@@ -1,7 +1,12 @@
 //! Event loops: the rung `turn`.
 
 use super::scene::{Draft, Place, Scene, inbound, outbound, task};
-use crate::{capture::record::Change, correlate::Evidence, ids::Moment, protocols::ExchangeId};
+use crate::{
+    capture::record::Change,
+    correlate::Evidence,
+    ids::{BootNanos, Moment},
+    protocols::ExchangeId,
+};
 
 const PID: u32 = 7;
 const LOOP: u32 = 7;
@@ -46,6 +51,7 @@ impl Loop {
             turn: self.turn,
             reads: self.reads,
             timer: self.timer,
+            at: BootNanos(u64::from(self.turn) * 1_000 + u64::from(self.reads)),
         }
     }
 
@@ -206,4 +212,90 @@ fn threads_that_take_over_the_work_of_others_do_not_act_on_what_they_read_alone(
     let call = one.calls();
     one.answers(second);
     assert_eq!(one.place_of(call), Place::Root);
+}
+
+/// A loop that acts some turns after it has read, as asyncio does; its requests make two calls, one after the other.
+struct Later {
+    one: Loop,
+    /// What is due in each turn, in order.
+    queue: std::collections::BTreeMap<u32, Vec<Due>>,
+    /// Calls with their requests, and how many each has made.
+    calls: Vec<(ExchangeId, ExchangeId)>,
+}
+
+enum Due {
+    Call(ExchangeId, u32),
+    Answer(ExchangeId),
+}
+
+impl Later {
+    const OF_REQUESTS: u32 = 2;
+    const OF_ANSWERS: u32 = 1;
+
+    fn new() -> Self {
+        let mut one = Loop::new();
+        one.scene = Scene::new();
+        Self {
+            one,
+            queue: std::collections::BTreeMap::new(),
+            calls: Vec::new(),
+        }
+    }
+
+    /// A turn: what is due is done, then so many requests and the answers to the calls of the last turn but one are read.
+    fn turn(
+        &mut self,
+        requests: u32,
+        answered: Vec<(ExchangeId, ExchangeId, u32)>,
+    ) -> Vec<(ExchangeId, ExchangeId, u32)> {
+        self.one.waits();
+        let turn = self.one.turn;
+        let mut made = Vec::new();
+        for due in self.queue.remove(&turn).unwrap_or_default() {
+            match due {
+                Due::Call(request, number) => {
+                    let call = self.one.calls();
+                    self.calls.push((call, request));
+                    made.push((call, request, number));
+                }
+                Due::Answer(request) => self.one.answers(request),
+            }
+        }
+        for _ in 0..requests {
+            let request = self.one.reads();
+            let due = self.queue.entry(turn + Self::OF_REQUESTS).or_default();
+            due.push(Due::Call(request, 1));
+        }
+        for (call, request, number) in answered {
+            self.one.reads_answer(call);
+            let due = if number < 2 {
+                Due::Call(request, number + 1)
+            } else {
+                Due::Answer(request)
+            };
+            self.queue.entry(turn + Self::OF_ANSWERS).or_default().push(due);
+        }
+        made
+    }
+}
+
+#[test]
+fn a_loop_that_acts_some_turns_later_sends_for_what_it_read_then() {
+    let mut later = Later::new();
+    let (mut sent, mut before) = (Vec::new(), Vec::new());
+    for round in 0..200 {
+        let answered = std::mem::replace(&mut before, sent);
+        sent = later.turn(if round < 160 { round % 4 } else { 0 }, answered);
+    }
+    let calls = later.calls;
+    let tree = later.one.scene.finish();
+    assert_eq!(tree.counters.turns_refuted, 0);
+    let of_turn = |call| matches!(tree.place(call), Place::Under(_, Evidence::Turn));
+    let found = calls.iter().filter(|(call, _)| of_turn(*call)).count();
+    assert!(found * 10 > calls.len() * 9, "{found} of {}", calls.len());
+    for (call, request) in calls {
+        if let Place::Under(parent, evidence) = tree.place(call) {
+            assert_eq!((parent, evidence), (request, Evidence::Turn));
+        }
+    }
 }

@@ -94,6 +94,11 @@ impl Timing {
         }
     }
 
+    /// Whether any request is in flight in a process.
+    pub fn serves(&self, pid: Pid) -> bool {
+        self.serving.contains_key(&pid)
+    }
+
     /// Whether several requests are in flight in a process.
     pub fn serves_several(&self, pid: Pid) -> bool {
         self.serving.get(&pid).is_some_and(|serving| *serving > 1)
