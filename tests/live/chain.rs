@@ -66,6 +66,9 @@ pub const TESTS: &[Test] = &[
     ("chain_of_node_hops_that_fan_out_8_in_flight_one_shot", |agent| {
         node(agent, 8, "oneshot", &["--calls", "3", "--order", "nested"])
     }),
+    ("chain_of_asyncio_hops_32_in_flight_kept_alive", |agent| {
+        turns(agent, 32, "pool", &["--runtime", "asyncio", "--calls", "2"])
+    }),
     ("chain_over_unix_sockets_8_in_flight_kept_alive", |agent| {
         unix(agent, 8, "pool")
     }),

@@ -46,7 +46,7 @@ const BRIEF: [&str; 8] = [
 ];
 
 /// Names of tests of what is no matter of the kernel, or of what other tests try there with fewer starts of the agent.
-const ALIKE: [&str; 17] = [
+const ALIKE: [&str; 18] = [
     "http_1_0",
     "a_post_that_expects",
     "an_error_status",
@@ -64,6 +64,7 @@ const ALIKE: [&str; 17] = [
     "chain_through_nginx",
     "chain_of_go_hops_8_in_flight",
     "chain_of_node_hops_that_fan_out",
+    "chain_of_asyncio_hops",
 ];
 
 /// What is to be run.
