@@ -154,8 +154,9 @@ impl Load {
             Some(Self {
                 requests: word_before(" requests in ")?,
                 per_second: word_after("Requests/sec:")?,
-                p50: microseconds(word_behind("50%")?)?,
-                p99: microseconds(word_behind("99%")?)?,
+                // With the space before: shares above, such as 89.50%, end alike.
+                p50: microseconds(word_behind(" 50%")?)?,
+                p99: microseconds(word_behind(" 99%")?)?,
             })
         };
         read().with_context(|| format!("wrk says something else:\n{report}"))
@@ -177,7 +178,7 @@ mod tests {
 
     #[test]
     fn a_report_of_wrk_is_read() {
-        let report = "  Latency Distribution\n     50%  628.00us\n     75%  701.00us\n     90%    1.02ms\n     99%    2.5ms\n  \
+        let report = "    Latency   253.51us  146.75us   5.31ms   89.50%\n  Latency Distribution\n     50%  628.00us\n     75%  701.00us\n     90%    1.02ms\n     99%    2.5ms\n  \
              551991 requests in 15.03s, 552.21MB read\nRequests/sec:  36722.42\nTransfer/sec: 36.74MB";
         let load = Load::read(report).unwrap();
         assert_eq!((load.requests, load.per_second), (551_991.0, 36_722.42));
