@@ -132,6 +132,17 @@ impl Task {
         }
     }
 
+    /// Every task of a process.
+    pub const fn all_of(pid: Pid) -> std::ops::RangeInclusive<Self> {
+        let first = Self::thread(pid, 0);
+        let last = Self {
+            pid,
+            tid: u32::MAX,
+            context: u64::MAX,
+        };
+        std::ops::RangeInclusive::new(first, last)
+    }
+
     /// Whether it is a goroutine.
     pub const fn is_goroutine(self) -> bool {
         self.context != 0

@@ -1,4 +1,4 @@
-//! The rung `turn`: calls of event loops are given to the requests for which was read last.
+//! The rung `turn`: calls of event loops are given to the requests for which was read last (`turns`), or some turns before (`lags`).
 
 use crate::{
     ids::{Moment, Task},
@@ -66,24 +66,23 @@ impl Correlator {
             return;
         };
         let (side, pid) = (exchange.side, exchange.pid());
-        if side == Side::Inbound {
-            self.lags.acted(task, moment, Act::Answer(id));
-        }
         match side {
             Side::Outbound => {
                 self.note_read(id, task, moment, out);
                 self.lag_reads(task, moment, Cause::Answered(id), out);
             }
-            // Of one that is alone everything is.
-            Side::Inbound if self.timing.serves_several(pid) => {
+            Side::Inbound => {
                 let act = Act::Answer(id);
-                if self.turns.is_certain(task, moment, act) {
-                    self.certain(task, moment, act, out);
-                } else {
-                    self.turns.answered_doubtfully(task, moment, id);
+                self.lags.acted(task, moment, act);
+                // Of a request that is alone everything is, whatever the loop does.
+                if self.timing.serves_several(pid) {
+                    if self.turns.is_certain(task, moment, act) {
+                        self.certain(task, moment, act, out);
+                    } else {
+                        self.turns.answered_doubtfully(task, moment, id);
+                    }
                 }
             }
-            Side::Inbound => {}
         }
     }
 
@@ -120,6 +119,7 @@ impl Correlator {
         }
     }
 
+    /// A task of an event loop read something, for this request if that is known.
     pub(super) fn turn_reads(
         &mut self,
         task: Task,

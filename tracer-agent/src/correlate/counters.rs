@@ -65,7 +65,7 @@ counters! {
     interleaving_threads,
     /// Threads found to act on what they read as it comes, a turn at a time.
     turning_threads,
-    /// Responses that were written when what was read last belongs to another request: what is read last tells nothing there.
+    /// Responses that were written after what was read for another request, or when another was due: turns tell nothing there.
     turns_refuted,
     /// Processes found to have goroutines that go on after the requests they were made for.
     outliving_processes,

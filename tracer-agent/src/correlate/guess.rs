@@ -1,9 +1,11 @@
 //! Calls of which a task seems to tell what they were made for, and which wait until it has proven that it does.
 //!
 //! ```text
-//!            proven ──────────────────────────────────► decided as it seemed
-//! waiting ──┤ the wait is over, nothing speaks against it ┘
-//!            it is over otherwise ──► by times if they are sure, else none
+//! waiting ──► proven ─────────────────────────────────► decided as it seemed
+//!    └─ the wait is over, or the program ends
+//!         ├─ nothing speaks against the thread ────────► decided as it seemed
+//!         ├─ times are sure ───────────────────────────► decided by them
+//!         └─ else ─────────────────────────────────────► none
 //! ```
 
 use crate::{
@@ -40,19 +42,19 @@ impl Correlator {
             waits,
             may_be_told: false,
         };
-        if let Cause::Edge(Edge::Local(request, Evidence::Task)) = cause
-            && !outbound.task.is_goroutine()
-            && self.follows_from(request, outbound)
-        {
+        let by_thread = match cause {
+            Cause::Edge(Edge::Local(request, Evidence::Task)) if !outbound.task.is_goroutine() => {
+                Some(request)
+            }
+            Cause::Unknown => None,
+            Cause::Edge(_) | Cause::After(_) => return judged(cause, None, false),
+        };
+        if let Some(request) = by_thread.filter(|request| self.follows_from(*request, outbound)) {
             let pid = outbound.pid();
             if !self.timing.serves_several(pid) || self.processes.is_proven(pid) {
                 return judged(cause, None, false);
             }
             return judged(Cause::Unknown, Some((request, Evidence::Task)), true);
-        }
-        let is_of_thread = matches!(cause, Cause::Edge(Edge::Local(_, Evidence::Task)));
-        if cause != Cause::Unknown && (!is_of_thread || outbound.task.is_goroutine()) {
-            return judged(cause, None, false);
         }
         match self.by_turn(outbound) {
             ByTurn::For(request) => judged(Cause::Edge(Edge::Local(request, Evidence::Turn)), None, false),

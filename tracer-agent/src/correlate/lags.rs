@@ -27,12 +27,13 @@ use crate::{
 use super::{
     Counters, Settings,
     table::Table,
-    turns::{Act, Tally},
+    tally::Tally,
+    turns::{Act, CONFIRMED},
 };
 
 /// Lags that are thought of, from none on.
-const LAGS: usize = 6;
 const MAX_LAG: u32 = 5;
+const LAGS: usize = MAX_LAG as usize + 1;
 /// Turns after which a turn is looked at: the first request on a connection is told of when that is established.
 const SETTLED: u32 = 16;
 /// Turns in which the numbers must have agreed before lags are believed; and of all, how many at least.
@@ -139,8 +140,7 @@ impl Lags {
 
     /// The program of this process ended: its threads are gone.
     pub fn forget(&mut self, pid: Pid) {
-        let task = |tid, context| Task { pid, tid, context };
-        self.threads.remove_range(task(0, 0)..=task(u32::MAX, u64::MAX));
+        self.threads.remove_range(Task::all_of(pid));
     }
 }
 
@@ -277,7 +277,7 @@ impl Thread {
                 } else {
                     counters.turns_refuted += 1;
                 }
-                if self.held.is_convincing() {
+                if self.held.is_convincing(CONFIRMED) {
                     made.append(&mut self.unproven);
                 }
             }

@@ -29,6 +29,7 @@ mod request_ids;
 mod sampler;
 mod settings;
 mod table;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod threads;

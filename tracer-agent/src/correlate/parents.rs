@@ -147,16 +147,11 @@ impl Correlator {
     pub(super) fn decide_alone(&mut self, id: ExchangeId, out: &mut Vec<Linked>) {
         self.flush_lags(id, out);
         let waiting = self.known.live.get(&id).filter(|live| live.edge.is_none());
-        let Some(exchange) = waiting.and_then(Live::exchange) else {
+        let Some((live, exchange)) = waiting.and_then(|live| Some((live, live.exchange()?))) else {
             return;
         };
         let is_missed = exchange.side == Side::Inbound && exchange.other_end == OtherEnd::Traced;
-        let after_wait = self
-            .known
-            .live
-            .get(&id)
-            .and_then(|live| self.edge_after_wait(live));
-        let edge = after_wait.unwrap_or_else(|| alone(exchange));
+        let edge = self.edge_after_wait(live).unwrap_or_else(|| alone(exchange));
         self.counters.counterpart_missed += u64::from(is_missed);
         self.decide(id, edge, out);
     }

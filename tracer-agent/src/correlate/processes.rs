@@ -8,15 +8,13 @@ use crate::{
     protocols::{Exchange, exchange::Side},
 };
 
-use super::{Counters, Settings, table::Table};
+use super::{Counters, Settings, table::Table, tally::Tally};
 
 /// The path that every OTLP/HTTP trace exporter posts to, whatever stands before it.
 const OTLP_TRACES: &str = "/v1/traces";
 
-/// So many requests must be answered by the threads that read them,
+/// So many requests must be answered by the threads that read them.
 const PROOF: u32 = 16;
-/// and so many more for each that was not.
-const PROOF_AGAIN: u32 = 256;
 
 /// The verdicts on processes; forgotten when their program ends.
 #[derive(Debug)]
@@ -35,14 +33,13 @@ struct Process {
     tasks_migrate: bool,
     has_goroutines: bool,
     goroutines_outlive: bool,
-    /// Requests that were answered by the thread that read them while others were in flight, and by another.
-    kept: u32,
-    handed_on: u32,
+    /// Requests that were answered while others were in flight: by the thread that had read them, or by another.
+    kept: Tally,
 }
 
 impl Process {
     const fn is_proven(&self) -> bool {
-        self.kept >= PROOF.saturating_add(self.handed_on.saturating_mul(PROOF_AGAIN))
+        self.kept.is_convincing(PROOF)
     }
 
     /// A process makes contexts or passes them on. One that seems to do both lost a request here and there to
@@ -97,12 +94,7 @@ impl Processes {
         let mut is_new = false;
         self.change(pid, counters, |process| {
             let was_proven = process.is_proven();
-            let count = if is_kept {
-                &mut process.kept
-            } else {
-                &mut process.handed_on
-            };
-            *count = count.saturating_add(1);
+            process.kept.add(is_kept);
             is_new = !was_proven && process.is_proven();
         });
         is_new

@@ -236,9 +236,7 @@ impl Threads {
 
     /// The program of this process ended: its threads are gone.
     pub fn forget(&mut self, pid: Pid) {
-        let task = |tid, context| Task { pid, tid, context };
-        let all = task(0, 0)..=task(u32::MAX, u64::MAX);
-        self.threads.remove_range(all.clone());
-        self.callers.remove_range(all);
+        self.threads.remove_range(Task::all_of(pid));
+        self.callers.remove_range(Task::all_of(pid));
     }
 }

@@ -27,12 +27,10 @@ use crate::{
     protocols::ExchangeId,
 };
 
-use super::{Counters, Settings, table::Table, timing::Hint};
+use super::{Counters, Settings, table::Table, tally::Tally, timing::Hint};
 
-/// So many responses must be confirmed before a thread is trusted,
-const CONFIRMED: u32 = 32;
-/// and so many more for each that was refuted.
-const FOR_REFUTED: u32 = 256;
+/// So many responses must be confirmed before a thread is trusted.
+pub const CONFIRMED: u32 = 32;
 /// Reads that are remembered of a thread: far more than there are between `connect` and the first request on a connection.
 const MAX_READS: usize = 1024;
 
@@ -48,46 +46,15 @@ struct Thread {
     reads: VecDeque<(Moment, Option<ExchangeId>)>,
     /// What may have been done for a timer, since the last read.
     doubtful: Vec<(Moment, Act)>,
-    /// Responses that were certain.
+    /// How often what was read last was read for the request that was answered next: where that was certain,
     certain: Tally,
-    /// Those that were not, at first.
+    /// and where it was not, at first.
     doubted: Tally,
-}
-
-/// How often what was read last was read for the request that was answered next, and how often for another.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Tally {
-    pub confirmed: u32,
-    pub refuted: u32,
-}
-
-impl Tally {
-    pub fn add(&mut self, is_confirmed: bool) {
-        let count = if is_confirmed {
-            &mut self.confirmed
-        } else {
-            &mut self.refuted
-        };
-        *count = count.saturating_add(1);
-    }
-
-    /// Whether it was confirmed often enough, for how often it was refuted.
-    pub fn is_convincing(self) -> bool {
-        let needed = CONFIRMED.saturating_add(self.refuted.saturating_mul(FOR_REFUTED));
-        self.confirmed >= needed
-    }
-
-    /// The share that is confirmed, little before much is known.
-    pub fn share(self) -> f64 {
-        const UNKNOWN: f64 = 6.0;
-        let [confirmed, refuted] = [self.confirmed, self.refuted].map(f64::from);
-        (confirmed + 1.0) / (confirmed + refuted + 2.0 + UNKNOWN)
-    }
 }
 
 impl Thread {
     fn is_trusted(&self) -> bool {
-        self.certain.is_convincing()
+        self.certain.is_convincing(CONFIRMED)
     }
 
     fn last_read(&self, moment: Moment) -> Option<ExchangeId> {
@@ -106,7 +73,7 @@ impl Thread {
 pub enum Act {
     /// It asked for this request to be sent.
     Call(ExchangeId),
-    /// It answered this one, while others were in flight.
+    /// It answered this one.
     Answer(ExchangeId),
 }
 
@@ -217,7 +184,6 @@ impl Turns {
 
     /// The program of this process ended: its threads are gone.
     pub fn forget(&mut self, pid: Pid) {
-        let task = |tid, context| Task { pid, tid, context };
-        self.threads.remove_range(task(0, 0)..=task(u32::MAX, u64::MAX));
+        self.threads.remove_range(Task::all_of(pid));
     }
 }

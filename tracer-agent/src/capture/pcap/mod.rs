@@ -23,6 +23,7 @@
 //! Kept true: a file gives the same inputs each time; memory is bounded; nothing in a file makes it panic.
 
 mod counters;
+mod encode;
 mod error;
 mod file;
 mod flow;

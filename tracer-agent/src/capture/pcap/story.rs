@@ -4,7 +4,7 @@
 //! capture, so each direction is framed once and told twice: first as sent at the one end, then as received at the
 //! other. Nothing is told of a connection before a byte passes.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use tracer_common::{
     Loss,
@@ -15,6 +15,7 @@ use tracer_common::{
 
 use super::{
     counters::CaptureCounters,
+    encode::{encode_close, encode_data, encode_open, octets},
     half::How,
     hosts::Hosts,
     segment::Seq,
@@ -402,84 +403,4 @@ impl Port for Ends<'_> {
 fn thread(connection: u64) -> u32 {
     let [low, middle, high, top, ..] = connection.to_le_bytes();
     u32::from_le_bytes([low, middle, high, top])
-}
-
-fn octets(address: IpAddr) -> [u8; 16] {
-    match address {
-        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
-        IpAddr::V6(address) => address.octets(),
-    }
-}
-
-fn encode_data(record: &DataRecord, captured: &[u8], told: &mut Told) {
-    let words = [
-        record.connection,
-        record.offset,
-        record.len,
-        record.start_ns,
-        record.end_ns,
-        record.task,
-    ];
-    let halves = [
-        record.tgid,
-        record.tid,
-        record.seq,
-        record.flags,
-        record.captured,
-        record.exchange,
-    ];
-    told.record(&[
-        &record.kind.to_ne_bytes(),
-        &record.size.to_ne_bytes(),
-        words.map(u64::to_ne_bytes).as_flattened(),
-        halves.map(u32::to_ne_bytes).as_flattened(),
-        &record.maker.to_ne_bytes(),
-        &record.turn.to_ne_bytes(),
-        &record.reads.to_ne_bytes(),
-        captured,
-    ]);
-}
-
-fn encode_open(record: &OpenRecord, told: &mut Told) {
-    told.record(&[
-        &record.kind.to_ne_bytes(),
-        &u32::try_from(size_of::<OpenRecord>())
-            .unwrap_or(u32::MAX)
-            .to_ne_bytes(),
-        [record.connection, record.start_ns, record.established_ns]
-            .map(u64::to_ne_bytes)
-            .as_flattened(),
-        [record.tgid, record.tid, record.netns, record.flags]
-            .map(u32::to_ne_bytes)
-            .as_flattened(),
-        &record.local_addr,
-        &record.peer_addr,
-        &record.local_port.to_ne_bytes(),
-        &record.peer_port.to_ne_bytes(),
-        &record.path.to_ne_bytes(),
-        &record.comm,
-        &record.turn.to_ne_bytes(),
-        &record.reads.to_ne_bytes(),
-    ]);
-}
-
-fn encode_close(record: &CloseRecord, told: &mut Told) {
-    told.record(&[
-        &record.kind.to_ne_bytes(),
-        &u32::try_from(size_of::<CloseRecord>())
-            .unwrap_or(u32::MAX)
-            .to_ne_bytes(),
-        [
-            record.connection,
-            record.at_ns,
-            record.received,
-            record.sent,
-            record.last_received_ns,
-            record.last_sent_ns,
-        ]
-        .map(u64::to_ne_bytes)
-        .as_flattened(),
-        &record.errno.to_ne_bytes(),
-        &record.failed.to_ne_bytes(),
-    ]);
 }

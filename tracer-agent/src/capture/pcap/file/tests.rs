@@ -12,24 +12,21 @@ const FRAME: &[u8] = b"a frame of whatever";
 struct Bytes(Vec<u8>, Order);
 
 impl Bytes {
-    fn u16(mut self, number: u16) -> Self {
-        let bytes = number.to_be_bytes();
-        self.0.extend(if self.1 == Order::Big {
-            bytes
-        } else {
-            number.to_le_bytes()
-        });
+    /// A number whose bytes these are, the highest first.
+    fn number<const N: usize>(mut self, mut bytes: [u8; N]) -> Self {
+        if self.1 != Order::Big {
+            bytes.reverse();
+        }
+        self.0.extend(bytes);
         self
     }
 
-    fn u32(mut self, number: u32) -> Self {
-        let bytes = number.to_be_bytes();
-        self.0.extend(if self.1 == Order::Big {
-            bytes
-        } else {
-            number.to_le_bytes()
-        });
-        self
+    fn u16(self, number: u16) -> Self {
+        self.number(number.to_be_bytes())
+    }
+
+    fn u32(self, number: u32) -> Self {
+        self.number(number.to_be_bytes())
     }
 
     fn raw(mut self, bytes: &[u8]) -> Self {
@@ -37,14 +34,8 @@ impl Bytes {
         self
     }
 
-    fn u64(mut self, number: u64) -> Self {
-        let bytes = number.to_be_bytes();
-        self.0.extend(if self.1 == Order::Big {
-            bytes
-        } else {
-            number.to_le_bytes()
-        });
-        self
+    fn u64(self, number: u64) -> Self {
+        self.number(number.to_be_bytes())
     }
 
     fn padded(mut self, bytes: &[u8]) -> Self {
