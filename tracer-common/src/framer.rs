@@ -1,7 +1,7 @@
-//! Frames HTTP/1 messages in a stream that is seen call by call, without ever keeping a body.
+//! Frames HTTP messages in a stream that is seen call by call, without ever keeping a body.
 //!
 //! In: the bytes of a call, buffer by buffer. Out: [`DataRecord`]s: head bytes are captured, bodies are
-//! counted. The same code runs in the kernel (where a `Port` reads user memory and writes to the ring) and in
+//! counted; of HTTP/2 (`frames`) what stands before each payload is captured, and header fields. The same code runs in the kernel (where a `Port` reads user memory and writes to the ring) and in
 //! the agent (packet captures, tests, fuzzing).
 //!
 //! A call is framed by setting it up in a [`Work`], then calling [`step`] until its buffers are used up, then
@@ -19,8 +19,12 @@
     reason = "every index is masked to its array and every cast keeps the bits that count: the verifier checks it again"
 )]
 
+mod frames;
 mod lines;
 
+pub use frames::BLOCK_MAX;
+pub use frames::starts_frame;
+use frames::{begins_preface, frame, frames_end, is_full, payload_block, window_starts_frame};
 use lines::{find_newline, header, plausible, start_line, starts_message, traceparent};
 
 use crate::{
@@ -166,6 +170,8 @@ pub struct Work {
     pub of_call: u32,
     /// [`flag::UNSAMPLED_REQUEST`] or its twin when the head that ends is not to be captured.
     unsampled: u32,
+    /// 1 while a piece of HTTP/2 is being made of this call.
+    frames: u32,
     /// 1 until the first byte of the call is passed.
     at_call_start: u32,
     /// 1 when this call made the connection opaque.
@@ -226,6 +232,7 @@ impl Work {
             sent: 0,
             of_call: 0,
             unsampled: 0,
+            frames: 0,
             at_call_start: 0,
             turned_opaque: 0,
         }
@@ -242,6 +249,7 @@ impl Work {
         self.at_call_start = 1;
         self.turned_opaque = 0;
         self.unsampled = 0;
+        self.frames = 0;
         self.piece_offset = self.lane.offset;
         self.piece_seq = self.lane.seq;
         self.piece_flags = 0;
@@ -344,7 +352,7 @@ pub fn step<P: Port>(work: &mut Work, port: &mut P) -> Step {
     if state == State::OPAQUE {
         return Step::Done;
     }
-    if state == State::BODY || state == State::CHUNK_DATA {
+    if state == State::BODY || state == State::CHUNK_DATA || state == State::PAYLOAD {
         skip_body(work, port);
         return Step::More;
     }
@@ -353,6 +361,10 @@ pub fn step<P: Port>(work: &mut Work, port: &mut P) -> Step {
         let left = work.left;
         work.consume(left);
         return Step::Done;
+    }
+    if is_full(work) {
+        frames_end(work, port);
+        return Step::More;
     }
     if work.window_len == 0 && !load(work, port) {
         port.lost(Loss::UserFault);
@@ -363,6 +375,10 @@ pub fn step<P: Port>(work: &mut Work, port: &mut P) -> Step {
     }
     if state == State::IDLE || state == State::SEEK {
         between_messages(work, port);
+    } else if state == State::FRAME {
+        frame(work, port);
+    } else if state == State::BLOCK {
+        payload_block(work);
     } else {
         line(work, port);
     }
@@ -379,7 +395,11 @@ pub fn finish<P: Port>(work: &mut Work, port: &mut P) {
             piece(work, port, 0);
         }
     }
-    if work.lane.is(fact::RUN) && work.end_ns.wrapping_sub(work.lane.run_start_ns) > RUN_REPORT_NS {
+    frames_end(work, port);
+    // What stands before a payload is told whole.
+    let is_due =
+        work.lane.state != State::FRAME && work.end_ns.wrapping_sub(work.lane.run_start_ns) > RUN_REPORT_NS;
+    if work.lane.is(fact::RUN) && is_due {
         run(work, port, 0);
     }
 }
@@ -399,7 +419,7 @@ pub fn pass_unseen<P: Port>(work: &mut Work, port: &mut P, len: u64) {
     if state == State::OPAQUE || len == 0 {
         return;
     }
-    if state == State::BODY || state == State::CHUNK_DATA {
+    if state == State::BODY || state == State::CHUNK_DATA || state == State::PAYLOAD {
         let inside = if left < work.lane.remaining {
             left
         } else {
@@ -418,6 +438,7 @@ pub fn pass_unseen<P: Port>(work: &mut Work, port: &mut P, len: u64) {
         if work.lane.state == State::HEAD {
             piece(work, port, 0);
         }
+        frames_end(work, port);
         if work.lane.is(fact::RUN) && !work.lane.is(fact::RUN_UNKNOWN) {
             run(work, port, 0);
         }
@@ -433,7 +454,8 @@ pub fn pass_unseen<P: Port>(work: &mut Work, port: &mut P, len: u64) {
 /// Fills the window from the buffer; false if it cannot be read.
 #[inline(always)]
 fn load<P: Port>(work: &mut Work, port: &mut P) -> bool {
-    let keeping = work.lane.state == State::HEAD && !work.lane.is(fact::TRUNCATED);
+    let state = work.lane.state;
+    let keeping = state.is_http2() || (state == State::HEAD && !work.lane.is(fact::TRUNCATED));
     if !keeping {
         work.out_len = 0;
     }
@@ -459,17 +481,29 @@ fn skip_body<P: Port>(work: &mut Work, port: &mut P) {
     } else {
         work.lane.remaining
     };
-    hold(work);
+    if work.frames == 0 {
+        hold(work);
+    }
     work.consume(len);
     work.lane.remaining -= len;
     if work.lane.remaining == 0 {
-        if work.lane.state == State::BODY {
-            run(work, port, flag::MESSAGE_END);
-            work.lane.state = State::IDLE;
-        } else {
-            work.lane.state = State::CHUNK_SIZE;
-            work.lane.line_len = 0;
+        let state = work.lane.state;
+        if state != State::CHUNK_DATA {
+            let ends = if state == State::BODY {
+                flag::MESSAGE_END
+            } else {
+                0
+            };
+            run(work, port, ends);
         }
+        work.lane.state = if state == State::BODY {
+            State::IDLE
+        } else if state == State::PAYLOAD {
+            State::FRAME
+        } else {
+            State::CHUNK_SIZE
+        };
+        work.lane.line_len = 0;
     }
 }
 
@@ -483,7 +517,8 @@ fn between_messages<P: Port>(work: &mut Work, port: &mut P) {
         work.consume(1);
         return;
     }
-    let starts = work.lane.state != State::SEEK || starts_message(work);
+    let frames = window_starts_frame(work, first);
+    let starts = frames || work.lane.state != State::SEEK || starts_message(work);
     if forget(&mut work.found, starts as u32) == 0 {
         hold(work);
         let left = work.left;
@@ -491,6 +526,17 @@ fn between_messages<P: Port>(work: &mut Work, port: &mut P) {
         return;
     }
     run(work, port, 0);
+    if frames {
+        work.lane.facts = if work.lane.state == State::IDLE {
+            fact::START_LINE
+        } else {
+            0
+        };
+        work.lane.state = State::FRAME;
+        work.lane.line_len = 0;
+        work.lane.head_len = 0;
+        return;
+    }
     if work.window != 0 {
         // A head is captured from the beginning of the payload.
         work.window_len = 0;
@@ -616,6 +662,9 @@ fn head_bounds<P: Port>(work: &mut Work, port: &mut P) {
 #[inline(always)]
 fn head_line<P: Port>(work: &mut Work, port: &mut P, blank: bool, doubtful: bool, at: u32, len: u32) {
     if work.lane.is(fact::START_LINE) {
+        if begins_preface(work) {
+            return;
+        }
         if doubtful || !start_line(work, at, len) {
             not_http(work, port);
             return;
@@ -722,7 +771,7 @@ fn chunk_size<P: Port>(work: &mut Work, port: &mut P) {
     }
 }
 
-/// What came is not HTTP/1: nothing of it is delivered.
+/// What came is not HTTP: nothing of it is delivered.
 #[inline(always)]
 fn not_http<P: Port>(work: &mut Work, port: &mut P) {
     work.out_len = 0;
@@ -758,6 +807,8 @@ fn run<P: Port>(work: &mut Work, port: &mut P, flags: u32) {
     }
     let unknown = if work.lane.is(fact::RUN_UNKNOWN) {
         flag::UNKNOWN
+    } else if work.lane.state.is_http2() {
+        flag::HTTP2
     } else {
         0
     };

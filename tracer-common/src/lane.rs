@@ -14,6 +14,11 @@ use crate::traceparent::Traceparent;
 ///                             │ blank line, response without length ─▶ UntilClose
 ///                             │ 101, CONNECT 2xx, not HTTP/1, endless ─▶ Opaque
 ///   any ── bytes unseen or unreadable ─▶ Seek ── a call begins with a start line ─▶ Head
+///
+///   Idle ── the preface of HTTP/2, or its SETTINGS ─▶ Frame, and never back
+///   Frame ── nine bytes, of header fields ─▶ Block ── all of it ─▶ Frame
+///   Frame ── nine bytes, of anything else ─▶ Payload ── all of it ─▶ Frame
+///   Seek ── a call begins with a frame ─▶ Frame
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
@@ -36,8 +41,20 @@ impl State {
     pub const UNTIL_CLOSE: Self = Self(6);
     /// The place in the stream is not known: a message is recognised only at the beginning of a call.
     pub const SEEK: Self = Self(7);
-    /// Not HTTP/1, for good.
+    /// Not HTTP, for good.
     pub const OPAQUE: Self = Self(8);
+    /// HTTP/2: in the nine bytes before a frame's payload, of which `line_len` are in `carry`.
+    pub const FRAME: Self = Self(9);
+    /// HTTP/2: in a payload that is delivered: `remaining` bytes to go.
+    pub const BLOCK: Self = Self(10);
+    /// HTTP/2: in a payload that is passed over: `remaining` bytes to go.
+    pub const PAYLOAD: Self = Self(11);
+
+    /// The direction carries frames of HTTP/2.
+    #[inline(always)]
+    pub const fn is_http2(self) -> bool {
+        self.0 >= Self::FRAME.0
+    }
 }
 
 /// Bytes of a line that are kept for the decision about it: enough for `Content-Length: ` and 20 digits.
@@ -45,7 +62,7 @@ pub const CARRY: usize = 64;
 
 /// Bits of [`Lane::facts`].
 pub mod fact {
-    /// The line is the start line of the head.
+    /// The line is the start line of the head; or the frame is the first that the connection's server sends.
     pub const START_LINE: u8 = 1 << 0;
     /// The head is that of a response.
     pub const RESPONSE: u8 = 1 << 1;
@@ -71,7 +88,7 @@ pub struct Lane {
     pub offset: u64,
     /// When the last byte passed, 0 if none did.
     pub last_ns: u64,
-    /// Bytes left in the body or chunk.
+    /// Bytes left in the body, the chunk or the payload.
     pub remaining: u64,
     /// Content-Length of the head, valid with [`fact::LENGTH`].
     pub length: u64,
@@ -83,9 +100,9 @@ pub struct Lane {
     pub seq: u32,
     /// TCP sequence number of the first byte of the held run.
     pub run_seq: u32,
-    /// Bytes of the head so far.
+    /// Bytes of the head so far; of HTTP/2 bytes of the header block that were delivered.
     pub head_len: u32,
-    /// Bytes of the unfinished line so far; the first [`CARRY`] of them are in `carry`.
+    /// Bytes of the unfinished line so far, or of what stands before a payload; the first [`CARRY`] of them are in `carry`.
     pub line_len: u32,
     /// Status code of a response head, 0 before it is known.
     pub status: u16,

@@ -24,7 +24,7 @@ pub mod data_flags {
     pub const SENT: u32 = 1 << 0;
     /// The bytes belong to the head of a message (start line, headers, blank line).
     pub const HEAD: u32 = 1 << 1;
-    /// The first byte is the first of a head.
+    /// The first byte is the first of a head, or of a frame.
     pub const HEAD_START: u32 = 1 << 2;
     /// The last byte is the last of a head: the line feed of its blank line.
     pub const HEAD_END: u32 = 1 << 3;
@@ -34,7 +34,7 @@ pub mod data_flags {
     pub const TRUNCATED: u32 = 1 << 5;
     /// Bytes of this range could not be read from user memory or were not seen: what they were is not known.
     pub const UNKNOWN: u32 = 1 << 6;
-    /// From here on the connection is not HTTP/1 (another protocol, an upgrade, a tunnel): no more data follows.
+    /// From here on the connection is not HTTP (another protocol, an upgrade, a tunnel): no more data follows.
     pub const OPAQUE: u32 = 1 << 7;
     /// With `HEAD_END`: the head is that of a request of which the caller says that it is not sampled. Nothing of it is
     /// captured, or nothing of its last piece.
@@ -45,12 +45,48 @@ pub mod data_flags {
     pub const HANDED: u32 = 1 << 10;
     /// A timer of the thread's event loop may have expired in this turn before the call.
     pub const TIMER: u32 = 1 << 11;
+    /// The bytes are frames of HTTP/2: see [`super::DataRecord`].
+    pub const HTTP2: u32 = 1 << 12;
+}
+
+/// The first nine bytes of a frame of HTTP/2 (RFC 9113 §4.1): length, type, flags, stream.
+pub mod frame {
+    /// Its size.
+    pub const HEADER: u32 = 9;
+    /// In a captured one, of the byte at [`KEPT_AT`]: the payload follows. It is the bit that is reserved in the stream's number.
+    pub const KEPT: u8 = 1 << 7;
+    /// See [`KEPT`].
+    pub const KEPT_AT: usize = 5;
+    /// The bytes of a message.
+    pub const DATA: u8 = 0;
+    /// Header fields, the first of them.
+    pub const HEADERS: u8 = 1;
+    /// A stream ends before it should.
+    pub const RST_STREAM: u8 = 3;
+    /// Settings of the connection.
+    pub const SETTINGS: u8 = 4;
+    /// Header fields of a request that nobody made.
+    pub const PUSH_PROMISE: u8 = 5;
+    /// Whether the peer is there.
+    pub const PING: u8 = 6;
+    /// More bytes are taken.
+    pub const WINDOW_UPDATE: u8 = 8;
+    /// Header fields that go on.
+    pub const CONTINUATION: u8 = 9;
+    /// `SETTINGS`, `PING`: it confirms one of the other end.
+    pub const ACK: u8 = 1 << 0;
+    /// `HEADERS`, `CONTINUATION`: the fields end with this frame.
+    pub const END_HEADERS: u8 = 1 << 2;
 }
 
 /// Bytes that passed over a connection in one direction.
 ///
 /// One record covers a piece of a head (then `captured` bytes follow the struct) or a run of body
 /// (`captured == 0`), never both. Body runs of several calls are joined into one record.
+///
+/// Of HTTP/2 one record covers whatever passed in a call, and captured are of each frame the nine bytes before its payload,
+/// and the payload where these say so ([`frame::KEPT`]). The record begins with a frame ([`data_flags::HEAD_START`]) or in a
+/// payload that an earlier record began. Without captured bytes it is the rest of a payload.
 /// Invariants: `captured <= len`; records of one direction come in order of `offset` and cover the
 /// stream without holes unless one was lost.
 #[repr(C)]

@@ -98,8 +98,8 @@ fn what_is_not_http_never_leaves() {
     for text in [
         &b"*1\r\n$4\r\nPING\r\n"[..],
         b"\x16\x03\x01\x02\x00secret",
-        b"\0\0\0\x08\x04\xd2\x16\x2f",
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"\0\0\0\x08\x04\xd2\x16\x2f\0\0\0\x51\0\x03\0\0user",
+        b"PRI * HTTP/3.0\r\n\r\nSM\r\n\r\n",
         b"GET /\r\n\r\n",
         b"hello secret world of text without an end",
         b"SSH-2.0-OpenSSH_9.2\r\n",

@@ -81,6 +81,7 @@ marks! {
     unsampled_request = UNSAMPLED_REQUEST;
     unsampled_response = UNSAMPLED_RESPONSE;
     handed = HANDED;
+    http2 = HTTP2;
 }
 
 impl Marks {

@@ -56,7 +56,7 @@ impl Cause {
 impl Correlator {
     pub(super) fn begin_inbound(&mut self, inbound: Box<Exchange>, out: &mut Vec<Linked>) {
         let (id, wire) = (inbound.id, Wire::of(&inbound));
-        if self.processes.keeps_to_request(inbound.task) {
+        if self.processes.keeps_to_request(inbound.task) && !inbound.multiplexed {
             self.threads.hold(&inbound, &mut self.counters);
         }
         if let Some(moment) = inbound.moment {
@@ -301,6 +301,9 @@ impl Correlator {
 
     /// What the task that sent a request, or had it sent, tells of it; else the goroutine that made that task.
     fn by_worker(&mut self, outbound: &Exchange) -> Cause {
+        if outbound.multiplexed {
+            return Cause::Unknown;
+        }
         match (self.by_task(outbound.task, outbound.start), outbound.maker) {
             (Cause::Edge(Edge::Local(inbound, Evidence::Task)), _) if outbound.handed => {
                 Cause::Edge(Edge::Local(inbound, Evidence::Handoff))

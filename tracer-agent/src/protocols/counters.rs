@@ -36,7 +36,9 @@ counters! {
         informational_responses,
         /// Messages with more or less body than their Content-Length says.
         length_disagreements,
-        /// Connections that stopped being HTTP/1.
+        /// Connections that turned to HTTP/2.
+        http2_connections,
+        /// Connections that stopped being HTTP.
         opaque_connections,
         /// Heads of which a part was not kept for want of room.
         heads_truncated,

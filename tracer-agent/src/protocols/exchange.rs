@@ -62,6 +62,9 @@ pub struct Exchange {
     pub maker: Option<Task>,
     /// The task had another write the request.
     pub handed: bool,
+    /// The connection carries many requests at once, so that whoever reads or writes it does so for all of them: the task is not
+    /// the one that works on the request.
+    pub multiplexed: bool,
     /// In an event loop: when the task read the head (inbound), or asked for the request to be sent (outbound), by `connect` if it is
     /// the first on its connection.
     pub moment: Option<Moment>,
@@ -99,16 +102,35 @@ impl Exchange {
     }
 }
 
-/// A request head of HTTP/1.
+/// The version of HTTP that a message was sent in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// `HTTP/1.0` is 0, `HTTP/1.1` is 1.
+    Http1(u8),
+    /// HTTP/2.
+    Http2,
+}
+
+impl Default for Version {
+    fn default() -> Self {
+        Self::Http1(1)
+    }
+}
+
+/// A request head.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Request {
-    /// Method as sent, e.g. `GET`, `get`, `PURGE`.
+    /// Method as sent, e.g. `GET`, `get`, `PURGE`; empty where it is not known.
     pub method: String,
-    /// Request target as sent: origin, absolute, authority or asterisk form, unredacted.
+    /// Request target as sent: origin, absolute, authority or asterisk form, unredacted; empty where it is not known.
     pub target: String,
-    /// Minor version: `HTTP/1.0` is 0, `HTTP/1.1` is 1.
-    pub minor_version: u8,
-    /// `Host`, if there is exactly one and it is not empty.
+    /// The version it was sent in.
+    pub version: Version,
+    /// `:scheme`, where it is not `http`.
+    pub scheme: Option<String>,
+    /// It is a call by gRPC: its `Content-Type` says so.
+    pub grpc: bool,
+    /// `Host` or `:authority`, if there is exactly one and it is not empty.
     pub host: Option<String>,
     /// `User-Agent`, the first.
     pub user_agent: Option<String>,
@@ -116,13 +138,13 @@ pub struct Request {
     pub captured_headers: Vec<(String, String)>,
 }
 
-/// A response head of HTTP/1.
+/// A response head.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Response {
     /// Status code as sent, 100 to 999.
     pub status: u16,
-    /// Minor version.
-    pub minor_version: u8,
+    /// `grpc-status`, in the head or in the trailers.
+    pub grpc_status: Option<u32>,
     /// Headers that were asked for by configuration, lower-case name, in order.
     pub captured_headers: Vec<(String, String)>,
 }
@@ -159,6 +181,21 @@ pub enum Failure {
     Unanswered,
     /// The connection ended with this `errno` (its name is the `error.type`).
     Errno(u32),
+    /// One end ended the stream of the exchange with this code (RFC 9113 §7; its name is the `error.type`).
+    StreamReset(u32),
+}
+
+impl Failure {
+    /// Of an exchange whose connection was closed, with this `errno`.
+    pub(super) fn of_close(errno: Option<u32>) -> Self {
+        const EPIPE: u32 = 32;
+        const ECONNRESET: u32 = 104;
+        match errno {
+            None => Self::Closed,
+            Some(ECONNRESET | EPIPE) => Self::Reset,
+            Some(errno) => Self::Errno(errno),
+        }
+    }
 }
 
 /// A `connect` that failed.

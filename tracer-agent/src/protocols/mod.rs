@@ -9,10 +9,13 @@
 //! protocols.finish(now, &mut events);                         // once, at the end
 //! ```
 
+mod begin;
 mod context;
+mod conversation;
 mod counters;
 pub mod exchange;
 mod http1;
+mod http2;
 pub mod propagation;
 mod settings;
 mod stage;

@@ -6,8 +6,8 @@ use std::{
 };
 
 use super::{
-    ExchangeEvent, ExchangeId, ProtocolCounters, Settings, context::Context, exchange::ConnectFailure,
-    http1::Conversation,
+    ExchangeEvent, ExchangeId, ProtocolCounters, Settings, context::Context, conversation::Conversation,
+    exchange::ConnectFailure,
 };
 use crate::{
     capture::record::{Close, Data},
@@ -134,9 +134,10 @@ impl Protocols {
             && !conversation.misses_bytes(&close)
         {
             self.end(id, Some(&close), out);
-        } else if !conversation.has_timer && conversation.has_unanswered() {
+        } else if !conversation.has_timer
+            && let Some(due) = conversation.gives_up(self.settings.idle_ns)
+        {
             conversation.has_timer = true;
-            let due = conversation.last_byte.plus(self.settings.idle_ns);
             self.timers.push(Reverse((due, id)));
         }
     }
@@ -194,15 +195,15 @@ impl Protocols {
             return;
         }
         conversation.has_timer = false;
-        if !conversation.has_unanswered() {
+        let Some(due) = conversation.gives_up(self.settings.idle_ns) else {
             return;
+        };
+        if due <= now {
+            conversation.time_out(due, &mut context!(self, None, out));
         }
-        let due = conversation.last_byte.plus(self.settings.idle_ns);
-        if due > now {
+        if let Some(due) = conversation.gives_up(self.settings.idle_ns) {
             conversation.has_timer = true;
             self.timers.push(Reverse((due, id)));
-        } else {
-            conversation.time_out(due, &mut context!(self, None, out));
         }
     }
 

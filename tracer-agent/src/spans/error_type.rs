@@ -5,13 +5,15 @@ use std::borrow::Cow;
 use crate::protocols::exchange::{Failure, Side};
 
 /// The value of `error.type` for an exchange; `None` if it did not fail. The list: `connection_reset`,
-/// `connection_closed`, `timeout_waiting`, the name of an `errno` ([`errno_name`]), or the status code.
+/// `connection_closed`, `timeout_waiting`, the name of an `errno` ([`errno_name`]), that of an error code of HTTP/2
+/// ([`reset_name`]), or the status code.
 pub fn of(side: Side, status: Option<u16>, failure: Option<Failure>) -> Option<Cow<'static, str>> {
     match failure {
         Some(Failure::Reset) => return Some("connection_reset".into()),
         Some(Failure::Closed) => return Some("connection_closed".into()),
         Some(Failure::Unanswered) => return Some("timeout_waiting".into()),
         Some(Failure::Errno(errno)) => return Some(errno_name(errno).into()),
+        Some(Failure::StreamReset(code)) => return Some(reset_name(code).into()),
         None => {}
     }
     let lowest = match side {
@@ -21,6 +23,28 @@ pub fn of(side: Side, status: Option<u16>, failure: Option<Failure>) -> Option<C
     status
         .filter(|status| *status >= lowest)
         .map(|status| status.to_string().into())
+}
+
+/// Why a stream was reset (RFC 9113 §7), else `_OTHER`.
+pub fn reset_name(code: u32) -> &'static str {
+    const NAMES: [&str; 14] = [
+        "NO_ERROR",
+        "PROTOCOL_ERROR",
+        "INTERNAL_ERROR",
+        "FLOW_CONTROL_ERROR",
+        "SETTINGS_TIMEOUT",
+        "STREAM_CLOSED",
+        "FRAME_SIZE_ERROR",
+        "REFUSED_STREAM",
+        "CANCEL",
+        "COMPRESSION_ERROR",
+        "CONNECT_ERROR",
+        "ENHANCE_YOUR_CALM",
+        "INADEQUATE_SECURITY",
+        "HTTP_1_1_REQUIRED",
+    ];
+    let name = usize::try_from(code).ok().and_then(|code| NAMES.get(code));
+    name.copied().unwrap_or("_OTHER")
 }
 
 macro_rules! errno_names {
@@ -75,6 +99,8 @@ mod tests {
             (Failure::Unanswered, "timeout_waiting"),
             (Failure::Errno(111), "ECONNREFUSED"),
             (Failure::Errno(u32::MAX), "_OTHER"),
+            (Failure::StreamReset(8), "CANCEL"),
+            (Failure::StreamReset(14), "_OTHER"),
         ];
         for (failure, expected) in cases {
             assert_eq!(

@@ -5,11 +5,11 @@ use std::borrow::Cow;
 
 use crate::{
     capture::input::AttributeValue,
-    protocols::exchange::{Ending, Exchange, Request, Side},
+    protocols::exchange::{Ending, Exchange, Request, Side, Version},
 };
 
 use super::{
-    Settings, error_type,
+    Settings, error_type, grpc,
     url::{self, Authority, Target},
 };
 
@@ -28,6 +28,9 @@ pub struct Description {
 
 /// Describes a request and its response.
 pub fn describe(exchange: &Exchange, ending: &Ending, settings: &Settings) -> Description {
+    if let Some(method) = grpc::method(&exchange.request) {
+        return grpc::describe(method, exchange, ending);
+    }
     let request = &exchange.request;
     let target = Target::parse(&request.method, &request.target);
     let known = settings
@@ -35,6 +38,7 @@ pub fn describe(exchange: &Exchange, ending: &Ending, settings: &Settings) -> De
         .iter()
         .find(|known| **known == request.method);
     let method = known.cloned().unwrap_or(Cow::Borrowed("_OTHER"));
+    let is_told = !request.method.is_empty();
     // A template names what the path alone decides; the asterisk and CONNECT forms have none.
     let route = settings.routes.iter().find(|route| route.matches(target.path));
     let route = route.map(|route| route.template());
@@ -44,13 +48,15 @@ pub fn describe(exchange: &Exchange, ending: &Ending, settings: &Settings) -> De
     let peer = url::socket(exchange.peer);
 
     let mut attributes = Attributes::default();
-    attributes.text("http.request.method", method.clone());
-    if known.is_none() {
+    if is_told {
+        attributes.text("http.request.method", method.clone());
+    }
+    if known.is_none() && is_told {
         attributes.text("http.request.method_original", request.method.clone());
     }
     match exchange.side {
         Side::Inbound => {
-            attributes.text("url.path", path(request, &target).to_owned());
+            attributes.some_text("url.path", path(request, &target).map(str::to_owned));
             if let Some(query) = target.query {
                 attributes.text("url.query", url::query(query, settings.redact_query).into_owned());
             }
@@ -65,8 +71,8 @@ pub fn describe(exchange: &Exchange, ending: &Ending, settings: &Settings) -> De
             } else {
                 &server.address
             };
-            let url = url::full(server.scheme, &target, host, port, settings.redact_query);
-            attributes.text("url.full", url);
+            let url = || url::full(server.scheme, &target, host, port, settings.redact_query);
+            attributes.some_text("url.full", (!request.target.is_empty()).then(url));
             attributes.some_text("url.template", route.map(str::to_owned));
         }
     }
@@ -86,7 +92,7 @@ pub fn describe(exchange: &Exchange, ending: &Ending, settings: &Settings) -> De
         Some((address, port)) => self::peer(&mut attributes, address, port),
         None => unix_peer(&mut attributes, exchange),
     }
-    attributes.text("network.protocol.version", version(request.minor_version));
+    attributes.text("network.protocol.version", version(request.version));
     attributes.some_number("http.response.status_code", status.map(u64::from));
     if settings.body_sizes {
         attributes.some_number("http.request.body.size", ending.request_body);
@@ -123,7 +129,7 @@ pub fn peer(attributes: &mut Attributes, address: String, port: u16) {
 }
 
 /// The peer of a connection between Unix sockets: the server has a path, the client none.
-fn unix_peer(attributes: &mut Attributes, exchange: &Exchange) {
+pub(super) fn unix_peer(attributes: &mut Attributes, exchange: &Exchange) {
     attributes.text("network.transport", "unix");
     if exchange.side == Side::Outbound {
         attributes.some_text(
@@ -162,20 +168,21 @@ impl Attributes {
 }
 
 /// The server as the client named it: in an absolute target, else in `Host`, else the socket.
-struct Server<'a> {
+pub(super) struct Server<'a> {
     scheme: &'a str,
     /// Empty where nothing tells it.
-    address: String,
+    pub address: String,
     /// It is that of a Unix socket.
     is_path: bool,
-    port: Option<u16>,
+    pub port: Option<u16>,
     /// The port as a URL writes it: only where the client did, or where the socket is all there is.
     written_port: Option<u16>,
 }
 
 impl<'a> Server<'a> {
-    fn of(exchange: &'a Exchange, target: &Target<'a>) -> Self {
-        let scheme = target.scheme.unwrap_or(SCHEME);
+    pub fn of(exchange: &'a Exchange, target: &Target<'a>) -> Self {
+        let scheme = target.scheme.or(exchange.request.scheme.as_deref());
+        let scheme = scheme.unwrap_or(SCHEME);
         let host = exchange.request.host.as_deref();
         let named = target.authority.or_else(|| host.and_then(Authority::parse));
         if let Some(Authority { host, port }) = named {
@@ -205,12 +212,13 @@ impl<'a> Server<'a> {
     }
 }
 
-/// The path, which is required: an empty one of an absolute form means the root (RFC 9110 section 4.2.3).
-fn path<'a>(request: &'a Request, target: &Target<'a>) -> &'a str {
+/// The path, where it is known: an empty one of an absolute form means the root (RFC 9110 section 4.2.3).
+fn path<'a>(request: &'a Request, target: &Target<'a>) -> Option<&'a str> {
     match (request.target.as_str(), target.path) {
-        ("*", _) => "*",
-        (_, "") if target.scheme.is_some() => "/",
-        (_, path) => path,
+        ("", _) => None,
+        ("*", _) => Some("*"),
+        (_, "") if target.scheme.is_some() => Some("/"),
+        (_, path) => Some(path),
     }
 }
 
@@ -222,15 +230,16 @@ fn scheme(scheme: &str) -> Cow<'static, str> {
     }
 }
 
-const fn version(minor: u8) -> &'static str {
-    match minor {
-        0 => "1.0",
-        _ => "1.1",
+const fn version(version: Version) -> &'static str {
+    match version {
+        Version::Http1(0) => "1.0",
+        Version::Http1(_) => "1.1",
+        Version::Http2 => "2",
     }
 }
 
 /// One attribute a header name, with all its values, in the order in which the names came first.
-fn headers(prefix: &str, headers: &[(String, String)]) -> Vec<(String, AttributeValue)> {
+pub(super) fn headers(prefix: &str, headers: &[(String, String)]) -> Vec<(String, AttributeValue)> {
     let mut lists: Vec<(String, Vec<String>)> = Vec::new();
     for (name, value) in headers {
         let key = format!("{prefix}{name}");

@@ -3,6 +3,7 @@
 
 mod builder;
 mod error_type;
+mod grpc;
 mod http;
 mod processes;
 mod settings;

@@ -12,7 +12,9 @@ use crate::{
     ids::{BootNanos, ConnectionId, Pid, SpanId, Task, TraceId},
     protocols::{
         Exchange, ExchangeId,
-        exchange::{ConnectFailure, Ending, Failure, OtherEnd, Request, Response, Side, WireContext},
+        exchange::{
+            ConnectFailure, Ending, Failure, OtherEnd, Request, Response, Side, Version, WireContext,
+        },
     },
 };
 
@@ -46,12 +48,15 @@ fn exchange(side: Side, method: &str, target: &str, host: Option<&str>) -> Excha
         task: TASK,
         maker: None,
         handed: false,
+        multiplexed: false,
         moment: None,
         head_end: BootNanos(5_100),
         request: Request {
             method: method.to_owned(),
             target: target.to_owned(),
-            minor_version: 1,
+            version: Version::Http1(1),
+            scheme: None,
+            grpc: false,
             host: host.map(str::to_owned),
             user_agent: Some("curl/8".to_owned()),
             captured_headers: Vec::new(),
@@ -68,7 +73,7 @@ fn answer(status: u16) -> Ending {
         end: BootNanos(9_000),
         response: Some(Response {
             status,
-            minor_version: 1,
+            grpc_status: None,
             captured_headers: Vec::new(),
         }),
         response_task: Some(TASK),

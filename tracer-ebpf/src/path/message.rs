@@ -69,7 +69,8 @@ impl Port for Kernel {
         unsafe { generated::bpf_probe_read_user(to.cast(), len, from as *const c_void) == 0 }
     }
 
-    #[inline(always)]
+    /// A function of its own: there are a dozen places in a program that deliver.
+    #[inline(never)]
     fn emit(&mut self, work: &mut Work) {
         let captured = work.record.captured;
         if captured > HEAD_MAX {

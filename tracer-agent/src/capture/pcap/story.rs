@@ -333,7 +333,7 @@ fn begins_message(bytes: &[u8]) -> bool {
             .strip_prefix(method)
             .is_some_and(|rest| rest.starts_with(b" "))
     };
-    bytes.starts_with(b"HTTP/1.") || METHODS.into_iter().any(is_request)
+    bytes.starts_with(b"HTTP/1.") || METHODS.into_iter().any(is_request) || framer::starts_frame(bytes)
 }
 
 /// The ends of the connection whose bytes are being framed.
@@ -363,7 +363,7 @@ impl Port for Ends<'_> {
     fn emit(&mut self, work: &mut Work) {
         let captured = usize::try_from(work.record.captured).unwrap_or(usize::MAX);
         let captured = work.payload.get(..captured).unwrap_or_default();
-        if work.record.flags & data_flags::HEAD != 0 && !*self.has_heads {
+        if work.record.flags & (data_flags::HEAD | data_flags::HTTP2) != 0 && !*self.has_heads {
             *self.has_heads = true;
             // A response to what was asked before: if that was HEAD, what is taken for its body is not.
             *self.is_unsettled |= captured.starts_with(b"HTTP/1.");

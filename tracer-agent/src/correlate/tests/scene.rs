@@ -75,12 +75,12 @@ fn draft(side: Side, task: Task) -> Draft {
         task,
         maker: None,
         handed: false,
+        multiplexed: false,
         moment: None,
         head_end: BootNanos(0),
         request: Request {
             method: "GET".into(),
             target: "/".into(),
-            minor_version: 1,
             ..Request::default()
         },
         context: WireContext::default(),
@@ -185,8 +185,7 @@ pub fn answer(end: BootNanos, task: Task) -> Ending {
         end,
         response: Some(Response {
             status: 200,
-            minor_version: 1,
-            captured_headers: Vec::new(),
+            ..Response::default()
         }),
         response_task: Some(task),
         moment: None,

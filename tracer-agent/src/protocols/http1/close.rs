@@ -14,13 +14,15 @@ use crate::{
     protocols::{context::Context, exchange::Failure},
 };
 
-const EPIPE: u32 = 32;
-const ECONNRESET: u32 = 104;
-
 impl Conversation {
     /// Whether bytes of it are still to be reported, going by the totals of its close record.
     pub(in crate::protocols) fn misses_bytes(&self, close: &Close) -> bool {
         !self.opaque && (self.received.seen < close.received || self.sent.seen < close.sent)
+    }
+
+    /// Bytes of both directions, up to the last that was reported: received, and sent.
+    pub(in crate::protocols) fn seen(&self) -> (u64, u64) {
+        (self.received.seen, self.sent.seen)
     }
 
     /// Nothing is running on it.
@@ -62,7 +64,7 @@ impl Conversation {
             || self.stream(requests).lost.is_some()
             || matches!(self.stream(requests).at, At::Lost);
         let word = LastWord {
-            failure: Some((failure(close.errno), close.at)),
+            failure: Some((Failure::of_close(close.errno), close.at)),
             orderly: close.errno.is_none(),
             responses_lost: self.opaque
                 || self.stream(responses).seen < responses_end
@@ -110,13 +112,5 @@ impl Conversation {
         self.stream(responses)
             .lost
             .is_some_and(|gap| oldest.is_some_and(|start| start <= gap.until))
-    }
-}
-
-fn failure(errno: Option<u32>) -> Failure {
-    match errno {
-        None => Failure::Closed,
-        Some(ECONNRESET | EPIPE) => Failure::Reset,
-        Some(errno) => Failure::Errno(errno),
     }
 }

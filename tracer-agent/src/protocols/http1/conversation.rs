@@ -7,7 +7,7 @@ use super::{
     stream::{At, Beginning, Body, Ends, Stream, UnfinishedHead, is_cut},
 };
 use crate::{
-    capture::record::{Close, Data, Direction},
+    capture::record::{Data, Direction},
     ids::BootNanos,
     protocols::{context::Context, exchange::ExchangeEvent},
 };
@@ -20,16 +20,10 @@ pub(in crate::protocols) struct Conversation {
     /// The direction of the requests, once a head has told.
     pub(super) requests_in: Option<Direction>,
     pub(super) pairing: Pairing,
-    /// When the last byte passed, in either direction.
-    pub(in crate::protocols) last_byte: BootNanos,
     /// It is not HTTP/1 any more.
     pub(super) opaque: bool,
     /// Bytes may have passed before the agent was there.
     pub(super) joined_late: bool,
-    /// A timer will look at it.
-    pub(in crate::protocols) has_timer: bool,
-    /// Closed, and waiting for bytes that are reported late.
-    pub(in crate::protocols) closing: Option<Close>,
 }
 
 impl Conversation {
@@ -42,7 +36,6 @@ impl Conversation {
 
     /// Takes the next bytes of a direction, after `lost_before` that were lost.
     pub(in crate::protocols) fn bytes(&mut self, data: &Data<'_>, lost_before: u64, cx: &mut Context<'_>) {
-        self.last_byte = self.last_byte.max(data.end);
         let direction = data.direction;
         let after = data.offset.0.saturating_add(data.len);
         self.stream(direction).seen = after;

@@ -7,7 +7,7 @@ use httparse::{Error, Header, ParserConfig, Status};
 use super::lenient;
 use crate::protocols::{
     Settings,
-    exchange::{Request, Response, WireContext},
+    exchange::{Request, Response, Version, WireContext},
     propagation,
 };
 
@@ -107,15 +107,13 @@ fn response(head: &[u8], settings: &Settings) -> Option<ResponseHead> {
         parsed = httparse::Response::new(&mut []);
         status = config.parse_response_with_uninit_headers(&mut parsed, head, &mut many);
     }
-    if let (Ok(Status::Complete(_)), Some(code @ 100..=999), Some(minor_version)) =
-        (status, parsed.code, parsed.version)
-    {
-        return Some(response_of((code, minor_version), parsed.headers, settings));
+    if let (Ok(Status::Complete(_)), Some(code @ 100..=999)) = (status, parsed.code) {
+        return Some(response_of(code, parsed.headers, settings));
     }
     let unfolded = lenient::unfolded(head);
     let mut lines = lenient::lines(&unfolded);
-    let line = lenient::status_line(lines.next()?)?;
-    Some(response_of(line, &lenient::headers(lines, true), settings))
+    let status = lenient::status_line(lines.next()?)?;
+    Some(response_of(status, &lenient::headers(lines, true), settings))
 }
 
 /// Bounded by the head's own bytes: no header is shorter than its line feed.
@@ -132,7 +130,7 @@ fn request_of(
     let mut request = Request {
         method,
         target,
-        minor_version,
+        version: Version::Http1(minor_version),
         ..Request::default()
     };
     let mut hosts = 0;
@@ -163,14 +161,9 @@ fn request_of(
     }
 }
 
-fn response_of(
-    (status, minor_version): (u16, u8),
-    headers: &[Header<'_>],
-    settings: &Settings,
-) -> ResponseHead {
+fn response_of(status: u16, headers: &[Header<'_>], settings: &Settings) -> ResponseHead {
     let mut response = Response {
         status,
-        minor_version,
         ..Response::default()
     };
     let mut body = BodyHeaders::default();

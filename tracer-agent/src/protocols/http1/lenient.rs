@@ -65,11 +65,11 @@ pub(super) fn request_line(line: &[u8]) -> Option<(String, String, u8)> {
 }
 
 /// Status code and minor version.
-pub(super) fn status_line(line: &[u8]) -> Option<(u16, u8)> {
+pub(super) fn status_line(line: &[u8]) -> Option<u16> {
     let mut words = line.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
-    let minor_version = version(words.next()?)?;
+    version(words.next()?)?;
     let code: u16 = std::str::from_utf8(words.next()?).ok()?.parse().ok()?;
-    (100..=999).contains(&code).then_some((code, minor_version))
+    (100..=999).contains(&code).then_some(code)
 }
 
 fn version(word: &[u8]) -> Option<u8> {

@@ -8,11 +8,11 @@ use super::{
 };
 use crate::{
     capture::record::{Direction, Marks, Open, Origin},
-    connections::FarEnd,
     ids::{BootNanos, Moment, Task},
     protocols::{
+        begin::{self, Begins, begin},
         context::Context,
-        exchange::{Exchange, ExchangeEvent, ExchangeId, OtherEnd, Request, Sampled, Side, WireContext},
+        exchange::{ExchangeId, Request, Sampled, WireContext},
     },
 };
 
@@ -176,7 +176,7 @@ impl Conversation {
             .as_ref()
             .map_or(Method::Unknown, |head| Method::of(&head.request.method));
         let body_by_head = head.as_ref().map_or(Coding::Unsaid, |head| head.body);
-        let exchange = head.and_then(|head| begin(head, seen, first, cx));
+        let exchange = head.and_then(|head| begin_exchange(head, seen, first, cx));
         self.pairing.push_request(message::Request {
             exchange,
             timed_out: false,
@@ -193,53 +193,32 @@ impl Conversation {
     }
 }
 
-/// Begins an exchange, if one is to be made of this request.
-fn begin(head: RequestHead, seen: &SeenHead<'_>, first: bool, cx: &mut Context<'_>) -> Option<ExchangeId> {
-    let Some((connection, open)) = cx.connection.and_then(|end| end.open().map(|open| (end, open))) else {
-        cx.counters.requests_of_unknown_connection += 1;
-        return None;
-    };
-    let other_end = match connection.far_end() {
-        FarEnd::Own => {
-            cx.counters.requests_of_agent += 1;
-            return None;
-        }
-        FarEnd::Traced => OtherEnd::Traced,
-        FarEnd::Maybe => OtherEnd::Maybe,
-        FarEnd::Untraced => OtherEnd::Untraced,
-    };
-    if *cx.running >= cx.settings.exchanges {
-        cx.counters.requests_over_bound += 1;
-        return None;
-    }
-    let id = cx.take_id();
-    *cx.running += 1;
-    cx.counters.exchanges += 1;
-    cx.out.push(ExchangeEvent::Begun(Box::new(Exchange {
-        id,
-        side: match seen.direction {
-            Direction::Received => Side::Inbound,
-            Direction::Sent => Side::Outbound,
+fn begin_exchange(
+    head: RequestHead,
+    seen: &SeenHead<'_>,
+    first: bool,
+    cx: &mut Context<'_>,
+) -> Option<ExchangeId> {
+    let beginning = &seen.beginning;
+    let moment = begin::open(cx).map_or(beginning.moment, |open| asked(open, seen, first));
+    begin(
+        Begins {
+            direction: seen.direction,
+            start: beginning.start,
+            head_end: seen.last,
+            seq: beginning.seq,
+            task: beginning.task,
+            maker: beginning.maker,
+            handed: beginning.handed,
+            multiplexed: false,
+            moment,
+            request: head.request,
+            context: head.context,
+            unseen: seen.unsampled.is_some(),
+            incomplete: seen.cut && seen.unsampled.is_none(),
         },
-        connection: connection.id(),
-        local: open.local,
-        peer: open.peer,
-        path: open.path.clone(),
-        netns: open.netns,
-        request_seq: seen.beginning.seq,
-        start: seen.beginning.start,
-        task: seen.beginning.task,
-        maker: seen.beginning.maker,
-        handed: seen.beginning.handed,
-        moment: asked(open, seen, first),
-        head_end: seen.last,
-        request: head.request,
-        context: head.context,
-        other_end,
-        unseen: seen.unsampled.is_some(),
-        incomplete: seen.cut && seen.unsampled.is_none(),
-    })));
-    Some(id)
+        cx,
+    )
 }
 
 /// When it was asked for. The first request on a connection waits until that is established, and is asked for with it.

@@ -272,11 +272,11 @@ fn a_trace_header_and_a_request_id_that_are_passed_on_link_and_nothing_else_does
 }
 
 #[test]
-fn what_is_not_http_1_is_counted_and_gives_no_span() {
-    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00";
-    let (none, _) = spans(&Conversation::begun().request(preface).segments);
+fn what_is_not_http_is_counted_and_gives_no_span() {
+    let startup = b"\x00\x00\x00\x08\x04\xd2\x16\x2fN\x00\x00\x00";
+    let (none, _) = spans(&Conversation::begun().request(startup).segments);
     assert!(none.is_empty());
-    let joined = Conversation::begun().request(b"\x00\x00\x08\x06\x00\x00\x00\x00\x00pingpong");
+    let joined = Conversation::begun().request(b"\x16\x03\x01\x00\x02hi");
     let (none, counters) = spans(&joined.segments[3..]);
     assert!(none.is_empty());
     assert_eq!(counters.connections_without_http, 1);

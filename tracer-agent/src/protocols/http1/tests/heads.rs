@@ -149,18 +149,14 @@ fn the_length_of_a_body_is_taken_only_when_it_is_sound() {
 
 #[test]
 fn status_lines_are_read_as_clients_do() {
-    for (line, status, minor_version) in [
-        ("HTTP/1.1 200 OK", 200, 1),
-        ("HTTP/1.0 404", 404, 0),
-        ("HTTP/1.1  999  Odd", 999, 1),
-        ("HTTP/1.1 500 \u{1}\u{2}", 500, 1),
+    for (line, status) in [
+        ("HTTP/1.1 200 OK", 200),
+        ("HTTP/1.0 404", 404),
+        ("HTTP/1.1  999  Odd", 999),
+        ("HTTP/1.1 500 \u{1}\u{2}", 500),
     ] {
         let head = response(&format!("{line}\r\nServer : nginx\r\n folded\r\n\r\n"));
-        assert_eq!(
-            (head.response.status, head.response.minor_version),
-            (status, minor_version),
-            "{line}"
-        );
+        assert_eq!(head.response.status, status, "{line}");
         assert!(head.response.captured_headers[0].1.starts_with("nginx"), "{line}");
     }
 }

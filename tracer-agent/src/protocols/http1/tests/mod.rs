@@ -136,6 +136,7 @@ impl Outcome {
                     Some(Failure::Reset) => " reset",
                     Some(Failure::Unanswered) => " unanswered",
                     Some(Failure::Errno(_)) => " errno",
+                    Some(Failure::StreamReset(_)) => " stream",
                 };
                 let (request, response) = (number(ending.request_body), number(ending.response_body));
                 let incomplete = if ending.incomplete { " incomplete" } else { "" };

@@ -1,0 +1,18 @@
+//! HPACK (RFC 7541), as one who only listens reads it. In: the header blocks of one direction of a connection. Out: their
+//! fields. Kept true: a name or a value that is given is the one that was sent; what cannot be known is absent.
+//!
+//! A block refers to what blocks before it have put into the dynamic table. Who comes late, or misses a block, has not
+//! seen all of that. But new entries always come in at the front and are counted from there, so each entry that was seen
+//! to come in since can be told from its index, whatever is behind it, and the table heals as the peer goes on.
+
+mod decoder;
+mod huffman;
+mod malformed;
+mod primitives;
+mod static_table;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use decoder::{Decoder, Field};
+pub use malformed::Malformed;
