@@ -17,6 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import echoes
 import paths
 
 HERE = Path(__file__).resolve().parent
@@ -69,7 +70,29 @@ def axum(_):
     return [str(target / "release/hop-axum")]
 
 
+def grpc_go(_):
+    """The hop in grpc-go, compiled under target/, where it stays, unless HOP_GRPC_GO says where it is."""
+    built = os.environ.get("HOP_GRPC_GO")
+    if not built:
+        built = HERE.parents[1] / "target/grpc-go/hop"
+        subprocess.run(["go", "build", "-C", HERE / "grpc-go", "-o", built, "."], check=True)
+    return [str(built)]
+
+
+def grpc_js(_):
+    """The hop in grpc-js, which is installed under target/."""
+    os.environ["NODE_PATH"] = str(HERE.parents[1] / "target/grpc-js/node_modules")
+    return ["node", str(HERE / "grpc-js/hop.js")]
+
+
 COMPILED = {"go": go, "java": java, "axum": axum}
+# Those that speak gRPC, also as a load.
+GRPC = {"grpcio": lambda _: python("hop_grpc.py"), "grpc-go": grpc_go, "grpc-js": grpc_js}
+
+
+def hop_command(runtime, folder):
+    """What starts a hop; what has to be compiled for it is, into the folder if it is not kept."""
+    return HOPS.get(runtime) or (COMPILED | GRPC)[runtime](folder)
 
 
 def start_hop(processes, command, *arguments):
@@ -102,6 +125,14 @@ def start_nginx(processes, folder, upstream):
     raise RuntimeError(f"nginx does not listen on port {port}")
 
 
+def jobs(processes, asking, total):
+    """The load on a hop that speaks gRPC; gives its exit status."""
+    processes.append(start([*map(str, asking)], stdout=subprocess.PIPE))
+    told, _ = processes[-1].communicate()
+    print(told.strip(), flush=True)
+    return 1 if echoes.mistakes(told, "Job", total) else 0
+
+
 def stop(processes):
     # From the first hop to the last, so that none finds the one it calls gone.
     for process in reversed(processes):
@@ -128,11 +159,13 @@ def main():
     parser.add_argument("--think-ms", type=float, default=0)
     parser.add_argument("--jitter-ms", type=float, default=0)
     parser.add_argument("--via-nginx", action="store_true")
-    parser.add_argument("--runtime", choices=[*HOPS, *COMPILED], default="threads", help="what the hops are written in")
+    parser.add_argument("--runtime", choices=[*HOPS, *COMPILED, *GRPC], default="threads", help="what the hops are written in")
     parser.add_argument("--request-ids", action="store_true", help="every call of a Python client has one of its own")
     parser.add_argument("--unix", action="store_true", help="the hops listen on Unix sockets")
     parser.add_argument("--run", default="r")
     options, of_hops = parser.parse_known_args()
+    if options.runtime in GRPC and (options.late or options.unix):
+        parser.error(f"--runtime {options.runtime} takes neither --late nor --unix")
     if options.request_ids:
         os.environ["REQUEST_IDS"] = "1"
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -140,7 +173,7 @@ def main():
     processes = []
     with tempfile.TemporaryDirectory(prefix="workload-") as folder:
         try:
-            url, command = None, HOPS.get(options.runtime) or COMPILED[options.runtime](folder)
+            url, command = None, hop_command(options.runtime, folder)
             for hop in reversed(range(options.hops)):
                 arguments = ["--client", options.client, "--order", options.order]
                 arguments += ["--think-ms", options.think_ms, "--jitter-ms", options.jitter_ms]
@@ -152,8 +185,11 @@ def main():
                     url = start_nginx(processes, folder, url)
             load = ["--total", options.total, "--in-flight", options.in_flight, "--client", options.client]
             load += ["--truth", options.truth, "--run", options.run]
-            processes.append(start(python("load.py", url, *load)))
-            status = processes[-1].wait()
+            if options.runtime in GRPC:
+                status = jobs(processes, [*command, "--ask", url, "--methods", "Job", *load], options.total)
+            else:
+                processes.append(start(python("load.py", url, *load)))
+                status = processes[-1].wait()
             if options.late:
                 time.sleep(LATE_SECONDS)
         finally:

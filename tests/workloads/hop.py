@@ -51,8 +51,12 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-def worker(options):
-    client = paths.CLIENTS[options.client](options.next) if options.next else None
+def client(options):
+    return paths.CLIENTS[options.client](options.next) if options.next else None
+
+
+def worker(options, client):
+    """What a request causes in its thread, before its answer and after it."""
 
     def think():
         seconds = hops.think_seconds(options)
@@ -88,7 +92,7 @@ def main():
         server = UnixServer(options.unix, Handler)
     else:
         server = Server(("127.0.0.1", 0), Handler)
-    server.work, server.work_late = worker(options)
+    server.work, server.work_late = worker(options, client(options))
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
     print(options.unix or server.server_port, flush=True)
     server.serve_forever(poll_interval=0.05)

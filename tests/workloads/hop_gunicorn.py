@@ -40,7 +40,7 @@ class Hop(BaseApplication):
             self.cfg.set(name, value)
 
     def load(self):
-        work, work_late = hop.worker(self.options)
+        work, work_late = hop.worker(self.options, hop.client(self.options))
 
         def answer(environ, start_response):
             path = environ["PATH_INFO"]
