@@ -21,6 +21,8 @@ import echoes
 import paths
 
 HERE = Path(__file__).resolve().parent
+# What is installed and compiled once.
+TARGET = HERE.parents[1] / "target"
 PR_SET_PDEATHSIG = 1
 # After the last answer, what is called late ends in these.
 LATE_SECONDS = 1
@@ -62,32 +64,46 @@ def java(folder):
     return ["java", "-cp", folder, "Hop"]
 
 
-def axum(_):
-    """The hop in Rust, compiled under target/, where it stays."""
-    target = HERE.parents[1] / "target/axum"
+def rust(name):
+    """The hop in this crate, compiled under target/, where it stays."""
+    target = TARGET / name
     build = ["cargo", "build", "--quiet", "--release", "--locked", "--target-dir", target]
-    subprocess.run([*build, "--manifest-path", HERE / "axum/Cargo.toml"], check=True)
-    return [str(target / "release/hop-axum")]
+    subprocess.run([*build, "--manifest-path", HERE / name / "Cargo.toml"], check=True)
+    return [str(target / f"release/hop-{name}")]
 
 
 def grpc_go(_):
     """The hop in grpc-go, compiled under target/, where it stays, unless HOP_GRPC_GO says where it is."""
     built = os.environ.get("HOP_GRPC_GO")
     if not built:
-        built = HERE.parents[1] / "target/grpc-go/hop"
+        built = TARGET / "grpc-go/hop"
         subprocess.run(["go", "build", "-C", HERE / "grpc-go", "-o", built, "."], check=True)
     return [str(built)]
 
 
 def grpc_js(_):
     """The hop in grpc-js, which is installed under target/."""
-    os.environ["NODE_PATH"] = str(HERE.parents[1] / "target/grpc-js/node_modules")
+    os.environ["NODE_PATH"] = str(TARGET / "grpc-js/node_modules")
     return ["node", str(HERE / "grpc-js/hop.js")]
 
 
-COMPILED = {"go": go, "java": java, "axum": axum}
+def grpc_java(folder):
+    """The hop in grpc-java, which is installed under target/, compiled into the folder."""
+    libraries = f"{TARGET}/grpc-java/*"
+    sources = sorted((HERE / "grpc-java").glob("*.java"))
+    subprocess.run(["javac", "-cp", libraries, "-d", folder, *sources], check=True)
+    return ["java", "-cp", f"{folder}:{libraries}", "Hop"]
+
+
+COMPILED = {"go": go, "java": java, "axum": lambda _: rust("axum")}
 # Those that speak gRPC, also as a load.
-GRPC = {"grpcio": lambda _: python("hop_grpc.py"), "grpc-go": grpc_go, "grpc-js": grpc_js}
+GRPC = {
+    "grpcio": lambda _: python("hop_grpc.py"),
+    "grpc-go": grpc_go,
+    "grpc-js": grpc_js,
+    "grpc-java": grpc_java,
+    "tonic": lambda _: rust("tonic"),
+}
 
 
 def hop_command(runtime, folder):
