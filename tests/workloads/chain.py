@@ -120,11 +120,25 @@ def start_hop(processes, command, *arguments):
     return f"http://127.0.0.1:{place}" if place.isdigit() else f"unix:{place}"
 
 
-def start_nginx(processes, folder, upstream):
-    """nginx before this upstream; gives the URL that leads through it."""
+def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        return probe.getsockname()[1]
+
+
+def wait_for(port):
+    """Until something listens there."""
+    for _ in range(100):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise RuntimeError(f"nothing listens on port {port}")
+
+
+def start_nginx(processes, folder, upstream):
+    """nginx before this upstream; gives the URL that leads through it."""
+    port = free_port()
     folder = Path(folder) / str(port)
     folder.mkdir()
     values = {"PORT": str(port), "UPSTREAM": upstream.removeprefix("http://"), "FOLDER": str(folder)}
@@ -133,12 +147,8 @@ def start_nginx(processes, folder, upstream):
         text = text.replace(f"@{name}@", value)
     (folder / "nginx.conf").write_text(text)
     processes.append(start(["nginx", "-p", str(folder), "-c", "nginx.conf", "-e", "stderr"]))
-    for _ in range(100):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return f"http://127.0.0.1:{port}/via"
-        time.sleep(0.05)
-    raise RuntimeError(f"nginx does not listen on port {port}")
+    wait_for(port)
+    return f"http://127.0.0.1:{port}/via"
 
 
 def jobs(processes, asking, total):
