@@ -1,21 +1,35 @@
-//! The hop of the workloads that has to be compiled: Go's.
+//! The programs of the workloads that have to be compiled and lie beside the live tests: Go's.
 
 use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::Result;
 
-use crate::process::{root, run, target};
+use crate::process::{root, run, say, target};
 
 /// Builds it and says where it is: beside the live tests, which run where nothing can be built.
 pub fn build() -> Result<PathBuf> {
-    let built = target().join("release/hop-go");
+    compile("hop-go", ".", "tests/workloads/hop.go")
+}
+
+/// The hop that calls by gRPC and the program of cleartext HTTP/2, which take a newer Go, and what others wrote. Where one cannot
+/// be built, what needs it is skipped.
+pub fn build_http2() {
+    let grpc = || compile("hop-grpc-go", "tests/workloads/grpc-go", ".");
+    let h2c = || compile("h2c-go", ".", "tests/workloads/h2c.go");
+    for reason in [grpc().err(), h2c().err()].into_iter().flatten() {
+        say(format!("{reason:#}"));
+    }
+}
+
+fn compile(name: &str, folder: &str, source: &str) -> Result<PathBuf> {
+    let built = target().join("release").join(name);
     run(Command::new("go")
-        .current_dir(root())
+        .current_dir(root().join(folder))
         // Without C it starts anywhere.
         .env("CGO_ENABLED", "0")
         .args(["build", "-o"])
         .arg(&built)
-        .arg("tests/workloads/hop.go"))?;
+        .arg(source))?;
     Ok(built)
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 
 use crate::process::{find, output, root, run, say};
-use crate::setup::pinned::{Pinned, make_node, make_python};
+use crate::setup::pinned::{Pinned, make_java, make_node, make_python};
 
 /// A word among the options of chain.py, and the version of what it stands for.
 type Runtime = (&'static str, fn() -> Result<String>);
@@ -23,7 +23,12 @@ const RUNTIMES: &[Runtime] = &[
         output(Command::new("node").args(["-p", "`fetch: undici ${process.versions.undici}`"]))
     }),
     ("express", express),
-    ("axum", axum),
+    ("axum", || rust("axum", &["axum", "reqwest", "tokio"])),
+    ("grpcio", || packages(&["grpcio"])),
+    ("grpc-go", grpc_go),
+    ("grpc-js", grpc_js),
+    ("grpc-java", grpc_java),
+    ("tonic", || rust("tonic", &["tonic", "h2", "tokio"])),
     ("go", || version("go", "version")),
     ("java", java),
     ("virtual", java_with_virtual_threads),
@@ -47,6 +52,25 @@ const EXPRESS: Pinned = Pinned {
     make: make_node,
 };
 
+const GRPC_JS: Pinned = Pinned {
+    name: "gRPC of Node",
+    why: "workloads call by it",
+    pinned_by: "tests/workloads/grpc-js/package-lock.json",
+    program: "target/grpc-js/node_modules/@grpc/grpc-js/package.json",
+    make: make_node,
+};
+
+const GRPC_JAVA: Pinned = Pinned {
+    name: "gRPC of Java",
+    why: "workloads call by it",
+    pinned_by: "tests/workloads/grpc-java/pom.xml",
+    program: "target/grpc-java/grpc-netty-shaded-1.85.1.jar",
+    make: make_java,
+};
+
+/// What calls by gRPC, and speaks HTTP/2.
+const HTTP2: &[&str] = &["grpcio", "grpc-js", "grpc-java", "tonic"];
+
 /// What was looked for: why it cannot be used, if it cannot.
 #[derive(Default)]
 pub struct Runtimes(BTreeMap<&'static str, Option<String>>);
@@ -59,6 +83,15 @@ impl Runtimes {
             .filter(|(word, _)| options.split(' ').any(|option| option == *word));
         let mut lacks = needed.map(|&(word, version)| self.look(word, version));
         lacks.find_map(|lack| lack)
+    }
+
+    /// Installs what live tests of HTTP/2 run; says what cannot be, since those tests are skipped then.
+    pub fn for_http2(&mut self) {
+        for word in HTTP2 {
+            if let Some(lack) = self.lack(word) {
+                say(format!("{word}: {lack}"));
+            }
+        }
     }
 
     fn look(&mut self, word: &'static str, version: fn() -> Result<String>) -> Option<String> {
@@ -120,26 +153,48 @@ fn nginx() -> Result<String> {
     Ok(String::from_utf8_lossy(&told.stderr).trim().to_owned())
 }
 
-/// Built here, so that no workload waits for it.
-fn axum() -> Result<String> {
-    let manifest = ["--locked", "--manifest-path", "tests/workloads/axum/Cargo.toml"];
+/// The hop in this crate of the workloads, built here, so that none waits for it, and the versions of these packages.
+fn rust(name: &str, packages: &[&str]) -> Result<String> {
+    let manifest = format!("tests/workloads/{name}/Cargo.toml");
     let cargo = |command| {
         let mut cargo = Command::new("cargo");
-        cargo.current_dir(root()).arg(command).args(manifest);
+        cargo
+            .current_dir(root())
+            .args([command, "--locked", "--manifest-path", &manifest]);
         cargo
     };
-    run(cargo("build").args(["--quiet", "--release", "--target-dir", "target/axum"]))?;
-    let version = |package| {
+    run(cargo("build").args(["--quiet", "--release", "--target-dir", &format!("target/{name}")]))?;
+    let versions = packages.iter().map(|package| {
         let id = output(cargo("pkgid").arg(package))?;
         let version = id.rsplit(['#', '@']).next().unwrap_or_default();
         anyhow::Ok(format!("{package} {version}"))
-    };
-    Ok(format!(
-        "{}, {}, {}",
-        version("axum")?,
-        version("reqwest")?,
-        version("tokio")?
-    ))
+    });
+    Ok(versions.collect::<Result<Vec<_>>>()?.join(", "))
+}
+
+fn grpc_go() -> Result<String> {
+    let go = version("go", "version")?;
+    let module = ["list", "-m", "google.golang.org/grpc"];
+    let grpc = output(
+        Command::new("go")
+            .current_dir(root().join("tests/workloads/grpc-go"))
+            .args(module),
+    )?;
+    Ok(format!("{grpc}, {go}"))
+}
+
+fn grpc_js() -> Result<String> {
+    GRPC_JS.install()?;
+    let ask = "`grpc-js ${require(process.argv[1]).version}`";
+    output(Command::new("node").args(["-p", ask]).arg(GRPC_JS.program()))
+}
+
+fn grpc_java() -> Result<String> {
+    let java = java()?;
+    GRPC_JAVA.install()?;
+    let jar = GRPC_JAVA.program();
+    let name = jar.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(format!("{name}, {java}"))
 }
 
 fn java() -> Result<String> {

@@ -29,6 +29,9 @@ type Package = (&'static str, &'static str);
 const FOR_TESTS: &[Package] = &[
     ("curl", "curl"),
     ("gunicorn", "gunicorn"),
+    ("nghttp2-client", "nghttp"),
+    ("nghttp2-proxy", "nghttpx"),
+    ("nghttp2-server", "nghttpd"),
     ("nginx-light", "nginx"),
     ("python3", "python3"),
     ("wrk", "wrk"),

@@ -9,6 +9,7 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 
 use crate::process::{is_root, now, run, say, watch};
+use crate::runtimes::Runtimes;
 use crate::setup::{self, Toolchain, receivers};
 use crate::vm;
 
@@ -54,6 +55,7 @@ pub fn run_tests(options: &Options) -> Result<()> {
     }
     if wanted(Part::Live) || wanted(Part::Vm) {
         setup::for_tests()?;
+        Runtimes::default().for_http2();
         let built = vm::build_live_tests(&toolchain);
         count.add("build for live tests", built.is_ok());
     }

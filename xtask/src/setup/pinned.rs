@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use super::debian;
-use crate::process::{root, run, say};
+use crate::process::{find, root, run, say};
 
 /// Something to install, and where.
 pub struct Pinned {
@@ -98,4 +98,19 @@ pub fn make_node(pinned: &Pinned) -> Result<()> {
         "--no-audit",
         "--no-fund",
     ]))
+}
+
+/// The libraries of the pom.xml that pins it.
+pub fn make_java(pinned: &Pinned) -> Result<()> {
+    if find("mvn").is_none() {
+        debian::install(&["maven"], "libraries of Java are installed by it")?;
+    }
+    run(Command::new("mvn")
+        .args([
+            "--quiet",
+            "--batch-mode",
+            "dependency:copy-dependencies",
+            "--file",
+        ])
+        .arg(root().join(pinned.pinned_by)))
 }
