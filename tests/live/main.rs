@@ -11,6 +11,7 @@
 mod agent;
 mod chain;
 mod http1;
+mod http2;
 mod load;
 mod mishap;
 mod run;
@@ -135,6 +136,7 @@ fn main() -> ExitCode {
     let wanted = Wanted::read(std::env::args().skip(1));
     let tests = [
         http1::TESTS,
+        http2::TESTS,
         run::TESTS,
         select::TESTS,
         sampling::TESTS,

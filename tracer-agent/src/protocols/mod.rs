@@ -22,5 +22,7 @@ mod stage;
 
 pub use counters::ProtocolCounters;
 pub use exchange::{Exchange, ExchangeEvent, ExchangeId};
+#[cfg(fuzzing)]
+pub use http2::hpack;
 pub use settings::Settings;
 pub use stage::Protocols;

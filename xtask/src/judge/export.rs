@@ -17,7 +17,7 @@ pub struct SeenSpan {
     pub kind: Kind,
     /// What the link to its parent was found by: `tracer.link.evidence`.
     pub evidence: Option<String>,
-    /// The path that was called: `url.path`, or the path of `url.full`.
+    /// The path that was called: `url.path`, the path of `url.full`, or that of a method of gRPC.
     pub path: Option<String>,
 }
 
@@ -134,8 +134,9 @@ pub(super) fn read_line(line: &str, spans: &mut Vec<SeenSpan>) -> Result<(), Exp
             attribute.value.string_value.as_deref()
         };
         let path = text("url.path").or_else(|| path_of(text("url.full")?));
+        let method = || text("rpc.method").map(|method| format!("/{method}"));
         spans.push(SeenSpan {
-            path: path.map(ToOwned::to_owned),
+            path: path.map(ToOwned::to_owned).or_else(method),
             evidence: text("tracer.link.evidence").map(ToOwned::to_owned),
             trace: span.trace_id,
             parent: Some(span.parent_span_id).filter(|parent| !parent.is_empty()),

@@ -9,7 +9,7 @@
 mod conversation;
 mod frames;
 mod head;
-mod hpack;
+pub mod hpack;
 mod streams;
 #[cfg(test)]
 mod tests;
