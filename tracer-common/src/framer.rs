@@ -60,6 +60,8 @@ impl Method {
     pub const CONNECT: u8 = 2;
     /// Any other method, of a request that is not sampled: its response is not captured either.
     pub const UNSAMPLED: u8 = 3;
+    /// Of a response: it says that HTTP/2 follows. Nothing waits for it.
+    pub const HTTP2: u8 = 4;
 }
 
 /// The requests of a connection that wait for their response, oldest first: 2 bits a request, 32 at most.
@@ -689,7 +691,8 @@ fn head_end<P: Port>(work: &mut Work, port: &mut P) {
         let status = work.lane.status;
         if status == 101 {
             work.waiting.pop(counted);
-            opaque = true;
+            bodiless = work.lane.method == Method::HTTP2;
+            opaque = !bodiless;
         } else if status < 200 {
             bodiless = true;
         } else {

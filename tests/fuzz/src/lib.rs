@@ -1,5 +1,8 @@
 //! What the targets share: an input read as calls on a connection, and the framer run over them.
 
+use tracer_agent::capture::{HostInfo, Input};
+use tracer_agent::ids::BootNanos;
+use tracer_agent::pipeline::{Pipeline, Settings};
 use tracer_common::framer::Waiting;
 use tracer_common::record::{DataRecord, OpenRecord, open_flags};
 use tracer_common::testing::Stream;
@@ -65,6 +68,26 @@ impl Connection {
             out(&record, &captured);
         }
         stream.lost.clear();
+    }
+}
+
+/// The whole core over these calls. Bits of `first`: 1, the end was accepted; 2, every eighth record gets lost.
+pub fn core<'a>(first: u8, calls: impl Iterator<Item = (bool, &'a [u8])>) {
+    let mut pipeline = Pipeline::new(Settings::default());
+    let mut spans = Vec::new();
+    pipeline.push(&Input::Host(HostInfo::default()), &mut spans);
+    pipeline.push(&Input::Record(&open(first & 1 != 0)), &mut spans);
+    let mut connection = Connection::new();
+    for (sent, bytes) in calls {
+        connection.call(sent, bytes, &mut |record, captured| {
+            if first & 2 == 0 || record.offset % 8 != 0 {
+                pipeline.push(&Input::Record(&data(record, captured)), &mut spans);
+            }
+        });
+    }
+    pipeline.push(&Input::End(BootNanos(u64::MAX / 2)), &mut spans);
+    for span in &spans {
+        assert!(span.start_unix_ns <= span.end_unix_ns, "{span:?}");
     }
 }
 

@@ -46,9 +46,8 @@ impl Conversation {
         if data.marks.http2()
             && let Speaks::Http1(before) = &mut self.speaks
         {
-            before.close(None, cx);
-            let (received, sent) = before.seen();
-            self.speaks = Speaks::Http2(Box::new(http2::Conversation::new(received, sent)));
+            let upgraded = before.upgrade(cx);
+            self.speaks = Speaks::Http2(Box::new(http2::Conversation::new(upgraded)));
             cx.counters.http2_connections += 1;
         }
         match &mut self.speaks {

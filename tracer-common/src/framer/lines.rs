@@ -163,6 +163,11 @@ pub(super) fn header(work: &mut Work) {
         } else {
             work.lane.facts &= !fact::CHUNKED;
         }
+    } else if name == word(b"upgrade:") && work.lane.is(fact::RESPONSE) {
+        let at = 8 + (work.carry_byte(8) == b' ') as usize;
+        if (work.carry_word(at) ^ word(b"h2c")) & low(3) == 0 {
+            work.lane.method = Method::HTTP2;
+        }
     }
 }
 

@@ -11,8 +11,35 @@ use super::{
 use crate::{
     capture::record::{Close, Direction},
     ids::BootNanos,
-    protocols::{context::Context, exchange::Failure},
+    protocols::{
+        context::Context,
+        exchange::{ExchangeId, Failure},
+    },
 };
+
+/// A connection that turns to HTTP/2.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::protocols) struct Upgraded {
+    /// Bytes that were received so far.
+    pub received: u64,
+    /// Bytes that were sent so far.
+    pub sent: u64,
+    /// The direction of the requests, if it is known.
+    pub requests_in: Option<Direction>,
+    /// The request that asked for it.
+    pub request: Option<UpgradedRequest>,
+}
+
+/// A request that asked for HTTP/2.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::protocols) struct UpgradedRequest {
+    /// Its exchange, if there is one.
+    pub exchange: Option<ExchangeId>,
+    /// Length of its body, where it is known.
+    pub body: Option<u64>,
+    /// When the last of its bytes that was seen passed.
+    pub last: BootNanos,
+}
 
 impl Conversation {
     /// Whether bytes of it are still to be reported, going by the totals of its close record.
@@ -20,9 +47,20 @@ impl Conversation {
         !self.opaque && (self.received.seen < close.received || self.sent.seen < close.sent)
     }
 
-    /// Bytes of both directions, up to the last that was reported: received, and sent.
-    pub(in crate::protocols) fn seen(&self) -> (u64, u64) {
-        (self.received.seen, self.sent.seen)
+    /// The connection turns to HTTP/2. What is known of it goes on there, and all else ends.
+    pub(in crate::protocols) fn upgrade(&mut self, cx: &mut Context<'_>) -> Upgraded {
+        let request = self.pairing.take_upgraded().map(|request| UpgradedRequest {
+            exchange: request.exchange,
+            body: request.body,
+            last: request.last,
+        });
+        self.close(None, cx);
+        Upgraded {
+            received: self.received.seen,
+            sent: self.sent.seen,
+            requests_in: self.requests_in,
+            request,
+        }
     }
 
     /// Nothing is running on it.

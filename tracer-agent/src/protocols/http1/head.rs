@@ -32,6 +32,8 @@ pub(super) struct RequestHead {
 pub(super) struct ResponseHead {
     pub response: Response,
     pub body: Coding,
+    /// It says that the answer follows in HTTP/2.
+    pub turns_to_http2: bool,
 }
 
 /// What a head says of the length of its body.
@@ -167,8 +169,10 @@ fn response_of(status: u16, headers: &[Header<'_>], settings: &Settings) -> Resp
         ..Response::default()
     };
     let mut body = BodyHeaders::default();
+    let mut turns_to_http2 = false;
     for header in headers {
         body.note(header);
+        turns_to_http2 |= header.name.eq_ignore_ascii_case("upgrade") && header.value == b"h2c";
         capture(
             header,
             &settings.captured_response_headers,
@@ -176,6 +180,7 @@ fn response_of(status: u16, headers: &[Header<'_>], settings: &Settings) -> Resp
         );
     }
     ResponseHead {
+        turns_to_http2: turns_to_http2 && response.status == 101,
         response,
         body: body.coding(),
     }

@@ -20,6 +20,7 @@ mod pairing;
 mod placing;
 mod stream;
 
+pub(super) use close::{Upgraded, UpgradedRequest};
 pub(super) use conversation::Conversation;
 
 #[cfg(test)]

@@ -120,6 +120,14 @@ impl Pairing {
         self.requests.back_mut()
     }
 
+    /// Takes the one request whose answer is to follow in HTTP/2.
+    pub(super) fn take_upgraded(&mut self) -> Option<Request> {
+        if self.paired || self.requests.len() != 1 {
+            return None;
+        }
+        self.requests.pop_front()
+    }
+
     /// The response seen last, unless it is done with.
     pub(super) fn last_response(&mut self) -> Option<&mut Response> {
         self.responses.back_mut()

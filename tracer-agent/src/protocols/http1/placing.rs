@@ -79,7 +79,7 @@ impl Conversation {
         let ends = match read {
             Some(Head::Response(head)) if is_response => {
                 self.requests_in = Some(opposite(seen.direction));
-                if is_interim(head.response.status) {
+                if is_interim(head.response.status) || head.turns_to_http2 {
                     cx.counters.informational_responses += 1;
                     return None;
                 }

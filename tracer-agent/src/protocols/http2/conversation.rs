@@ -13,6 +13,7 @@ use crate::{
         begin::{Begins, begin, open},
         context::Context,
         exchange::{ExchangeId, Failure},
+        http1::Upgraded,
     },
 };
 
@@ -49,13 +50,18 @@ impl Half {
 }
 
 impl Conversation {
-    /// A conversation of which so many bytes were received and sent before.
-    pub(in crate::protocols) fn new(received: u64, sent: u64) -> Self {
+    /// A conversation that begins after what was said in HTTP/1, if anything was. The request that asked for HTTP/2 is its first
+    /// stream (RFC 7540 §3.2).
+    pub(in crate::protocols) fn new(before: Upgraded) -> Self {
+        let mut streams = Streams::default();
+        if let Some(request) = before.request {
+            streams.upgraded(request);
+        }
         Self {
-            received: Half::new(received),
-            sent: Half::new(sent),
-            requests_in: None,
-            streams: Streams::default(),
+            received: Half::new(before.received),
+            sent: Half::new(before.sent),
+            requests_in: before.requests_in,
+            streams,
             opaque: false,
         }
     }
@@ -67,7 +73,9 @@ impl Conversation {
             Direction::Sent => &mut self.sent,
         };
         half.seen = data.offset.0.saturating_add(data.len);
-        if self.opaque {
+        let is_frames = data.marks.http2() || data.marks.unknown();
+        if self.opaque || !is_frames {
+            // The answer that says that HTTP/2 follows may be told after what follows.
             return;
         }
         let mut streams = Turn {

@@ -7,6 +7,7 @@ use crate::{
     protocols::{
         context::Context,
         exchange::{self, Ending, ExchangeEvent, ExchangeId, Failure},
+        http1::UpgradedRequest,
     },
 };
 
@@ -118,6 +119,25 @@ impl Streams {
         known.sent.is_whole |= is_whole;
         // Its response may have been told before it.
         self.end_if_over(stream, cx);
+    }
+
+    /// The first request was sent in HTTP/1.
+    pub(super) fn upgraded(&mut self, request: UpgradedRequest) {
+        let sent = Body {
+            bytes: request.body.unwrap_or_default(),
+            is_unknown: request.body.is_none(),
+            is_whole: true,
+        };
+        self.newest = 1;
+        self.streams.insert(
+            1,
+            Stream {
+                request: Some(request.exchange),
+                last: request.last,
+                sent,
+                ..Stream::default()
+            },
+        );
     }
 
     /// A response began.

@@ -140,6 +140,17 @@ fn what_a_server_pushes_is_no_exchange() {
 }
 
 #[test]
+fn a_request_that_asks_for_http_2_is_the_first_stream() {
+    let outcome = Talk::upgraded("GET /first HTTP/1.1|Upgrade: h2c|HTTP2-Settings: AAMAAABk")
+        .response([headers(1, 0, &fields("200")), data(1, END_STREAM, 5)].concat())
+        .request(headers(3, END_STREAM, &fields("GET /second")))
+        .response(headers(3, END_STREAM, &fields("404")))
+        .closed();
+    assert_eq!(outcome.lines(), ["1 GET /first 200 0 5", "3 GET /second 404 0 0"]);
+    assert_eq!(outcome.counters.exchanges_incomplete, 0);
+}
+
+#[test]
 fn a_response_may_be_told_before_its_request() {
     let outcome = Talk::server()
         .request(headers(1, END_STREAM, &fields("GET /")))

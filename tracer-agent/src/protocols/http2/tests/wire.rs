@@ -128,6 +128,17 @@ impl Talk {
         }
     }
 
+    /// What a server sees whose client asks for HTTP/2 in HTTP/1.
+    pub fn upgraded(request: &str) -> Self {
+        let head = |text: &str| format!("{text}\r\n\r\n").replace('|', "\r\n").into_bytes();
+        Self::new(End::accepted(1), true)
+            .request(head(request))
+            .response(head(
+                "HTTP/1.1 101 Switching Protocols|Connection: Upgrade|Upgrade: h2c",
+            ))
+            .begun()
+    }
+
     fn begun(self) -> Self {
         self.request(PREFACE.to_vec())
             .request(SETTINGS.to_vec())

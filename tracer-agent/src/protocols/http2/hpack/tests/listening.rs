@@ -113,6 +113,18 @@ fn a_table_is_known_once_what_came_in_fills_it() {
 }
 
 #[test]
+fn entries_that_fill_the_table_to_the_last_byte_stay() {
+    let mut decoder = Decoder::new(false);
+    fields(
+        &mut decoder,
+        &[size(68), entry("a", "1"), entry("b", "2")].concat(),
+    );
+    assert_eq!(fields(&mut decoder, &indexed(1)), [known(b"a", b"1")]);
+    fields(&mut decoder, &[size(67), indexed(0)].concat());
+    assert_eq!(attempt(&mut decoder, &indexed(1)).1, Err(Malformed::Index));
+}
+
+#[test]
 fn an_entry_that_is_too_large_empties_the_table_known_or_not() {
     let long = "x".repeat(200);
     for joined_late in [false, true] {
