@@ -35,19 +35,20 @@ use skip::Skip;
 type Test = (&'static str, fn(&Agent) -> Result<()>);
 
 /// Names of tests whose outcome depends on the hook family: how bytes are found, and how they are told to be whole.
-const BRIEF: [&str; 8] = [
+const BRIEF: [&str; 9] = [
     "requests_kept_alive_by_curl",
     "the_sizes_of_a_gibibyte",
     "bodies_that_are_spliced",
     "a_connection_that_was_open",
     "requests_served_by_io_uring",
     "chain_of_three_hops_32_in_flight_kept",
+    "calls_by_grpc_from_python",
     "chain_of_go_hops_32_in_flight",
     "every_request_of_a_saturated",
 ];
 
 /// Names of tests of what is no matter of the kernel, or of what other tests try there with fewer starts of the agent.
-const ALIKE: [&str; 18] = [
+const ALIKE: [&str; 26] = [
     "http_1_0",
     "a_post_that_expects",
     "an_error_status",
@@ -66,6 +67,14 @@ const ALIKE: [&str; 18] = [
     "chain_of_go_hops_8_in_flight",
     "chain_of_node_hops_that_fan_out",
     "chain_of_asyncio_hops",
+    "calls_by_grpc_from_node",
+    "calls_by_grpc_from_java",
+    "calls_by_grpc_from_rust",
+    "calls_by_grpc_100",
+    "calls_by_grpc_one_after",
+    "requests_in_http_2_from_httpx",
+    "requests_in_http_2_from_go",
+    "requests_in_http_2_from_nghttp",
 ];
 
 /// What is to be run.
