@@ -236,8 +236,9 @@ fn free_area() -> Option<(u32, *mut Scratch)> {
     None
 }
 
-/// Everything of the call is framed that can be: what is held is delivered, and the connection remembers where it stands.
-#[inline(always)]
+/// Everything of the call is framed that can be: what is held is delivered, and the connection remembers where it stands. A function of
+/// its own, since it stands at two ends of a program.
+#[inline(never)]
 fn conclude(area: u32) {
     let Some(scratch) = SCRATCH.get_ptr_mut(area) else {
         return;
