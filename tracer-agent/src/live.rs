@@ -65,6 +65,8 @@ pub trait Probes {
     fn follow(&mut self, pid: u32, go: &Go) -> io::Result<()>;
     /// A process has ended, or runs another program.
     fn unfollow(&mut self, pid: u32);
+    /// A process runs a new program, or is seen for the first time: what libraries of TLS it has is to be looked at.
+    fn look(&mut self, pid: u32);
 }
 
 /// Records that are taken before time and losses are looked at again.
@@ -166,6 +168,9 @@ impl<'a, P: Probes, C: Core, D: Processes> Live<'a, P, C, D> {
                 judge.answer(&ask, &mut self.probes, self.log);
             }
         }
+        for pid in self.feed.begun() {
+            self.probes.look(pid);
+        }
         for (pid, go) in self.feed.turned() {
             match go {
                 Some(go) => self.follow(pid, &go),
@@ -179,6 +184,7 @@ impl<'a, P: Probes, C: Core, D: Processes> Live<'a, P, C, D> {
     /// Those that were selected before the probes were attached: nothing tells of them before they do something.
     fn follow_selected(&mut self) {
         for pid in self.probes.selected() {
+            self.probes.look(pid);
             if let Some(go) = self.feed.go(pid) {
                 self.follow(pid, &go);
             }

@@ -332,6 +332,12 @@ impl Work {
         }
     }
 
+    /// Whether the first bytes of the direction, which turned out not to be HTTP/1, are those of a TLS handshake (RFC 8446 §5.1).
+    #[inline(always)]
+    pub fn begins_tls(&self) -> bool {
+        self.piece_offset == 0 && self.carry_byte(0) == 0x16 && self.carry_byte(1) == 3
+    }
+
     #[inline(always)]
     fn carry_byte(&self, index: u32) -> u8 {
         self.lane.carry[(index & (CARRY as u32 - 1)) as usize]
@@ -774,11 +780,14 @@ fn chunk_size<P: Port>(work: &mut Work, port: &mut P) {
     }
 }
 
-/// What came is not HTTP: nothing of it is delivered.
+/// What came is not HTTP: nothing of it is delivered. Of what begins as TLS it is not even said that it came: what is in it may be
+/// seen.
 #[inline(always)]
 fn not_http<P: Port>(work: &mut Work, port: &mut P) {
     work.out_len = 0;
-    piece(work, port, flag::UNKNOWN | flag::OPAQUE);
+    if !work.begins_tls() {
+        piece(work, port, flag::UNKNOWN | flag::OPAQUE);
+    }
     turn_opaque(work);
 }
 

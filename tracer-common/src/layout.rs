@@ -133,6 +133,8 @@ pub struct Settings {
     pub follows_sampling: u32,
     /// [`registers`]: how the registers of a process are found.
     pub registers: u32,
+    /// 1: breakpoints may go into libraries of TLS, so that connections which begin as TLS are looked at again.
+    pub sees_tls: u32,
 }
 
 impl Settings {
@@ -144,6 +146,7 @@ impl Settings {
         names: 0,
         follows_sampling: 0,
         registers: 0,
+        sees_tls: 0,
     };
 }
 

@@ -47,6 +47,11 @@ pub mod data_flags {
     pub const TIMER: u32 = 1 << 11;
     /// The bytes are frames of HTTP/2: see [`super::DataRecord`].
     pub const HTTP2: u32 = 1 << 12;
+    /// The bytes are those that a TLS library was given or gave: offset, length and sequence number count them, from the sequence
+    /// number of the connection's first byte on, so that they are equal at both ends too.
+    pub const DECRYPTED: u32 = 1 << 13;
+    /// With `DECRYPTED`: such bytes may have passed before the first that was seen, so that the sequence number says nothing.
+    pub const APART: u32 = 1 << 14;
 }
 
 /// The first nine bytes of a frame of HTTP/2 (RFC 9113 §4.1): length, type, flags, stream.

@@ -82,6 +82,8 @@ marks! {
     unsampled_response = UNSAMPLED_RESPONSE;
     handed = HANDED;
     http2 = HTTP2;
+    decrypted = DECRYPTED;
+    apart = APART;
 }
 
 impl Marks {

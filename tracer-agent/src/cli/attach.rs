@@ -12,13 +12,14 @@ use crate::{
     capture::record::Verdict,
     config::{
         Options, Selection,
-        values::{Glob, Hooks, Ports, Uprobes},
+        values::{Glob, Hooks, Ports, Tls, Uprobes},
     },
     correlate::Sampler,
     discovery::Discovery,
     kernel::{self, Family, KernelError, Probes, Refusal},
     live::{Judge, Programs},
     observe::{Event, Log},
+    symbols::OpenSsl,
 };
 
 /// Attaches the probes. `command` is CMD's process, which waits at the gate.
@@ -52,6 +53,7 @@ pub fn attach<'a>(
                 .to_owned(),
         ));
     }
+    let sees_tls = options.tls == Tls::Auto && !is_apart;
     let names = names(selection);
     let root = options.host_root.0.as_path();
     let hierarchy = Hierarchy::of(root);
@@ -75,6 +77,13 @@ pub fn attach<'a>(
         follows_sampling: matches!(options.sampler, Sampler::ParentBased(_)),
         joins: selection.may_grow() || !selection.pids.is_empty(),
         has_uprobes: options.uprobes == Uprobes::Auto && !is_apart,
+        sees_tls,
+        // A command may be over before it could be looked at.
+        libraries: if sees_tls && (selection.all || command.is_some()) {
+            OpenSsl::usual_files(root)
+        } else {
+            Vec::new()
+        },
         agent_pid,
         ring_bytes: options.ring_size.0,
     };

@@ -192,6 +192,8 @@ fn hooks() -> Vec<Finding> {
         families: families(Hooks::Auto),
         follows_sampling: true,
         has_uprobes: true,
+        sees_tls: true,
+        libraries: Vec::new(),
         joins: false,
         agent_pid: process::id(),
         ring_bytes: Some(1 << 16),
@@ -212,7 +214,9 @@ fn hooks() -> Vec<Finding> {
                 .map(|refusal| refused(refusal, State::Unused));
             let go = go_programs(probes.go_obstacle);
             let unix = unix_sockets(probes.unix_obstacle);
-            [taken].into_iter().chain(refused).chain([unix, go]).collect()
+            let tls = openssl(probes.tls_obstacle);
+            let seen = [unix, go, tls];
+            [taken].into_iter().chain(refused).chain(seen).collect()
         }
         Err(KernelError::NoFamily { refused: all }) => all
             .into_iter()
@@ -239,6 +243,17 @@ fn go_programs(obstacle: Option<&'static str>) -> Finding {
         ),
     };
     Finding::new("go programs", state, detail, "")
+}
+
+fn openssl(obstacle: Option<&'static str>) -> Finding {
+    let (state, detail) = match obstacle {
+        None => (
+            State::Ok,
+            "HTTP in TLS is traced where OpenSSL is a shared library".to_owned(),
+        ),
+        Some(obstacle) => (State::Degraded, format!("not looked into: {obstacle}")),
+    };
+    Finding::new("tls", state, detail, "")
 }
 
 fn refused(refusal: Refusal, state: State) -> Finding {

@@ -1,7 +1,7 @@
 //! `run`: traces what is selected until a signal asks for the end. The way from probes to exporters is the same for
 //! `trace`.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use anyhow::Context as _;
 
@@ -79,8 +79,13 @@ pub fn follow(
         let version = go.program.version.clone();
         log_of_breakpoints.say(&Event::NotFollowed { pid, version, error });
     };
+    let log_of_libraries = Arc::clone(&session.log);
+    let unseen = move |path: &Path, error| {
+        let library = path.display().to_string();
+        log_of_libraries.say(&Event::NotLookedInto { library, error });
+    };
     probes
-        .begin_to_follow(Box::new(refused))
+        .begin_to_follow(Box::new(refused), Box::new(unseen))
         .context("cannot start a thread")?;
     capability::keep(capability::TO_TRACE);
     let mut pipeline = Pipeline::new(options.pipeline());

@@ -8,7 +8,7 @@ use super::{
     settings::{self, Setting},
     values::{
         ExportTarget, Glob, HeaderName, Hooks, HostRoot, Instrumented, Level, Name, NotAValue, Ports,
-        ProcessId, RingSize, Route, Sampler, Switch, Uprobes,
+        ProcessId, RingSize, Route, Sampler, Switch, Tls, Uprobes,
     },
 };
 use crate::pipeline;
@@ -22,6 +22,8 @@ pub struct Options {
     pub hooks: Hooks,
     /// Whether breakpoints go into traced programs.
     pub uprobes: Uprobes,
+    /// Whether breakpoints go into libraries of TLS.
+    pub tls: Tls,
     /// Memory for records on their way out of the kernel.
     pub ring_size: RingSize,
     /// Where the host's root is mounted.
@@ -112,6 +114,7 @@ impl Options {
             selection: selection(layers)?,
             hooks: one(layers, &settings::HOOKS)?,
             uprobes: one(layers, &settings::UPROBES)?,
+            tls: one(layers, &settings::TLS)?,
             ring_size: one(layers, &settings::RING_SIZE)?,
             host_root: one(layers, &settings::HOST_ROOT)?,
             exports: exports(layers)?,

@@ -66,6 +66,17 @@ words! {
 }
 
 words! {
+    /// Whether breakpoints go into libraries of TLS.
+    Tls, "auto or off" {
+        /// Where a traced process has one.
+        #[default]
+        Auto = "auto",
+        /// Nowhere: what is in TLS is not seen.
+        Off = "off",
+    }
+}
+
+words! {
     /// How much the agent says of itself; each level includes those before.
     Level, "a level: error, warn, info or debug" {
         /// Something asked for cannot be done.

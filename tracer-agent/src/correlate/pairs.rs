@@ -5,7 +5,10 @@ use std::{collections::HashMap, net::IpAddr};
 use crate::{
     capture::address::{Address, Pair},
     ids::ConnectionId,
-    protocols::{Exchange, ExchangeId, exchange::Side},
+    protocols::{
+        Exchange, ExchangeId,
+        exchange::{Cover, Side},
+    },
 };
 
 /// What both ends of one exchange agree on, whatever network namespace each is in. The sequence number keeps
@@ -23,6 +26,9 @@ pub struct Wire {
 
 impl Wire {
     pub fn of(exchange: &Exchange) -> Self {
+        if exchange.cover == Cover::Apart {
+            return Self::of_one_end(exchange.id);
+        }
         let (client, server) = match exchange.side {
             Side::Inbound => (exchange.peer, exchange.local),
             Side::Outbound => (exchange.local, exchange.peer),
@@ -32,6 +38,15 @@ impl Wire {
             client: packed(client),
             server: packed(server),
             rest: client_port << 48 | server_port << 32 | u64::from(exchange.request_seq),
+        }
+    }
+
+    /// What no other end agrees on: there is no server at such an address.
+    fn of_one_end(exchange: ExchangeId) -> Self {
+        Self {
+            client: u128::from(exchange.0),
+            server: u128::MAX,
+            rest: 0,
         }
     }
 }

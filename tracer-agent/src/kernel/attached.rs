@@ -15,7 +15,7 @@ use aya::{
     },
 };
 
-use super::family::Family;
+use super::{family::Family, tls};
 
 /// A program where it was attached; detached when this is dropped.
 #[expect(dead_code, reason = "kept, not used")]
@@ -38,7 +38,8 @@ pub(super) struct Attached {
 impl Attached {
     /// Takes over from the object.
     pub(super) fn new(loaded: &mut Ebpf, links: Vec<Link>) -> Self {
-        let chains = Family::ALL.map(|family| family.chain().1);
+        let chains = Family::ALL.map(|family| family.chain().1).into_iter();
+        let chains: Vec<_> = chains.chain([tls::CHAIN.1]).collect();
         let programs = loaded
             .programs()
             .filter_map(|(_, program)| program.fd().ok()?.try_clone().ok());

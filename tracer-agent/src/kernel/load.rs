@@ -16,7 +16,9 @@ use super::{
     go,
     layout::Resolved,
     preemption::{PREEMPTED, Preemption},
+    tls::{self, Libraries},
 };
+use crate::symbols::Session;
 
 /// Why a family was not taken.
 #[derive(Debug)]
@@ -53,6 +55,8 @@ pub(super) struct Kernel<'a> {
     pub joins: bool,
     /// Whether breakpoints go into traced programs.
     pub has_uprobes: bool,
+    /// Whether they go into libraries of TLS.
+    pub sees_tls: bool,
 }
 
 impl Kernel<'_> {
@@ -153,6 +157,9 @@ fn attach_family(loaded: &mut Ebpf, family: Family, kernel: &Kernel<'_>) -> Resu
     if kernel.has_uprobes {
         ahead.push((go::PROGRAM.to_owned(), Hook::User));
     }
+    if kernel.sees_tls {
+        ahead.extend(tls_parts(loaded, kernel));
+    }
     let attached = load_all(loaded, &wanted, &ahead, kernel.types)
         .and_then(|()| {
             if kernel.has_loop {
@@ -191,6 +198,35 @@ fn join_parts(loaded: &Ebpf, kernel: &Kernel<'_>) -> Vec<(String, Hook)> {
     }
     parts
 }
+
+/// The programs for breakpoints in libraries of TLS.
+fn tls_parts(loaded: &Ebpf, kernel: &Kernel<'_>) -> Vec<(String, Hook)> {
+    let entries = Session::ALL.map(|session| tls::entry(session).to_owned());
+    let mut programs = entries.to_vec();
+    programs.push(kernel.variant(&TLS_RETURN, loaded));
+    if !kernel.has_loop {
+        programs.push(tls::CHAIN.0.to_owned());
+    }
+    programs
+        .into_iter()
+        .map(|program| (program, Hook::User))
+        .collect()
+}
+
+/// Takes over what goes into libraries of TLS, loaded ahead with a family.
+pub(super) fn libraries(loaded: &mut Ebpf, kernel: &Kernel<'_>) -> Libraries {
+    if !kernel.has_loop {
+        // Without it the programs are not there, which is found out next.
+        let _ = close_chain(loaded, tls::CHAIN.0, tls::CHAIN.1);
+    }
+    Libraries::of(loaded, &kernel.variant(&TLS_RETURN, loaded))
+}
+
+/// At the returns of such a library.
+const TLS_RETURN: Part = Part {
+    program: tls::RETURN,
+    hook: Hook::User,
+};
 
 /// Attaches the program that sees calls which were there before, loaded ahead with a family.
 pub(super) fn join(loaded: &mut Ebpf, kernel: &Kernel<'_>) -> Result<Option<Link>, ProgramError> {

@@ -1,6 +1,7 @@
 //! Beside the way: what the running kernel offers (BTF, features), and the loading and attaching of the probes.
 
 mod attached;
+mod breakpoint;
 pub mod btf;
 pub mod capability;
 mod counters;
@@ -12,6 +13,7 @@ mod load;
 mod preemption;
 mod probes;
 mod sizes;
+mod tls;
 
 pub use error::KernelError;
 use std::{io, os::fd::BorrowedFd};
@@ -71,5 +73,9 @@ impl live::Probes for Probes {
 
     fn unfollow(&mut self, pid: u32) {
         self.unfollow(pid);
+    }
+
+    fn look(&mut self, pid: u32) {
+        self.look(pid);
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     io,
     os::fd::{AsFd as _, BorrowedFd},
+    path::PathBuf,
     thread,
 };
 
@@ -30,6 +31,7 @@ use super::{
     load::{self, Kernel, Refusal, Taken, finished},
     preemption::{PREEMPTED, Preemption},
     sizes::Sizes,
+    tls::{self, Libraries},
 };
 use crate::symbols::{self, Go};
 
@@ -97,6 +99,10 @@ pub struct Plan {
     pub joins: bool,
     /// Breakpoints may go into traced programs.
     pub has_uprobes: bool,
+    /// Breakpoints may go into libraries of TLS.
+    pub sees_tls: bool,
+    /// Those that a traced process may load before it could be looked at.
+    pub libraries: Vec<PathBuf>,
     /// The agent itself.
     pub agent_pid: u32,
     /// Size of the ring buffer: a power of two, at least a page; by the size of the host where it is not said.
@@ -114,6 +120,7 @@ pub struct Probes {
     chosen: u8,
     attached: Attached,
     breakpoints: Breakpoints,
+    libraries: Libraries,
     /// Whether goroutines can be told apart.
     knows_registers: bool,
     /// The program that sees calls which were there before, as long as it is attached.
@@ -126,6 +133,8 @@ pub struct Probes {
     pub unix_obstacle: Option<String>,
     /// Why calls of Go programs are not linked by goroutine, if they are not.
     pub go_obstacle: Option<&'static str>,
+    /// Why nothing of what is in TLS is seen, if nothing is.
+    pub tls_obstacle: Option<&'static str>,
     /// Those that were tried before it, and why they were not.
     pub refused: Vec<Refusal>,
 }
@@ -168,6 +177,7 @@ impl Probes {
             names: u32::try_from(names.len()).unwrap_or(u32::MAX),
             follows_sampling: u32::from(plan.follows_sampling),
             registers: registers(&resolved.layout),
+            sees_tls: u32::from(plan.sees_tls),
         };
         let sizes = Sizes::of_host();
         let ring_bytes = plan.ring_bytes.unwrap_or(sizes.ring_bytes);
@@ -181,6 +191,8 @@ impl Probes {
             .map_max_entries("CONNECTIONS", sizes.connections)
             .map_max_entries("CALLS", sizes.calls)
             .map_max_entries("WAITERS", sizes.waiters)
+            .map_max_entries("INSIDE", if plan.sees_tls { sizes.calls } else { 1 })
+            .map_max_entries("SESSIONS", if plan.sees_tls { sizes.connections } else { 1 })
             .map_max_entries("PROCESSES", sizes.processes)
             .map_max_entries("CGROUPS", entries(plan.selection.cgroups.len()))
             .map_max_entries("NETNS", entries(plan.selection.netns.len()))
@@ -227,6 +239,7 @@ impl Probes {
             preemption: Preemption::of_running_kernel(),
             joins: plan.joins,
             has_uprobes: plan.has_uprobes,
+            sees_tls: plan.sees_tls,
         };
         let Taken {
             family,
@@ -246,6 +259,9 @@ impl Probes {
         } else {
             breakpoints.obstacle()
         };
+        let mut libraries = load::libraries(&mut loaded, &kernel);
+        libraries.attach(&plan.libraries);
+        let tls_obstacle = libraries.obstacle();
         let attached = Attached::new(&mut loaded, links);
         drop((loaded, types));
         give_back_memory();
@@ -258,12 +274,14 @@ impl Probes {
             chosen: plan.selection.chosen(),
             attached,
             breakpoints,
+            libraries,
             knows_registers: settings.registers != registers::UNKNOWN,
             join,
             family,
             remark: if skips { PREEMPTED } else { "" },
             unix_obstacle: family.unix_obstacle(&resolved),
             go_obstacle,
+            tls_obstacle,
             refused,
         })
     }
@@ -346,8 +364,14 @@ impl Probes {
     ///
     /// # Errors
     /// When the threads cannot be started.
-    pub fn begin_to_follow(&mut self, refused: Refused) -> io::Result<()> {
-        self.breakpoints.begin(refused)
+    pub fn begin_to_follow(&mut self, refused: Refused, unseen: tls::Refused) -> io::Result<()> {
+        self.breakpoints.begin(refused)?;
+        self.libraries.begin(unseen)
+    }
+
+    /// A process runs a new program, or is seen for the first time: what libraries of TLS it has is looked at.
+    pub fn look(&mut self, pid: u32) {
+        self.libraries.look(pid);
     }
 
     /// What the process map says: see [`mark`].

@@ -114,6 +114,8 @@ pub struct Feed<'a, C, D> {
     spans: Vec<Span>,
     /// Processes that became or ceased to be Go programs, since that was asked for.
     turned: Vec<(u32, Option<Go>)>,
+    /// Processes that were told, since that was asked for.
+    begun: Vec<u32>,
     tally: Tally,
 }
 
@@ -138,6 +140,7 @@ impl<'a, C: Core, D: Processes> Feed<'a, C, D> {
             alive: HashSet::new(),
             spans: Vec::new(),
             turned: Vec::new(),
+            begun: Vec::new(),
             tally: Tally::default(),
         }
     }
@@ -184,6 +187,11 @@ impl<'a, C: Core, D: Processes> Feed<'a, C, D> {
     /// Processes that became or ceased to be Go programs, in order.
     pub fn turned(&mut self) -> Vec<(u32, Option<Go>)> {
         mem::take(&mut self.turned)
+    }
+
+    /// Processes that run a new program, or were seen for the first time, in order.
+    pub fn begun(&mut self) -> Vec<u32> {
+        mem::take(&mut self.begun)
     }
 
     /// The Go program that a process runs.
@@ -256,6 +264,7 @@ impl<'a, C: Core, D: Processes> Feed<'a, C, D> {
         if !self.remember(pid) {
             return;
         }
+        self.begun.push(pid);
         let mut info = self.processes.lookup(pid, &comm.name());
         if info.has_goroutines {
             let go = self.processes.go(pid);

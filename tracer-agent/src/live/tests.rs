@@ -192,6 +192,8 @@ impl Probes for FakeProbes {
         Err(io::Error::other("it is too new"))
     }
 
+    fn look(&mut self, _: u32) {}
+
     fn unfollow(&mut self, pid: u32) {
         if pid == GO {
             self.judged.borrow_mut().push(format!("process {pid} unfollowed"));

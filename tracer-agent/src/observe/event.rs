@@ -50,6 +50,13 @@ pub enum Event {
         /// Why.
         error: io::Error,
     },
+    /// What goes through a library of TLS cannot be seen.
+    NotLookedInto {
+        /// The file.
+        library: String,
+        /// Why.
+        error: io::Error,
+    },
     /// The kernel side lost events.
     KernelLost {
         /// Why.
@@ -73,7 +80,7 @@ impl Event {
         match self {
             Self::Recording(_) => Level::Error,
             Self::NotSelected { .. } | Self::KernelLost { .. } | Self::MalformedRecord(_) => Level::Warn,
-            Self::NotFollowed { .. } => Level::Warn,
+            Self::NotFollowed { .. } | Self::NotLookedInto { .. } => Level::Warn,
             Self::Remark(_) | Self::Export(_) => Level::Warn,
             Self::Ready { .. } => Level::Info,
             Self::Selected { .. } | Self::Hooks { .. } | Self::HooksRefused { .. } | Self::Ending => {
@@ -96,6 +103,9 @@ impl fmt::Display for Event {
                 out,
                 "calls of process {pid} ({version}) are linked by times only: {error}"
             ),
+            Self::NotLookedInto { library, error } => {
+                write!(out, "what goes through {library} is not seen: {error}")
+            }
             Self::KernelLost { cause, count } => {
                 write!(out, "{count} events lost in the kernel: {}", cause.name())
             }

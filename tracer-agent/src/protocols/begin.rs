@@ -2,7 +2,7 @@
 
 use super::{
     context::Context,
-    exchange::{Exchange, ExchangeEvent, ExchangeId, OtherEnd, Request, Side, WireContext},
+    exchange::{Cover, Exchange, ExchangeEvent, ExchangeId, OtherEnd, Request, Side, WireContext},
 };
 use crate::{
     capture::record::{Direction, Open},
@@ -16,6 +16,7 @@ pub(super) struct Begins {
     pub start: BootNanos,
     pub head_end: BootNanos,
     pub seq: u32,
+    pub cover: Cover,
     pub task: Task,
     pub maker: Option<Task>,
     pub handed: bool,
@@ -43,6 +44,8 @@ pub(super) fn begin(begins: Begins, cx: &mut Context<'_>) -> Option<ExchangeId> 
             cx.counters.requests_of_agent += 1;
             return None;
         }
+        // Nothing tells which exchange of the other end it is.
+        _ if begins.cover == Cover::Apart => OtherEnd::Untraced,
         FarEnd::Traced => OtherEnd::Traced,
         FarEnd::Maybe => OtherEnd::Maybe,
         FarEnd::Untraced => OtherEnd::Untraced,
@@ -66,6 +69,7 @@ pub(super) fn begin(begins: Begins, cx: &mut Context<'_>) -> Option<ExchangeId> 
         path: open.path.clone(),
         netns: open.netns,
         request_seq: begins.seq,
+        cover: begins.cover,
         start: begins.start,
         task: begins.task,
         maker: begins.maker,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    capture::address::Address,
+    capture::{address::Address, record::Marks},
     ids::{BootNanos, ConnectionId, Moment, Pid, SpanId, Task, TraceId},
 };
 
@@ -52,8 +52,10 @@ pub struct Exchange {
     pub path: Option<Arc<str>>,
     /// Network namespace of the process (inode number).
     pub netns: u32,
-    /// TCP sequence number of the request's first byte, or its place in the stream: equal at both ends.
+    /// TCP sequence number of the request's first byte, or its place in the stream: equal at both ends, but for [`Cover::Apart`].
     pub request_seq: u32,
+    /// What was around its bytes on the wire.
+    pub cover: Cover,
     /// When the first byte of the request was read (inbound) or its write was begun (outbound).
     pub start: BootNanos,
     /// The task that read the last byte of the request's head (inbound), or wrote its first byte or had it written (outbound).
@@ -81,6 +83,29 @@ pub struct Exchange {
     pub unseen: bool,
     /// Something of the request head is missing (truncated, lost).
     pub incomplete: bool,
+}
+
+/// What was around the bytes of an exchange on the wire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Cover {
+    /// Nothing.
+    #[default]
+    None,
+    /// TLS. Where the request begins is counted in what is in it, from the beginning of the connection.
+    Tls,
+    /// TLS that was there before it was looked into: where the request begins is not known.
+    Apart,
+}
+
+impl Cover {
+    /// What these marks say.
+    pub fn of(marks: Marks) -> Self {
+        match (marks.decrypted(), marks.apart()) {
+            (false, _) => Self::None,
+            (true, false) => Self::Tls,
+            (true, true) => Self::Apart,
+        }
+    }
 }
 
 /// What is known of the other end of a connection when an exchange begins on this one.

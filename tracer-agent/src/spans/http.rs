@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use crate::{
     capture::input::AttributeValue,
-    protocols::exchange::{Ending, Exchange, Request, Side, Version},
+    protocols::exchange::{Cover, Ending, Exchange, Request, Side, Version},
 };
 
 use super::{
@@ -15,8 +15,9 @@ use super::{
 
 /// Attributes that a span usually has at most.
 const USUAL_ATTRIBUTES: usize = 16;
-/// Plaintext is all that is read.
+/// The schemes of what is read, by what was around it.
 const SCHEME: &str = "http";
+const SCHEME_OF_TLS: &str = "https";
 
 /// The part of a span that its exchange decides.
 pub struct Description {
@@ -182,7 +183,10 @@ pub(super) struct Server<'a> {
 impl<'a> Server<'a> {
     pub fn of(exchange: &'a Exchange, target: &Target<'a>) -> Self {
         let scheme = target.scheme.or(exchange.request.scheme.as_deref());
-        let scheme = scheme.unwrap_or(SCHEME);
+        let scheme = scheme.unwrap_or(match exchange.cover {
+            Cover::None => SCHEME,
+            Cover::Tls | Cover::Apart => SCHEME_OF_TLS,
+        });
         let host = exchange.request.host.as_deref();
         let named = target.authority.or_else(|| host.and_then(Authority::parse));
         if let Some(Authority { host, port }) = named {
@@ -226,6 +230,7 @@ fn path<'a>(request: &'a Request, target: &Target<'a>) -> Option<&'a str> {
 fn scheme(scheme: &str) -> Cow<'static, str> {
     match scheme {
         SCHEME => Cow::Borrowed(SCHEME),
+        SCHEME_OF_TLS => Cow::Borrowed(SCHEME_OF_TLS),
         other => Cow::Owned(other.to_owned()),
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     protocols::{
         Exchange, ExchangeId,
         exchange::{
-            ConnectFailure, Ending, Failure, OtherEnd, Request, Response, Side, Version, WireContext,
+            ConnectFailure, Cover, Ending, Failure, OtherEnd, Request, Response, Side, Version, WireContext,
         },
     },
 };
@@ -44,6 +44,7 @@ fn exchange(side: Side, method: &str, target: &str, host: Option<&str>) -> Excha
         path: None,
         netns: 1,
         request_seq: 1,
+        cover: Cover::None,
         start: BootNanos(5_000),
         task: TASK,
         maker: None,

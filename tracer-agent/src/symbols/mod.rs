@@ -3,6 +3,7 @@
 //! a file is looked at once.
 
 mod go;
+mod openssl;
 mod pclntab;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use std::{
 use object::{Object as _, ObjectSection as _, ObjectSegment as _, read::ReadCache};
 
 pub use go::{GOROUTINES, Go, GoProgram, Goroutines};
+pub use openssl::{OpenSsl, Session};
 
 /// Files that are remembered; past it all are forgotten and looked at again.
 const MAX_FILES: usize = 1024;

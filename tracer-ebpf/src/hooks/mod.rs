@@ -10,5 +10,6 @@ mod lifecycle;
 mod socket;
 mod syscall;
 mod tcp;
+mod tls;
 mod turn;
 mod unix;

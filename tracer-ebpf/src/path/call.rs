@@ -14,11 +14,11 @@ use tracer_common::Loss;
 use super::{
     connection::{self, Maker},
     emit,
-    message::{self, Repeat},
+    message::{self, Repeat, Source},
     select::Current,
     sock::Sock,
     task::{self, Task},
-    turn,
+    tls, turn,
 };
 
 /// How a call describes the memory that it moves bytes from or to.
@@ -104,11 +104,10 @@ pub fn begin(sock: Sock, memory: Memory, current: Current) -> Option<()> {
         turn::reads(current);
         Maker::Read
     };
-    let known = connection::used(sock, current, maker)?;
-    if unsafe { (*known).ignored() } {
+    let connection = unsafe { &mut *connection::used(sock, current, maker)? };
+    if connection.ignored() || (!sock.unix && tls::carries(sock, connection, current)) {
         return None;
     }
-    let connection = unsafe { &*known };
     let seq = match (sock.unix, memory.sent != 0) {
         (true, true) => connection.sent.seq,
         (true, false) => connection.received.seq,
@@ -201,7 +200,7 @@ pub fn join(sock: Sock, memory: Memory, moved: u64, current: Current, repeat: &i
         return None;
     }
     let connection = unsafe { &mut *connection::used(sock, current, Maker::Read)? };
-    if connection.ignored() {
+    if connection.ignored() || connection.is_tls() {
         return None;
     }
     connection.received.seq = first;
@@ -224,6 +223,7 @@ pub fn join(sock: Sock, memory: Memory, moved: u64, current: Current, repeat: &i
 #[inline(always)]
 pub fn forget(current: Current) {
     let _ = CALLS.remove(current.key());
+    tls::forget(current);
     turn::forget(current);
 }
 
@@ -235,6 +235,6 @@ fn framed(call: &Call, total: u64, current: Current, repeat: &impl Repeat) {
             goroutines: call.goroutines as u8,
             ..current
         };
-        message::moved(call, total - call.done, current, repeat);
+        message::moved(call, total - call.done, current, Source::Socket, repeat);
     }
 }

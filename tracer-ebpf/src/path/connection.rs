@@ -10,9 +10,9 @@ use aya_ebpf::{
 use tracer_common::{
     Loss,
     framer::Waiting,
-    lane::{Lane, State},
+    lane::{Lane, State, fact},
     layout::ABSENT,
-    record::{CloseRecord, OpenRecord, PATH_MAX, kind, open_flags},
+    record::{CloseRecord, OpenRecord, PATH_MAX, data_flags, kind, open_flags},
 };
 
 use super::{
@@ -38,6 +38,12 @@ mod own_flags {
     pub const NUMBERED: u32 = 1 << 17;
     /// Not HTTP/1: nothing more is looked at.
     pub const OPAQUE: u32 = 1 << 18;
+    /// What passes is TLS: the lanes are of what a library gives, if any does.
+    pub const TLS: u32 = 1 << 19;
+    /// A library gives it.
+    pub const JOINED: u32 = 1 << 20;
+    /// It may have given some before that was seen.
+    pub const APART: u32 = 1 << 21;
 }
 
 /// One end of a connection.
@@ -104,6 +110,64 @@ impl Connection {
         self.received.state = State::OPAQUE;
         self.sent.state = State::OPAQUE;
     }
+
+    /// What passes is TLS.
+    #[inline(always)]
+    pub fn is_tls(&self) -> bool {
+        self.flags & own_flags::TLS != 0
+    }
+
+    /// What passes is TLS, or can be as far as was seen: of a connection that was there before.
+    #[inline(always)]
+    pub fn may_be_tls(&self) -> bool {
+        self.is_tls()
+            || (self.flags & open_flags::MID_STREAM != 0
+                && self.sent.state == State::SEEK
+                && self.received.state == State::SEEK)
+    }
+
+    /// The connection's first bytes are TLS: from here on the lanes are those of what is in it, from its beginning.
+    #[inline(always)]
+    pub fn turn_tls(&mut self) {
+        self.flags |= own_flags::TLS;
+        begin_anew(&mut self.received);
+        begin_anew(&mut self.sent);
+    }
+
+    /// A library gives what is in it, from its beginning if a handshake goes on and nothing was missed.
+    #[inline(always)]
+    pub fn join(&mut self, in_handshake: bool) {
+        if self.flags & own_flags::JOINED != 0 {
+            return;
+        }
+        if !in_handshake || !self.is_tls() {
+            self.flags |= own_flags::APART;
+            for lane in [&mut self.received, &mut self.sent] {
+                lane.state = State::SEEK;
+                lane.facts = fact::UNCOUNTED;
+            }
+        }
+        self.flags |= own_flags::TLS | own_flags::JOINED;
+    }
+
+    /// The flags of records of what a library gives.
+    #[inline(always)]
+    pub fn decrypted(&self) -> u32 {
+        if self.flags & own_flags::APART != 0 {
+            data_flags::DECRYPTED | data_flags::APART
+        } else {
+            data_flags::DECRYPTED
+        }
+    }
+}
+
+/// Back to where the connection began.
+#[inline(always)]
+fn begin_anew(lane: &mut Lane) {
+    lane.seq = lane.seq.wrapping_sub(lane.offset as u32);
+    lane.offset = 0;
+    lane.facts = 0;
+    lane.state = State::IDLE;
 }
 
 /// `struct sock *` to its connection.

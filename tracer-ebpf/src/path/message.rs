@@ -158,9 +158,18 @@ impl<C: EbpfContext> Chain<'_, C> {
     }
 }
 
+/// Where bytes are seen.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// At the socket.
+    Socket,
+    /// In a library that encrypts what goes to the socket.
+    Library,
+}
+
 /// A call moved bytes (or messages, for [`Shape::Messages`]), behind those that it is said to have moved before.
 #[inline(always)]
-pub fn moved(call: &Call, result: u64, current: Current, repeat: &impl Repeat) {
+pub fn moved(call: &Call, result: u64, current: Current, source: Source, repeat: &impl Repeat) {
     let sent = call.memory.sent;
     let Some(known) = connection::get(call.sock) else {
         return;
@@ -169,7 +178,7 @@ pub fn moved(call: &Call, result: u64, current: Current, repeat: &impl Repeat) {
         return emit::lost(Loss::Busy);
     };
     let (connection, scratch) = unsafe { (&mut *known, &mut *scratch) };
-    if connection.ignored() {
+    if connection.ignored() || (source == Source::Socket && connection.is_tls()) {
         return;
     }
     scratch.busy = 1;
@@ -190,6 +199,9 @@ pub fn moved(call: &Call, result: u64, current: Current, repeat: &impl Repeat) {
     if moment.timer {
         work.of_call |= data_flags::TIMER;
     }
+    if source == Source::Library {
+        work.of_call |= connection.decrypted();
+    }
     work.record.task = task.id;
     work.record.maker = task.maker;
     work.record.tgid = current.tgid;
@@ -208,7 +220,7 @@ pub fn moved(call: &Call, result: u64, current: Current, repeat: &impl Repeat) {
         .seq
         .wrapping_add(call.done as u32)
         .wrapping_sub(work.lane.seq);
-    if skipped != 0 && skipped < 1 << 31 {
+    if source == Source::Socket && skipped != 0 && skipped < 1 << 31 {
         framer::pass_unseen(work, &mut Kernel, skipped as u64);
     }
     if call.memory.shape == Shape::Unseen {
@@ -273,7 +285,11 @@ fn remember(scratch: &Scratch) {
         connection.waiting.pushed = work.waiting.pushed;
     }
     if work.turned_opaque != 0 {
-        connection.turn_opaque();
+        if settings().sees_tls != 0 && !connection.is_tls() && work.begins_tls() {
+            connection.turn_tls();
+        } else {
+            connection.turn_opaque();
+        }
     }
 }
 

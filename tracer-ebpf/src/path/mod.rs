@@ -7,4 +7,5 @@ pub mod message;
 pub mod select;
 pub mod sock;
 pub mod task;
+pub mod tls;
 pub mod turn;

@@ -108,6 +108,19 @@ pub fn traced() -> Option<Current> {
     })
 }
 
+/// The thread that runs now, unless it is known that its process is not traced: for what leads to nothing else, where it is not.
+#[inline(always)]
+pub fn maybe_traced() -> Option<Current> {
+    let current = Current::get();
+    let settings = settings();
+    match decided(known(current.tgid)) {
+        _ if is_agent(current.tgid) => None,
+        EXCLUDED | PASSED => None,
+        UNDECIDED if settings.rules | settings.names | settings.select_all == 0 => None,
+        _ => Some(current),
+    }
+}
+
 /// Whether the current process is traced.
 #[inline(always)]
 pub fn selected(tgid: u32) -> bool {

@@ -10,7 +10,7 @@ use crate::{
     protocols::{
         Exchange, ExchangeEvent, ExchangeId,
         exchange::{
-            ConnectFailure, ContextFormat, Ending, Failure, OtherEnd, RemoteParent, Request, Response,
+            ConnectFailure, ContextFormat, Cover, Ending, Failure, OtherEnd, RemoteParent, Request, Response,
             Sampled, Side, WireContext,
         },
         propagation::RequestId,
@@ -71,6 +71,7 @@ fn draft(side: Side, task: Task) -> Draft {
         path: None,
         netns: 1,
         request_seq: 0,
+        cover: Cover::None,
         start: BootNanos(0),
         task,
         maker: None,

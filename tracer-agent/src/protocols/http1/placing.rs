@@ -207,6 +207,7 @@ fn begin_exchange(
             start: beginning.start,
             head_end: seen.last,
             seq: beginning.seq,
+            cover: beginning.cover,
             task: beginning.task,
             maker: beginning.maker,
             handed: beginning.handed,

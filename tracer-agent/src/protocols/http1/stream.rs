@@ -6,7 +6,7 @@ use super::message::Gap;
 use crate::{
     capture::record::{Data, Direction},
     ids::{BootNanos, Moment, Task},
-    protocols::context::Context,
+    protocols::{context::Context, exchange::Cover},
 };
 
 /// One direction.
@@ -51,6 +51,7 @@ pub(super) struct Beginning {
     pub seq: u32,
     /// See [`Data::exchange`].
     pub number: Option<NonZeroU32>,
+    pub cover: Cover,
 }
 
 impl Beginning {
@@ -64,6 +65,7 @@ impl Beginning {
             moment: data.moment,
             seq: data.seq,
             number: data.exchange,
+            cover: Cover::of(data.marks),
         }
     }
 }

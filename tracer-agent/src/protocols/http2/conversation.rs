@@ -239,6 +239,7 @@ impl Turn<'_, '_> {
                 start: beginning.start,
                 head_end: self.end,
                 seq: beginning.seq,
+                cover: beginning.cover,
                 task: beginning.task,
                 maker: None,
                 handed: false,

@@ -5,6 +5,7 @@ use tracer_common::record::frame::{self, KEPT, KEPT_AT};
 use crate::{
     capture::record::{Data, Direction},
     ids::{BootNanos, Task},
+    protocols::exchange::Cover,
 };
 
 /// What stands before a payload.
@@ -73,6 +74,7 @@ pub(super) struct Beginning {
     pub start: BootNanos,
     pub task: Task,
     pub seq: u32,
+    pub cover: Cover,
 }
 
 /// What passed.
@@ -227,6 +229,7 @@ impl Frames {
                     start: data.start,
                     task: data.task,
                     seq,
+                    cover: Cover::of(data.marks),
                 },
                 ends_stream: kind == frame::HEADERS && flags & flag::END_STREAM != 0,
                 promised: kind == frame::PUSH_PROMISE,

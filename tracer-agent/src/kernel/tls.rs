@@ -1,0 +1,281 @@
+//! What is attached to OpenSSL: breakpoints in the file of the library, for whoever runs it. Gone when the agent ends.
+//!
+//! In the file and not in processes, because a process that makes one call is over before it would be attached to. Who is not traced
+//! pays for the way into the kernel and is not looked at. A library is attached to when a traced process is seen to have it in its memory,
+//! or at the start where the host keeps it.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    fs::File,
+    io::{self, BufRead as _, BufReader, Read as _},
+    os::{fd::OwnedFd, unix::fs::MetadataExt as _},
+    path::{Path, PathBuf},
+    sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
+    thread,
+    time::{Duration, Instant},
+};
+
+use aya::{Ebpf, programs::ProgramFd};
+
+use super::{
+    breakpoint::{self, At, Obstacle, Who},
+    capability,
+};
+use crate::symbols::{OpenSsl, Session};
+
+/// The program at all returns; with `_chain` behind it the one for kernels without `bpf_loop`.
+pub(super) const RETURN: &str = "tracer_tls_return";
+/// The program that goes on there, and the map that holds it.
+pub(super) const CHAIN: (&str, &str) = ("tracer_tls_chain", "TLS_CHAIN");
+
+/// The program at the entry of a function.
+pub(super) const fn entry(session: Session) -> &'static str {
+    match session {
+        Session::Handshake => "tracer_tls_handshake",
+        Session::Read => "tracer_tls_read",
+        Session::ReadEx => "tracer_tls_read_ex",
+        Session::Write => "tracer_tls_write",
+        Session::WriteEx => "tracer_tls_write_ex",
+    }
+}
+
+/// Libraries that are attached to at once: each container may have its own.
+const MAX_LIBRARIES: usize = 256;
+/// Bytes of a list of memory that are looked at.
+const MAX_MAPS: u64 = 4 << 20;
+/// When a process is looked at: some load libraries long after they began.
+const LOOKS: [Duration; 6] = [
+    Duration::ZERO,
+    Duration::from_millis(20),
+    Duration::from_millis(100),
+    Duration::from_millis(500),
+    Duration::from_millis(2_500),
+    Duration::from_millis(10_000),
+];
+/// Processes that wait to be looked at.
+const MAX_WAITING: usize = 4096;
+
+/// Told of a library that cannot be attached to.
+pub type Refused = Box<dyn Fn(&Path, io::Error) + Send>;
+
+/// The libraries that are attached to, and the thread that looks for more.
+pub(super) struct Libraries {
+    watch: Option<Watch>,
+    obstacle: Option<&'static str>,
+    wanted: Option<Sender<u32>>,
+}
+
+impl Libraries {
+    /// Takes the programs over from the object, if the kernel took them; `returns` is the variant of [`RETURN`].
+    pub fn of(loaded: &Ebpf, returns: &str) -> Self {
+        let entries = Session::ALL.map(|session| breakpoint::program(loaded, entry(session)));
+        let programs = entries.into_iter().collect::<Option<Vec<_>>>();
+        let programs = programs.zip(breakpoint::program(loaded, returns));
+        let obstacle = match breakpoint::obstacle() {
+            _ if programs.is_none() => Some(breakpoint::REFUSED),
+            Some(Obstacle::Unknown) => Some(breakpoint::UNKNOWN),
+            Some(Obstacle::NotPermitted) => Some("breakpoints in libraries take CAP_SYS_ADMIN"),
+            None => None,
+        };
+        let programs = programs.filter(|_| obstacle.is_none());
+        Self {
+            watch: programs.map(|(entries, returns)| Watch {
+                entries,
+                returns,
+                known: HashSet::new(),
+                events: Vec::new(),
+                refused: Box::new(|_, _| {}),
+            }),
+            obstacle,
+            wanted: None,
+        }
+    }
+
+    /// Why nothing of TLS is seen, if nothing is.
+    pub fn obstacle(&self) -> Option<&'static str> {
+        self.obstacle
+    }
+
+    /// Attaches to these files now.
+    pub fn attach(&mut self, files: &[PathBuf]) {
+        if let Some(watch) = &mut self.watch {
+            for path in files {
+                watch.attach(path);
+            }
+        }
+    }
+
+    /// From here on processes are looked at, by a thread that keeps the rights for it.
+    pub fn begin(&mut self, refused: Refused) -> io::Result<()> {
+        let Some(mut watch) = self.watch.take() else {
+            return Ok(());
+        };
+        watch.refused = refused;
+        let (wanted, wants) = mpsc::channel();
+        thread::Builder::new()
+            .name("libraries".to_owned())
+            .spawn(move || {
+                capability::keep(capability::TO_SET_BREAKPOINTS);
+                watch.run(&wants);
+            })?;
+        self.wanted = Some(wanted);
+        Ok(())
+    }
+
+    /// A process runs a new program, or is seen for the first time: it is looked at now, and a few times more.
+    pub fn look(&self, pid: u32) {
+        if let Some(thread) = &self.wanted {
+            // It ends with this value.
+            let _ = thread.send(pid);
+        }
+    }
+}
+
+/// What attaches.
+struct Watch {
+    /// In the order of [`Session::ALL`].
+    entries: Vec<ProgramFd>,
+    returns: ProgramFd,
+    /// Files that were looked at, by device and inode.
+    known: HashSet<(u64, u64)>,
+    /// Each breakpoint is there as long as its event is open.
+    events: Vec<OwnedFd>,
+    refused: Refused,
+}
+
+/// A process that is to be looked at again.
+struct Waiting {
+    due: Instant,
+    pid: u32,
+    looks: usize,
+}
+
+impl Watch {
+    /// Looks at whoever is wanted, until nobody wants anything any more.
+    fn run(&mut self, wants: &Receiver<u32>) {
+        let mut waiting = VecDeque::<Waiting>::new();
+        loop {
+            let due = waiting.iter().map(|process| process.due).min();
+            let wanted = match due {
+                Some(due) => wants.recv_timeout(due.saturating_duration_since(now())),
+                None => wants.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            match wanted {
+                Ok(pid) => {
+                    waiting.retain(|process| process.pid != pid);
+                    waiting.truncate(MAX_WAITING);
+                    let first = Waiting {
+                        due: now(),
+                        pid,
+                        looks: 0,
+                    };
+                    waiting.push_front(first);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            let now = now();
+            for mut process in std::mem::take(&mut waiting) {
+                if process.due > now {
+                    waiting.push_back(process);
+                    continue;
+                }
+                let found = self.look(process.pid);
+                process.looks += 1;
+                if let (Ok(false), Some(after)) = (found, LOOKS.get(process.looks)) {
+                    process.due = now + *after;
+                    waiting.push_back(process);
+                }
+            }
+        }
+    }
+
+    /// Attaches to what a process has in its memory; whether there was such a library, an error if the process is gone.
+    fn look(&mut self, pid: u32) -> io::Result<bool> {
+        let maps = BufReader::new(File::open(format!("/proc/{pid}/maps"))?.take(MAX_MAPS));
+        let mut has_one = false;
+        for line in maps.lines() {
+            // A path may be anything.
+            let Ok(line) = line else { continue };
+            if let Some(range) = library(&line) {
+                has_one = true;
+                self.attach(Path::new(&format!("/proc/{pid}/map_files/{range}")));
+            }
+        }
+        Ok(has_one)
+    }
+
+    /// Attaches to a file, if it is such a library and that was not done.
+    fn attach(&mut self, path: &Path) {
+        let Ok(file) = File::open(path) else { return };
+        let Ok(about) = file.metadata() else { return };
+        if !about.is_file() || !self.known.insert((about.dev(), about.ino())) {
+            return;
+        }
+        let Some(library) = OpenSsl::read(&file) else {
+            return;
+        };
+        let places = library.functions.len() * 2;
+        let outcome = if self.events.len() < MAX_LIBRARIES * places {
+            self.breakpoints(&file, &library)
+        } else {
+            Err(io::Error::other("too many libraries are in use at once"))
+        };
+        match outcome {
+            Ok(events) => self.events.extend(events),
+            Err(error) => (self.refused)(path, error),
+        }
+    }
+
+    /// Returns before entries: what is begun is ended.
+    fn breakpoints(&self, file: &File, library: &OpenSsl) -> io::Result<Vec<OwnedFd>> {
+        let returns = library
+            .functions
+            .iter()
+            .map(|(_, offset)| breakpoint::set(Who::All, file, At::Return(*offset), &self.returns));
+        let mut events = returns.collect::<io::Result<Vec<_>>>()?;
+        for (session, program) in Session::ALL.iter().zip(&self.entries) {
+            let place = library.functions.iter().find(|(known, _)| known == session);
+            if let Some((_, offset)) = place {
+                events.push(breakpoint::set(Who::All, file, At::Entry(*offset), program)?);
+            }
+        }
+        Ok(events)
+    }
+}
+
+/// The range of memory in a line of `/proc/PID/maps` that has the instructions of such a library in it.
+fn library(line: &str) -> Option<&str> {
+    let mut words = line.splitn(6, ' ');
+    let (range, rights) = (words.next()?, words.next()?);
+    let path = words.nth(3)?;
+    // An update takes the file away from under those that run it.
+    let path = path.strip_suffix(" (deleted)").unwrap_or(path);
+    let name = path.rsplit('/').next()?;
+    (rights.contains('x') && OpenSsl::is_named(name)).then_some(range)
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is no part of the core")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_the_memory_of_a_process_only_instructions_of_the_library_are_taken() {
+        let line = |rights: &str, path: &str| format!("7f00-7f10 {rights} 0001e000 fe:00 4242 {path}");
+        let path = "/usr/lib/x86_64-linux-gnu/libssl.so.3";
+        assert_eq!(library(&line("r-xp", path)), Some("7f00-7f10"));
+        assert_eq!(
+            library(&line("r-xp", "/srv/a b/libssl.so.1.1 (deleted)")),
+            Some("7f00-7f10")
+        );
+        assert_eq!(library(&line("r--p", path)), None);
+        assert_eq!(library(&line("r-xp", "/usr/lib/libcrypto.so.3")), None);
+        assert_eq!(library("7f00-7f10 r-xp 00000000 00:00 0"), None);
+        assert_eq!(library(""), None);
+    }
+}

@@ -1,0 +1,81 @@
+//! What is in TLS, where OpenSSL does it as a shared library.
+//!
+//! Hooks: uprobes at the entries of
+//! `int SSL_do_handshake(SSL *ssl)`, which `SSL_connect` and `SSL_accept` call,
+//! `int SSL_read(SSL *ssl, void *buf, int num)`, `int SSL_write(SSL *ssl, const void *buf, int num)`,
+//! `int SSL_read_ex(SSL *ssl, void *buf, size_t num, size_t *readbytes)` and
+//! `int SSL_write_ex(SSL *ssl, const void *buf, size_t num, size_t *written)`,
+//! and uretprobes at their returns. OpenSSL is written in C: a return address may be changed there. Processes that are not traced come here
+//! too, since a breakpoint is in a file, and leave at once.
+//! Produces: sessions begun and ended.
+
+use aya_ebpf::{
+    macros::{map, uprobe, uretprobe},
+    maps::ProgramArray,
+    programs::{ProbeContext, RetProbeContext},
+};
+
+use crate::path::{
+    message::{Chain, Loop},
+    tls::{self, Act},
+};
+
+/// Holds `tracer_tls_chain`, on kernels without `bpf_loop`.
+#[map]
+static TLS_CHAIN: ProgramArray = ProgramArray::with_max_entries(1, 0);
+
+/// Empty, and why is said of [`super::go`]'s.
+#[map]
+static TLS_NOWHERE: ProgramArray = ProgramArray::with_max_entries(1, 0);
+
+/// Programs at entries: what the function does, and whether its fourth argument is where it leaves how many bytes it moved.
+macro_rules! entries {
+    ($($program:ident => $act:expr, $count:expr;)+) => {
+        $(
+            #[uprobe]
+            fn $program(ctx: ProbeContext) -> u32 {
+                let count = if $count { ctx.arg(3) } else { Some(0) };
+                if let (Some(session), Some(buffer), Some(count)) = (ctx.arg(0), ctx.arg(1), count) {
+                    let _ = tls::begin($act, session, buffer, count);
+                }
+                unsafe { TLS_NOWHERE.tail_call(&ctx, 0) };
+                0
+            }
+        )+
+    };
+}
+
+entries! {
+    tracer_tls_handshake => Act::Handshake, false;
+    tracer_tls_read => Act::Read, false;
+    tracer_tls_read_ex => Act::Read, true;
+    tracer_tls_write => Act::Write, false;
+    tracer_tls_write_ex => Act::Write, true;
+}
+
+#[uretprobe]
+fn tracer_tls_return(ctx: RetProbeContext) -> u32 {
+    let _ = tls::end(ctx.ret::<i32>(), &Loop);
+    unsafe { TLS_NOWHERE.tail_call(&ctx, 0) };
+    0
+}
+
+#[uretprobe]
+fn tracer_tls_return_chain(ctx: RetProbeContext) -> u32 {
+    let _ = tls::end(ctx.ret::<i32>(), &chain(&ctx));
+    0
+}
+
+#[uretprobe]
+fn tracer_tls_chain(ctx: RetProbeContext) -> u32 {
+    chain(&ctx).turns();
+    0
+}
+
+#[inline(always)]
+fn chain(context: &RetProbeContext) -> Chain<'_, RetProbeContext> {
+    Chain {
+        context,
+        next: &TLS_CHAIN,
+    }
+}
