@@ -1,6 +1,6 @@
 """Answers HTTP on a port of loopback, runs a client against it and ends with the client's exit status.
 
-    answer.py [--protocol HTTP/1.0] [--port N] -- CLIENT ARGS      where {url} in ARGS is the server
+    answer.py [--protocol HTTP/1.0] [--port N] [--tls CERT,KEY] -- CLIENT ARGS      where {url} in ARGS is the server
 
 /status/N is answered with status N, /bytes/N with N bytes by sendfile, /die by the end of this process, /via/PATH with
 the answer to /PATH, everything else with 200.
@@ -10,6 +10,7 @@ import argparse
 import http.server
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -57,12 +58,20 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--protocol", default="HTTP/1.1")
     parser.add_argument("--port", type=int, default=0, help="0: a free one")
+    parser.add_argument("--tls", help="two files: answer over TLS")
     parser.add_argument("client", nargs="+")
     options = parser.parse_args()
     Answer.protocol_version = options.protocol
     server = http.server.ThreadingHTTPServer(("127.0.0.1", options.port), Answer)
+    scheme = "http"
+    if options.tls:
+        scheme = "https"
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*options.tls.split(","))
+        # The handshake in the thread that answers, so that a client which breaks it off ends nothing else.
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    url = f"{scheme}://127.0.0.1:{server.server_port}"
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    url = f"http://127.0.0.1:{server.server_port}"
     sys.exit(subprocess.call([word.replace("{url}", url) for word in options.client]))
 
 

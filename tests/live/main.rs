@@ -20,6 +20,7 @@ mod select;
 mod skip;
 mod sockets;
 mod spans;
+mod tls;
 mod unix;
 
 use std::panic::{self, AssertUnwindSafe};
@@ -37,6 +38,7 @@ type Test = (&'static str, fn(&Agent) -> Result<()>);
 /// Names of tests whose outcome depends on the hook family: how bytes are found, and how they are told to be whole.
 const BRIEF: [&str; 9] = [
     "requests_kept_alive_by_curl",
+    "requests_kept_alive_over_tls",
     "the_sizes_of_a_gibibyte",
     "bodies_that_are_spliced",
     "a_connection_that_was_open",
@@ -151,6 +153,7 @@ fn main() -> ExitCode {
         sampling::TESTS,
         sockets::TESTS,
         unix::TESTS,
+        tls::TESTS,
         mishap::TESTS,
         chain::TESTS,
         load::TESTS,

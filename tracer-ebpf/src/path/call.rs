@@ -101,11 +101,17 @@ pub fn begin(sock: Sock, memory: Memory, current: Current) -> Option<()> {
     let maker = if memory.sent != 0 {
         Maker::Write
     } else {
-        turn::reads(current);
         Maker::Read
     };
-    let connection = unsafe { &mut *connection::used(sock, current, maker)? };
-    if connection.ignored() || (!sock.unix && tls::carries(sock, connection, current)) {
+    let known = connection::used(sock, current, maker);
+    let is_tls = !sock.unix && known.is_some_and(|known| tls::carries(sock, unsafe { &mut *known }, current));
+    // What a library reads says nothing before it gives it.
+    let is_given = is_tls && known.is_some_and(|known| unsafe { (*known).is_joined() });
+    if memory.sent == 0 && !is_given {
+        turn::reads(current);
+    }
+    let connection = unsafe { &*known? };
+    if is_tls || connection.ignored() {
         return None;
     }
     let seq = match (sock.unix, memory.sent != 0) {

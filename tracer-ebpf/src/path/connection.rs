@@ -134,20 +134,24 @@ impl Connection {
         begin_anew(&mut self.sent);
     }
 
-    /// A library gives what is in it, from its beginning if a handshake goes on and nothing was missed.
+    /// A library gives what is in it; from its beginning, or from anywhere.
     #[inline(always)]
-    pub fn join(&mut self, in_handshake: bool) {
-        if self.flags & own_flags::JOINED != 0 {
+    pub fn join(&mut self, begins: bool) {
+        if self.is_joined() {
             return;
         }
-        if !in_handshake || !self.is_tls() {
+        if !begins || !self.is_tls() {
             self.flags |= own_flags::APART;
-            for lane in [&mut self.received, &mut self.sent] {
-                lane.state = State::SEEK;
-                lane.facts = fact::UNCOUNTED;
-            }
+            set_adrift(&mut self.received);
+            set_adrift(&mut self.sent);
         }
         self.flags |= own_flags::TLS | own_flags::JOINED;
+    }
+
+    /// A library gives what is in it.
+    #[inline(always)]
+    pub fn is_joined(&self) -> bool {
+        self.flags & own_flags::JOINED != 0
     }
 
     /// The flags of records of what a library gives.
@@ -168,6 +172,16 @@ fn begin_anew(lane: &mut Lane) {
     lane.offset = 0;
     lane.facts = 0;
     lane.state = State::IDLE;
+}
+
+/// To anywhere in what is in it. What is held was TLS, and is not spoken of.
+#[inline(always)]
+fn set_adrift(lane: &mut Lane) {
+    if lane.is(fact::RUN) {
+        lane.offset = lane.run_offset;
+    }
+    lane.facts = fact::UNCOUNTED;
+    lane.state = State::SEEK;
 }
 
 /// `struct sock *` to its connection.

@@ -21,7 +21,7 @@ use super::{
     call::{Call, Shape},
     connection, emit,
     select::Current,
-    task, turn,
+    task, tls, turn,
 };
 
 /// Steps of the framer in one call: a head of HEAD_SEARCH_MAX bytes of usual lines, many times over.
@@ -286,7 +286,8 @@ fn remember(scratch: &Scratch) {
     }
     if work.turned_opaque != 0 {
         if settings().sees_tls != 0 && !connection.is_tls() && work.begins_tls() {
-            connection.turn_tls();
+            let thread = (work.record.tgid as u64) << 32 | work.record.tid as u64;
+            tls::begins(scratch.sock, connection, thread);
         } else {
             connection.turn_opaque();
         }

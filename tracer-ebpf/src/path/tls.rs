@@ -24,6 +24,7 @@ use super::{
     select::{self, Current},
     sock::Sock,
     task::Task,
+    turn,
 };
 use crate::peek::{settings, user};
 
@@ -134,6 +135,9 @@ pub fn end(result: i32, repeat: &impl Repeat) -> Option<()> {
     };
     let connection = unsafe { &*of(inside.joined)? };
     let is_sent = inside.act == Act::Write;
+    if !is_sent {
+        turn::reads(current);
+    }
     let call = Call {
         sock: inside.joined.sock,
         memory: Memory {
@@ -165,14 +169,21 @@ pub fn carries(sock: Sock, connection: &mut Connection, current: Current) -> boo
         return false;
     }
     if connection.may_be_tls() {
-        join(sock.address, connection, current.key());
+        join(sock.address, connection, current.key(), false);
     }
     connection.is_tls()
 }
 
-/// The session that the thread is inside of is on this socket. A function of its own, since every hook asks.
+/// What has come first on a socket is TLS.
+#[inline(always)]
+pub fn begins(sock: u64, connection: &mut Connection, thread: u64) {
+    connection.turn_tls();
+    join(sock, connection, thread, true);
+}
+
+/// The session that the thread is inside of, if it is, is on this socket. A function of its own, since every hook asks.
 #[inline(never)]
-fn join(sock: u64, connection: &mut Connection, thread: u64) {
+fn join(sock: u64, connection: &mut Connection, thread: u64, begins: bool) {
     let Some(known) = INSIDE.get_ptr_mut(thread) else {
         return;
     };
@@ -184,7 +195,7 @@ fn join(sock: u64, connection: &mut Connection, thread: u64) {
         sock,
         connection: connection.id,
     };
-    connection.join(inside.act == Act::Handshake);
+    connection.join(begins || inside.act == Act::Handshake);
     // Without room it is joined again by the next call.
     let _ = SESSIONS.insert(inside.session, inside.joined, 0);
 }

@@ -1,0 +1,350 @@
+//! HTTP/1 in TLS, where OpenSSL does it as a shared library.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use tempfile::TempDir;
+
+use crate::Test;
+use crate::agent::{Agent, Traced};
+use crate::http1::{answer, of_kind, paired};
+use crate::skip::needs;
+use crate::spans::{Kind, Span};
+
+pub const TESTS: &[Test] = &[
+    ("tls_1_2_by_curl_is_a_pair_of_spans_each", |agent| {
+        curl(agent, &["--tlsv1.2", "--tls-max", "1.2"])
+    }),
+    ("tls_1_3_by_curl_is_a_pair_of_spans_each", |agent| {
+        curl(agent, &["--tlsv1.3"])
+    }),
+    (
+        "requests_kept_alive_over_tls_by_python_are_a_pair_of_spans_each",
+        python_keep_alive,
+    ),
+    (
+        "bodies_of_many_tls_records_have_the_sizes_that_were_sent",
+        large_bodies,
+    ),
+    (
+        "nginx_that_ends_tls_is_one_trace_with_what_is_behind_it",
+        nginx_in_front,
+    ),
+    (
+        "a_tls_connection_that_was_open_before_is_seen_and_not_linked_by_it",
+        connected_before,
+    ),
+    ("what_is_in_tls_and_no_http_makes_no_spans", no_http),
+    ("with_tls_off_what_is_in_it_is_not_seen", |agent| {
+        needs(&["openssl", "python3", "curl"])?;
+        let place = Place::new()?;
+        let client = ["curl", "-sS", "--cacert", &place.certificate, "{url}/a"];
+        let traced = agent.trace(&["--tls", "off"], &place.answered(&client))?;
+        ensure!(
+            traced.successful()?.spans.is_empty(),
+            "spans of what is not to be seen"
+        );
+        Ok(())
+    }),
+];
+
+/// A folder with a certificate for loopback and its key.
+struct Place {
+    folder: TempDir,
+    certificate: String,
+    /// Both files, as `answer.py` takes them.
+    both: String,
+}
+
+impl Place {
+    fn new() -> Result<Self> {
+        let folder = TempDir::new()?;
+        let file = |name| folder.path().join(name).display().to_string();
+        let (certificate, key) = (file("certificate.pem"), file("key.pem"));
+        let made = Command::new("openssl")
+            .args([
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:prime256v1",
+            ])
+            .args(["-nodes", "-days", "2", "-subj", "/CN=localhost"])
+            .args(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"])
+            .args(["-keyout", &key, "-out", &certificate])
+            .stderr(Stdio::null())
+            .status()?;
+        ensure!(made.success(), "no certificate: openssl ended with {made}");
+        Ok(Self {
+            both: format!("{certificate},{key}"),
+            certificate,
+            folder,
+        })
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The command that answers a client over TLS.
+    fn answered<'word>(&'word self, client: &[&'word str]) -> Vec<&'word str> {
+        answer(&["--tls", &self.both], client)
+    }
+}
+
+const CLIENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/live/tls_client.py");
+
+/// Every server span is under its client span, and both say that it was TLS.
+fn paired_in_tls(traced: &Traced, count: usize) -> Result<()> {
+    paired(traced, count)?;
+    for span in of_kind(traced, Kind::Server, count)? {
+        ensure!(span.attribute("url.scheme") == "https", "{span:?} is not https");
+    }
+    for span in of_kind(traced, Kind::Client, count)? {
+        ensure!(
+            span.attribute("url.full").starts_with("https://127.0.0.1:"),
+            "{span:?} is not https"
+        );
+    }
+    Ok(())
+}
+
+fn curl(agent: &Agent, version: &[&str]) -> Result<()> {
+    needs(&["openssl", "python3", "curl"])?;
+    let place = Place::new()?;
+    let client = ["curl", "-sS", "--cacert", &place.certificate];
+    let client = [
+        &client[..],
+        version,
+        &["{url}/a?secret=1", "{url}/status/404", "{url}/c"],
+    ]
+    .concat();
+    let traced = agent.trace(&[], &place.answered(&client))?.successful()?;
+    paired_in_tls(&traced, 3)?;
+    let told = of_kind(&traced, Kind::Server, 3)?;
+    let told: Vec<_> = told
+        .iter()
+        .map(|span| (span.attribute("url.path"), span.summary()))
+        .collect();
+    let expected = [("/a", "GET 200"), ("/status/404", "GET 404"), ("/c", "GET 200")];
+    ensure!(
+        told.iter()
+            .map(|(path, summary)| (*path, summary.as_str()))
+            .eq(expected),
+        "{told:?}, not {expected:?}"
+    );
+    ensure!(!traced.export.contains("secret=1"), "a query value was exported");
+    Ok(())
+}
+
+fn python_keep_alive(agent: &Agent) -> Result<()> {
+    needs(&["openssl", "python3"])?;
+    let place = Place::new()?;
+    let paths: Vec<_> = (0..20).map(|request| format!("/r{request}")).collect();
+    let mut client = vec!["python3", CLIENT, &place.certificate, "{url}"];
+    client.extend(paths.iter().map(String::as_str));
+    let traced = agent.trace(&[], &place.answered(&client))?.successful()?;
+    paired_in_tls(&traced, paths.len())?;
+    let servers = of_kind(&traced, Kind::Server, paths.len())?;
+    let told = servers.iter().map(|span| span.attribute("url.path"));
+    ensure!(told.eq(paths.iter()), "not as they were asked: {servers:?}");
+    Ok(())
+}
+
+fn large_bodies(agent: &Agent) -> Result<()> {
+    needs(&["openssl", "python3"])?;
+    let place = Place::new()?;
+    let client = [
+        "python3",
+        CLIENT,
+        &place.certificate,
+        "{url}",
+        "--post",
+        "3000000",
+        "/a",
+        "/b",
+    ];
+    let traced = agent.trace(&[], &place.answered(&client))?.successful()?;
+    paired_in_tls(&traced, 2)?;
+    for kind in [Kind::Server, Kind::Client] {
+        for span in of_kind(&traced, kind, 2)? {
+            let sizes = ["request", "response"].map(|half| span.attribute(&format!("http.{half}.body.size")));
+            ensure!(sizes == ["3000000", "6"], "{sizes:?} in {span:?}");
+        }
+    }
+    Ok(())
+}
+
+const NGINX: &str = r#"
+daemon off;
+master_process off;
+pid nginx.pid;
+error_log stderr error;
+events { worker_connections 64; }
+http {
+    access_log off;
+    client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi;
+    uwsgi_temp_path uwsgi; scgi_temp_path scgi;
+    upstream app { server @APP@; keepalive 4; }
+    proxy_http_version 1.1;
+    proxy_set_header Connection "";
+    server {
+        listen 127.0.0.1:@PORT@ ssl;
+        ssl_certificate certificate.pem; ssl_certificate_key key.pem;
+        location / { proxy_pass http://app; }
+    }
+}
+"#;
+
+/// Starts nginx before the server that answers `$3`, asks, and ends it.
+const SCRIPT: &str = r#"
+app=${3#http://}
+sed -i "s/@APP@/$app/" "$1/nginx.conf"
+nginx -p "$1" -c nginx.conf -e stderr &
+proxy=$!
+until [ -s "$1/nginx.pid" ]; do sleep 0.05; done
+u=https://127.0.0.1:$2
+curl -sS --cacert "$1/certificate.pem" --http1.1 "$u/r0" "$u/r1" "$u/r2" "$u/r3"
+status=$?
+kill -QUIT $proxy
+wait $proxy
+exit $status
+"#;
+
+fn nginx_in_front(agent: &Agent) -> Result<()> {
+    needs(&["openssl", "nginx", "python3", "curl"])?;
+    let place = Place::new()?;
+    let folder = place.path().display().to_string();
+    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port().to_string();
+    fs::write(place.path().join("nginx.conf"), NGINX.replace("@PORT@", &port))?;
+    let command = answer(&[], &["sh", "-c", SCRIPT, "sh", &folder, &port, "{url}"]);
+    let traced = agent.trace(&[], &command)?.successful()?;
+    for kind in [Kind::Client, Kind::Server] {
+        of_kind(&traced, kind, 8)?;
+    }
+    let chain = [
+        (Kind::Server, "http"),
+        (Kind::Client, "http"),
+        (Kind::Server, "https"),
+        (Kind::Client, "https"),
+    ];
+    for request in 0..4 {
+        let path = format!("/r{request}");
+        let is_last =
+            |span: &&Span| span.attribute("url.scheme") == "http" && span.attribute("url.path") == path;
+        let mut span = traced.spans.iter().find(is_last);
+        let mut seen = Vec::new();
+        while let Some(here) = span {
+            let url = [here.attribute("url.scheme"), here.attribute("url.full")].concat();
+            seen.push((here.kind, url.split(':').next().unwrap_or_default().to_owned()));
+            span = traced.spans.iter().find(|other| other.id == here.parent);
+        }
+        ensure!(
+            seen.iter()
+                .map(|(kind, scheme)| (*kind, scheme.as_str()))
+                .eq(chain),
+            "{path} is not one trace from the application to curl: {seen:?} in {:?}",
+            traced.spans
+        );
+    }
+    Ok(())
+}
+
+/// Both ends were in the middle of a connection when the agent came, and each by itself: nothing says which bytes are the same.
+fn connected_before(agent: &Agent) -> Result<()> {
+    needs(&["openssl", "python3"])?;
+    let place = Place::new()?;
+    let client = [
+        "python3",
+        "-u",
+        CLIENT,
+        &place.certificate,
+        "{url}",
+        "/before",
+        "-",
+        "/a",
+        "/b",
+    ];
+    let words = place.answered(&client);
+    let mut server = Command::new("python3")
+        .args(words.iter().skip(1))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut line = String::new();
+    let said = server.stdout.take().context("it has no output")?;
+    BufReader::new(said).read_line(&mut line)?;
+    let client = fs::read_to_string(format!("/proc/{0}/task/{0}/children", server.id()))?;
+    let running = agent.run(&["--pid", &server.id().to_string(), "--pid", client.trim()]);
+    let mut input = server.stdin.take().context("it has no input")?;
+    if running.is_ok() {
+        // Until the libraries of both are attached to.
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        input.write_all(b"go\n")?;
+    }
+    drop(input);
+    let status = server.wait()?;
+    let traced = running?.stop()?;
+    ensure!(status.success(), "the traced command ended with {status}");
+    // The server was reading when its library was attached to: what it got then was not seen.
+    for (kind, count) in [(Kind::Client, 2), (Kind::Server, 1)] {
+        for span in of_kind(&traced, kind, count)? {
+            ensure!(span.summary() == "GET 200", "{span:?} is not answered");
+            ensure!(
+                span.attribute("tracer.link.evidence") != "connection",
+                "{span:?} is linked by a connection that was open before"
+            );
+        }
+    }
+    ensure!(
+        !traced.errors.contains("lost"),
+        "something was lost: {}",
+        traced.errors
+    );
+    Ok(())
+}
+
+/// Lines that are no HTTP, sent and returned.
+const ECHO: &str = r#"
+import socket, ssl, sys, threading
+certificate, key = sys.argv[1].split(",")
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(certificate, key)
+listener = socket.create_server(("127.0.0.1", 0))
+def serve():
+    with context.wrap_socket(listener.accept()[0], server_side=True) as end:
+        while data := end.recv(4096):
+            end.sendall(data)
+thread = threading.Thread(target=serve)
+thread.start()
+trusting = ssl.create_default_context(cafile=certificate)
+with trusting.wrap_socket(socket.create_connection(listener.getsockname()), server_hostname="localhost") as end:
+    for _ in range(50):
+        end.sendall(b"*1\\r\\n$4\\r\\nPING\\r\\n")
+        assert end.recv(4096)
+thread.join()
+"#;
+
+fn no_http(agent: &Agent) -> Result<()> {
+    needs(&["openssl", "python3"])?;
+    let place = Place::new()?;
+    let traced = agent
+        .trace(&[], &["python3", "-c", ECHO, &place.both])?
+        .successful()?;
+    ensure!(
+        traced.spans.is_empty(),
+        "spans of what is no HTTP: {:?}",
+        traced.spans
+    );
+    ensure!(
+        !traced.errors.contains("lost"),
+        "something was lost: {}",
+        traced.errors
+    );
+    Ok(())
+}
