@@ -283,8 +283,6 @@ fn connected_before(agent: &Agent) -> Result<()> {
     let running = agent.run(&["--pid", &server.id().to_string(), "--pid", client.trim()]);
     let mut input = server.stdin.take().context("it has no input")?;
     if running.is_ok() {
-        // Until the libraries of both are attached to.
-        std::thread::sleep(std::time::Duration::from_millis(500));
         input.write_all(b"go\n")?;
     }
     drop(input);

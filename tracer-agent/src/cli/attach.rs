@@ -130,6 +130,9 @@ pub fn attach<'a>(
     if let Some(judge) = &judge {
         judge.look(&mut probes, log);
     }
+    for pid in probes.selected() {
+        probes.look(pid);
+    }
     Ok((probes, judge))
 }
 

@@ -122,11 +122,14 @@ impl Libraries {
         Ok(())
     }
 
-    /// A process runs a new program, or is seen for the first time: it is looked at now, and a few times more.
-    pub fn look(&self, pid: u32) {
+    /// A process runs a new program, or is seen for the first time: it is looked at now, and once the thread is there a few times more.
+    pub fn look(&mut self, pid: u32) {
         if let Some(thread) = &self.wanted {
             // It ends with this value.
             let _ = thread.send(pid);
+        } else if let Some(watch) = &mut self.watch {
+            // Who has ended has no libraries.
+            let _ = watch.look(pid);
         }
     }
 }
