@@ -97,7 +97,6 @@ fn body_bytes_are_never_captured() {
 fn what_is_not_http_never_leaves() {
     for text in [
         &b"*1\r\n$4\r\nPING\r\n"[..],
-        b"\x16\x03\x01\x02\x00secret",
         b"\0\0\0\x08\x04\xd2\x16\x2f\0\0\0\x51\0\x03\0\0user",
         b"PRI * HTTP/3.0\r\n\r\nSM\r\n\r\n",
         b"GET /\r\n\r\n",
@@ -119,6 +118,13 @@ fn what_is_not_http_never_leaves() {
             "{text:?}"
         );
     }
+}
+
+#[test]
+fn of_what_begins_as_tls_nothing_is_told() {
+    let stream = one_call(b"\x16\x03\x01\x02\x00secret");
+    assert_eq!(stream.lane.state, State::OPAQUE);
+    assert!(stream.records.is_empty(), "{:?}", stream.records);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use crate::{
     capture::address::Address,
     correlate::{Evidence, Settings},
-    protocols::exchange::OtherEnd,
+    protocols::exchange::{Cover, OtherEnd},
 };
 
 use super::scene::{MILLISECOND, Place, Scene, context, inbound, outbound, span};
@@ -88,6 +88,20 @@ fn requests_of_one_connection_are_told_apart_by_their_place_in_the_stream() {
     let tree = scene.finish();
     assert_eq!(tree.place(s1), Place::Under(c1, Evidence::Connection));
     assert_eq!(tree.place(s2), Place::Under(c2, Evidence::Connection));
+}
+
+#[test]
+fn an_end_of_tls_that_was_there_before_is_no_other_end() {
+    for apart in [(true, true), (true, false), (false, true)] {
+        let mut scene = Scene::new();
+        let (mut client, mut server) = (outbound(1, 1).wire(1).at(10), inbound(2, 1).wire(1).at(11));
+        for (exchange, is_apart) in [(&mut client, apart.0), (&mut server, apart.1)] {
+            exchange.0.cover = if is_apart { Cover::Apart } else { Cover::Tls };
+        }
+        scene.begin(client);
+        let s = scene.begin(server);
+        assert_eq!(scene.finish().place(s), Place::Root, "{apart:?}");
+    }
 }
 
 #[test]
