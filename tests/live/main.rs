@@ -36,7 +36,7 @@ use skip::Skip;
 type Test = (&'static str, fn(&Agent) -> Result<()>);
 
 /// Names of tests whose outcome depends on the hook family: how bytes are found, and how they are told to be whole.
-const BRIEF: [&str; 9] = [
+const BRIEF: [&str; 10] = [
     "requests_kept_alive_by_curl",
     "requests_kept_alive_over_tls",
     "the_sizes_of_a_gibibyte",
