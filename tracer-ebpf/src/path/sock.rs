@@ -16,6 +16,9 @@ const TCP_CLOSE_WAIT: u8 = 8;
 const TCP_LAST_ACK: u8 = 9;
 const TCP_CLOSING: u8 = 11;
 
+/// How often a sock has to say that bytes have passed before that is believed.
+const LOOKS: u32 = 8;
+
 /// A `struct sock` of a stream. Of which kind is known where the program is compiled.
 #[derive(Clone, Copy)]
 pub struct Sock {
@@ -111,13 +114,30 @@ impl Sock {
     }
 
     /// Whether a byte passed before now.
+    ///
+    /// Bytes may arrive on another CPU meanwhile, which the kernel tells in two places, one after the other: it adds them to
+    /// `bytes_received`, then it moves `rcv_nxt` (`tcp_rcv_nxt_update`). Where it comes in between, they disagree for as long as a
+    /// line of cache takes to go from one CPU to the other: so it is looked at again.
     #[inline(always)]
     pub fn used(self) -> bool {
+        let mut looks = 0;
+        while looks < LOOKS {
+            if !self.seems_used() {
+                return false;
+            }
+            looks += 1;
+        }
+        true
+    }
+
+    /// What arrives between the two reads makes more unread than has arrived, which says nothing of what was read.
+    #[inline(always)]
+    fn seems_used(self) -> bool {
         let sent: u64 = member(self.address, layout().tcp_bytes_sent).unwrap_or(1);
-        let arrived: u64 = member(self.address, layout().tcp_bytes_received).unwrap_or(1);
-        let next: u32 = member(self.address, layout().tcp_rcv_nxt).unwrap_or(0);
-        let unread = next.wrapping_sub(self.copied_seq());
-        sent != 0 || arrived != unread as u64
+        let arrived: u64 = member(self.address, layout().tcp_bytes_received).unwrap_or(u64::MAX);
+        let next: Option<u32> = member(self.address, layout().tcp_rcv_nxt);
+        let unread = next.map_or(0, |next| next.wrapping_sub(self.copied_seq()));
+        sent != 0 || arrived > unread as u64
     }
 
     /// Inode number of the socket that a process holds it by, 0 where none does.
