@@ -420,7 +420,7 @@ pub fn flush<P: Port>(work: &mut Work, port: &mut P) {
 
 /// Passes `len` bytes whose content cannot be read: sent from a file, by a path that is not hooked, or on a
 /// page that is not there. Inside a body they are counted like any; elsewhere the place in the stream is lost.
-#[inline(always)]
+#[inline(never)]
 pub fn pass_unseen<P: Port>(work: &mut Work, port: &mut P, len: u64) {
     let state = work.lane.state;
     let mut left = len;
@@ -816,7 +816,7 @@ fn hold(work: &mut Work) {
 }
 
 /// Delivers the held run, if there is one.
-#[inline(always)]
+#[inline(never)]
 fn run<P: Port>(work: &mut Work, port: &mut P, flags: u32) {
     if !work.lane.is(fact::RUN) {
         return;
@@ -838,7 +838,7 @@ fn run<P: Port>(work: &mut Work, port: &mut P, flags: u32) {
 }
 
 /// Delivers the head piece that was captured so far and begins the next one.
-#[inline(always)]
+#[inline(never)]
 fn piece<P: Port>(work: &mut Work, port: &mut P, flags: u32) {
     let len = work.lane.offset.wrapping_sub(work.piece_offset);
     if len != 0 {
