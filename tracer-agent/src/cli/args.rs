@@ -81,8 +81,7 @@ pub enum Command {
     },
 }
 
-const TRACE_EXAMPLES: &str = "Ready before CMD's first instruction; the exit status is that of CMD.
-Examples:
+const TRACE_EXAMPLES: &str = "Ready before CMD's first instruction; the exit status is that of CMD. Examples:
   tracer-agent trace -- ./shop.sh
   tracer-agent trace --port 5432 --export json=out.json -- python3 app.py";
 
