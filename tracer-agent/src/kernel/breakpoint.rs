@@ -80,6 +80,43 @@ pub(super) fn set(who: Who, file: &File, at: At, program: &ProgramFd) -> io::Res
     Ok(event)
 }
 
+/// Takes breakpoints away when this process has ended: that takes the kernel 80 ms each, one after the other, and whoever waits for the
+/// agent need not wait for it. A child is left behind that holds nothing but these events until its parent is gone, and ends with
+/// them. Where there can be no child they are closed here.
+#[expect(unsafe_code, reason = "nothing else makes a process that shares descriptors")]
+pub(super) fn leave(events: Vec<OwnedFd>) {
+    let mut kept: Vec<_> = events
+        .iter()
+        .map(|event| event.as_raw_fd().unsigned_abs())
+        .collect();
+    let Ok((ended, alive)) = io::pipe() else { return };
+    if events.is_empty() {
+        return;
+    }
+    kept.push(ended.as_raw_fd().unsigned_abs());
+    kept.sort_unstable();
+    // SAFETY: the child has one thread, of which nothing is known: it makes system calls and touches nothing but its own stack and
+    // `kept`, which is made. It never returns.
+    unsafe {
+        if libc::fork() != 0 {
+            // The other end is closed when this process ends, and not before.
+            std::mem::forget(alive);
+            return;
+        }
+        let mut next = 0;
+        for fd in &kept {
+            if next < *fd {
+                libc::syscall(libc::SYS_close_range, next, *fd - 1, 0);
+            }
+            next = *fd + 1;
+        }
+        libc::syscall(libc::SYS_close_range, next, libc::c_uint::MAX, 0);
+        let mut byte = 0_u8;
+        libc::read(ended.as_raw_fd(), (&raw mut byte).cast(), 1);
+        libc::_exit(0);
+    }
+}
+
 fn first_cpu() -> io::Result<libc::c_int> {
     let cpus = aya::util::online_cpus().map_err(|(_, error)| error)?;
     let first = cpus

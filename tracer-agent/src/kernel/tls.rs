@@ -11,7 +11,7 @@ use std::{
     os::{fd::OwnedFd, unix::fs::MetadataExt as _},
     path::{Path, PathBuf},
     sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
-    thread,
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -63,6 +63,17 @@ pub(super) struct Libraries {
     watch: Option<Watch>,
     obstacle: Option<&'static str>,
     wanted: Option<Sender<u32>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Libraries {
+    fn drop(&mut self) {
+        // It ends when nobody can want anything any more.
+        self.wanted = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
 }
 
 impl Libraries {
@@ -88,6 +99,7 @@ impl Libraries {
             }),
             obstacle,
             wanted: None,
+            thread: None,
         }
     }
 
@@ -112,12 +124,13 @@ impl Libraries {
         };
         watch.refused = refused;
         let (wanted, wants) = mpsc::channel();
-        thread::Builder::new()
+        let thread = thread::Builder::new()
             .name("libraries".to_owned())
             .spawn(move || {
                 capability::keep(capability::TO_SET_BREAKPOINTS);
                 watch.run(&wants);
             })?;
+        self.thread = Some(thread);
         self.wanted = Some(wanted);
         Ok(())
     }
@@ -144,6 +157,12 @@ struct Watch {
     /// Each breakpoint is there as long as its event is open.
     events: Vec<OwnedFd>,
     refused: Refused,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        breakpoint::leave(std::mem::take(&mut self.events));
+    }
 }
 
 /// A process that is to be looked at again.
