@@ -528,10 +528,6 @@ fn between_messages<P: Port>(work: &mut Work, port: &mut P) {
     let frames = window_starts_frame(work, first);
     let starts = frames || work.lane.state != State::SEEK || starts_message(work);
     if forget(&mut work.found, starts as u32) == 0 {
-        if work.lane.offset == 0 {
-            // Once a direction: what else passes until a message is found is part of the same.
-            port.lost(Loss::MidStream);
-        }
         hold(work);
         let left = work.left;
         work.consume(left);

@@ -40,7 +40,7 @@ losses! {
     HeadEndless = 8, "head_endless";
     /// Bytes passed that this hook family does not see (the stream position jumped).
     Unseen = 9, "unseen";
-    /// A connection was joined where no message begins: what passes in this direction until one is found is not reported.
+    /// A connection was joined in the middle of a message; what was left of it is not reported.
     MidStream = 10, "mid_stream";
     /// The head of a request did not fit into the ring buffer: an exchange of which nothing will be known. Each is
     /// counted under [`Loss::RingFull`] as a record too.

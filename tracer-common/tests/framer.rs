@@ -237,27 +237,6 @@ fn unreadable_bytes_count_in_a_body_and_lose_the_place_outside() {
 }
 
 #[test]
-fn what_passes_before_a_joined_stream_shows_a_message_is_counted_once() {
-    let mut waiting = Waiting::default();
-    let request = "GET / HTTP/1.1\r\n\r\n";
-    let mut stream = Stream::new(false);
-    stream.lane.state = State::SEEK;
-    for byte in request.bytes() {
-        stream.call(&[byte], &[], &mut waiting);
-    }
-    assert_eq!(stream.lost, [Loss::MidStream]);
-    assert!(messages(&stream.records).is_empty());
-    stream.call(request.as_bytes(), &[], &mut waiting);
-    assert_eq!(messages(&stream.records), [message(request, 0)]);
-    assert_eq!(stream.lost, [Loss::MidStream]);
-
-    let mut stream = Stream::new(false);
-    stream.lane.state = State::SEEK;
-    stream.call(request.as_bytes(), &[], &mut waiting);
-    assert!(stream.lost.is_empty());
-}
-
-#[test]
 fn a_long_body_is_reported_before_it_ends() {
     let mut stream = Stream::new(false);
     let mut waiting = Waiting::default();
