@@ -216,10 +216,10 @@ impl Watch {
     fn look(&mut self, pid: u32) -> io::Result<bool> {
         let maps = BufReader::new(File::open(format!("/proc/{pid}/maps"))?.take(MAX_MAPS));
         let mut has_one = false;
-        for line in maps.lines() {
-            // A path may be anything.
-            let Ok(line) = line else { continue };
-            if let Some(range) = library(&line) {
+        for line in maps.split(b'\n') {
+            // An error ends it: of a process that has ended every read is one. A path may be anything.
+            let line = line?;
+            if let Some(range) = library(&String::from_utf8_lossy(&line)) {
                 has_one = true;
                 self.attach(Path::new(&format!("/proc/{pid}/map_files/{range}")));
             }
