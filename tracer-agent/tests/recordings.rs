@@ -10,6 +10,10 @@ use std::{
 };
 
 use serde_json::Value;
+use tracer_agent::capture::{
+    Replayed,
+    recording::{Content, Recording},
+};
 
 fn recordings() -> Vec<PathBuf> {
     files("rec")
@@ -80,6 +84,23 @@ fn a_capture_gives_the_exchanges_that_another_dissector_finds_and_the_same_bytes
         let golden = fs::read_to_string(capture.with_extension("pcap.json")).unwrap();
         assert_eq!(replay(&capture), golden, "{}", capture.display());
         assert_eq!(replay(&capture), golden, "{} twice", capture.display());
+    }
+}
+
+/// Of HTTP/1 and of HTTP/2, in which what is masked decides how the rest is read.
+#[test]
+fn what_is_redacted_gives_the_spans_that_it_gave_before() {
+    for capture in files("pcap") {
+        let golden = fs::read_to_string(capture.with_extension("pcap.json")).unwrap();
+        let name = capture.with_extension("rec").file_name().unwrap().to_owned();
+        let redacted = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let mut recording = Recording::create(&redacted, Content::Redacted).unwrap();
+        let mut inputs = Replayed::open(&capture).unwrap();
+        while let Some(input) = inputs.next_input().unwrap() {
+            recording.write(&input).unwrap();
+        }
+        recording.finish().unwrap();
+        assert_eq!(spans(&replay(&redacted)), spans(&golden), "{}", capture.display());
     }
 }
 

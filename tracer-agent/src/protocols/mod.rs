@@ -15,7 +15,7 @@ mod conversation;
 mod counters;
 pub mod exchange;
 mod http1;
-mod http2;
+pub(crate) mod http2;
 pub mod propagation;
 mod settings;
 mod stage;

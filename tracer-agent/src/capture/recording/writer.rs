@@ -62,7 +62,8 @@ pub struct Summary {
     pub written: u64,
     /// Inputs that are not, because of an error.
     pub lost: u64,
-    /// Pieces of heads that were masked whole because the start of their head was not seen.
+    /// Pieces of heads and of frames that were masked whole because what they begin in was not known, and directions of
+    /// connections in HTTP/2 that were forgotten, being too many.
     pub masked_blind: u64,
 }
 

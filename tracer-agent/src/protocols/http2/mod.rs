@@ -12,6 +12,6 @@ mod head;
 pub mod hpack;
 mod streams;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub(super) use conversation::Conversation;

@@ -7,10 +7,13 @@
 //!
 //! What fits no rule leads to a state that masks up to the end of the line.
 
-use super::names::{KNOWN, Known, narrow};
+use super::{
+    names::{KNOWN, Known, narrow},
+    target::Target,
+};
 
 /// A method longer than any registered one, by far; spans keep unknown methods too.
-const MAX_METHOD: u8 = 32;
+pub(super) const MAX_METHOD: u8 = 32;
 /// Its target is an authority.
 const CONNECT: &[u8] = b"CONNECT";
 const CONNECT_LEN: u8 = 7;
@@ -61,30 +64,8 @@ enum State {
     Pattern { text: &'static [u8], at: usize },
     /// The rest of a line is masked.
     Rest,
-    /// At the first byte of the target.
-    Target,
-    /// In `http://` or `https://`, at this place of the latter.
-    Scheme { at: usize },
-    /// At the first byte of an authority.
-    Authority,
-    /// This many bytes of userinfo follow, all in this piece.
-    Userinfo { len: usize },
-    /// In host and port.
-    HostPort,
-    /// In an authority that is cut in two.
-    CutAuthority,
-    /// In the path.
-    Path,
-    /// At the first byte of a query component.
-    Component,
-    /// In a query key, which ends in this piece.
-    Key,
-    /// In a query key that is cut in two.
-    CutKey,
-    /// In a query value, or in a component without a key.
-    QueryValue,
-    /// In a target of no known form.
-    OtherTarget,
+    /// In the target.
+    Target(Target),
     /// At the first byte of a line after the first; the header before it kept its value or not.
     LineStart { value_is_kept: bool },
     /// In a name that these may still turn out to be, after `at` bytes.
@@ -114,27 +95,8 @@ impl State {
 
     /// Decides what depends on bytes to come, of which the piece has these.
     fn look_ahead(self, piece: &[u8]) -> Self {
-        match (self, piece) {
-            (_, []) => self,
-            (Self::Authority, _) => {
-                let authority = piece
-                    .split(|byte| ends_authority(*byte))
-                    .next()
-                    .unwrap_or_default();
-                if authority.len() == piece.len() {
-                    return Self::CutAuthority;
-                }
-                match authority.iter().rposition(|byte| *byte == b'@') {
-                    Some(len @ 1..) => Self::Userinfo { len },
-                    _ => Self::HostPort,
-                }
-            }
-            (Self::Component, _) => match piece.iter().find(|byte| ends_key(**byte)) {
-                Some(b'=') => Self::Key,
-                Some(_) => Self::QueryValue,
-                None => Self::CutKey,
-            },
-            (Self::Userinfo { len: 0 }, _) => Self::HostPort,
+        match self {
+            Self::Target(target) => Self::Target(target.look_ahead(piece, false)),
             _ => self,
         }
     }
@@ -159,8 +121,11 @@ impl State {
             Self::Method { .. } | Self::Pattern { .. } | Self::Rest => self.step_start_line(byte),
             Self::Name { .. } | Self::OtherName => self.step_name(byte),
             // Userinfo is known to hold no blank that would end the target.
-            _ if byte == b' ' => (byte, Self::VERSION),
-            _ => self.step_target(byte),
+            Self::Target(_) if byte == b' ' => (byte, Self::VERSION),
+            Self::Target(target) => {
+                let (is_kept, next) = target.step(byte);
+                (if is_kept { byte } else { masked(byte) }, Self::Target(next))
+            }
         }
     }
 
@@ -188,36 +153,14 @@ impl State {
                 len: CONNECT_LEN,
                 like_connect: true,
                 ..
-            } if byte == b' ' => (byte, Self::Authority),
-            Self::Method { len: 1.., .. } if byte == b' ' => (byte, Self::Target),
+            } if byte == b' ' => (byte, Self::Target(Target::Authority)),
+            Self::Method { len: 1.., .. } if byte == b' ' => (byte, Self::Target(Target::Start)),
             Self::Pattern { text, at } => match text.get(at) {
                 Some(b'0') if byte.is_ascii_digit() => (byte, Self::Pattern { text, at: at + 1 }),
                 Some(fits) if *fits != b'0' && *fits == byte => (byte, Self::Pattern { text, at: at + 1 }),
                 _ => (masked(byte), Self::Rest),
             },
             _ => (masked(byte), Self::Rest),
-        }
-    }
-
-    fn step_target(self, byte: u8) -> (u8, Self) {
-        match (self, byte) {
-            (Self::Target | Self::HostPort | Self::CutAuthority, b'/') => (byte, Self::Path),
-            (Self::Target, b'*') => (byte, Self::OtherTarget),
-            (Self::Target, b'h' | b'H') => (byte, Self::Scheme { at: 1 }),
-            (Self::Scheme { at }, _) => step_scheme(at, byte),
-            (Self::Userinfo { len }, _) => (
-                masked(byte),
-                Self::Userinfo {
-                    len: len.saturating_sub(1),
-                },
-            ),
-            (Self::HostPort | Self::CutAuthority | Self::Path, b'?') => (byte, Self::Component),
-            (Self::HostPort | Self::CutAuthority | Self::Path, b'#') => (byte, Self::OtherTarget),
-            (Self::Key | Self::CutKey, b'=') => (byte, Self::QueryValue),
-            (Self::HostPort | Self::Path | Self::Key, _) => (byte, self),
-            (Self::CutKey | Self::QueryValue, b'&') => (byte, Self::Component),
-            (Self::CutAuthority | Self::CutKey | Self::QueryValue, _) => (masked(byte), self),
-            _ => (masked(byte), Self::OtherTarget),
         }
     }
 
@@ -267,34 +210,6 @@ impl State {
     }
 }
 
-fn step_scheme(at: usize, byte: u8) -> (u8, State) {
-    const SCHEME: &[u8] = b"https://";
-    const AFTER_HTTP: usize = 4;
-    let fits = |at: usize| {
-        SCHEME
-            .get(at)
-            .is_some_and(|expected| expected.eq_ignore_ascii_case(&byte))
-    };
-    let at = if at == AFTER_HTTP && byte == b':' {
-        at + 1
-    } else {
-        at
-    };
-    match fits(at) {
-        true if at + 1 == SCHEME.len() => (byte, State::Authority),
-        true => (byte, State::Scheme { at: at + 1 }),
-        false => (masked(byte), State::OtherTarget),
-    }
-}
-
-fn ends_authority(byte: u8) -> bool {
-    matches!(byte, b'/' | b'?' | b'#' | b' ' | b'\r' | b'\n')
-}
-
-fn ends_key(byte: u8) -> bool {
-    matches!(byte, b'=' | b'&' | b'#' | b' ' | b'\r' | b'\n')
-}
-
 /// White space and line ends stay; what no value and no target may hold becomes NUL, which neither may hold.
 fn masked(byte: u8) -> u8 {
     match byte {
@@ -313,6 +228,6 @@ fn masked_in_name(byte: u8) -> u8 {
 }
 
 /// A byte of a token, RFC 9110 section 5.6.2.
-fn is_token(byte: u8) -> bool {
+pub(super) fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

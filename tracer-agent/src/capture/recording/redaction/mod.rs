@@ -10,13 +10,32 @@
 //! remembered is masked whole. So where heads are split makes no difference, with one exception on the safe side:
 //! an authority or a query key that a split cuts in two is masked, because whether it is userinfo or a bare
 //! value shows only at its end.
+//!
+//! Of HTTP/2 the frames are kept as they were captured ([`frames`]), and how their header blocks say each field ([`block`]): every
+//! string is masked in its place, takes as many bytes as before and, in Huffman code too, says as many characters ([`text`]).
+//! Which rule is for a value whose name is in the dynamic table is remembered for each direction of a connection
+//! ([`rule`]). Where that is not known the value is masked. Of a string that two records share less is kept ([`cut`]).
 
+mod block;
+mod cut;
+mod frame;
+mod frames;
 mod head;
+mod literal;
 mod names;
+mod recent;
+mod rule;
+mod target;
+mod text;
 
 use std::collections::HashMap;
 
-use self::head::{Head, mask_all};
+use self::{
+    frames::{Covered, Frames},
+    head::{Head, mask_all},
+    recent::Recent,
+    text::Texts,
+};
 use crate::{
     capture::record::{Data, Direction, Record},
     ids::{ConnectionId, StreamOffset},
@@ -30,13 +49,16 @@ const MAX_HEADS: usize = 16_384;
 pub(super) struct Redactor {
     /// Heads of which more is to come, and the offset at which it must; at most [`MAX_HEADS`].
     heads: HashMap<(ConnectionId, Direction), (StreamOffset, Head), foldhash::fast::RandomState>,
+    frames: Recent<Frames>,
+    texts: Texts,
     masked_blind: u64,
 }
 
 impl Redactor {
-    /// Pieces that were masked whole because the start of their head was not remembered.
+    /// Pieces that were masked whole because what they begin in was not remembered, and directions of connections that were
+    /// forgotten before they were closed.
     pub fn masked_blind(&self) -> u64 {
-        self.masked_blind
+        self.masked_blind.saturating_add(self.frames.forgotten())
     }
 
     /// Masks one record in place. What is not a record stays none, and is masked.
@@ -45,6 +67,15 @@ impl Redactor {
             Ok(Record::Data(data)) => {
                 let start = data.captured.as_ptr().addr() - record.as_ptr().addr();
                 let captured = data.captured.len();
+                if data.marks.http2() {
+                    let (key, is_over) = ((data.connection, data.direction), data.marks.opaque());
+                    let covered = Covered::of(&data);
+                    self.heads.remove(&key);
+                    if let Some(captured) = record.get_mut(start..start + captured) {
+                        self.mask_frames(captured, key, &covered, is_over);
+                    }
+                    return mask_left_over(record, start + captured);
+                }
                 let head = self.take_head(&data);
                 let continues = Continuation::of(&data);
                 self.mask_captured(record, start, captured, head, continues);
@@ -53,6 +84,7 @@ impl Redactor {
             Ok(Record::Close(close)) => {
                 for direction in [Direction::Received, Direction::Sent] {
                     self.heads.remove(&(close.connection, direction));
+                    self.frames.take((close.connection, direction));
                 }
                 size_of::<tracer_common::record::CloseRecord>()
             }
@@ -61,9 +93,27 @@ impl Redactor {
             // Its kind and size say why it is not a record, so they stay.
             Err(_) => size_of::<[u32; 2]>(),
         };
-        // Bytes after the record are left over from others.
-        if let Some(left_over) = record.get_mut(known..) {
-            left_over.fill(b'x');
+        mask_left_over(record, known);
+    }
+
+    fn mask_frames(
+        &mut self,
+        captured: &mut [u8],
+        key: (ConnectionId, Direction),
+        covered: &Covered,
+        is_over: bool,
+    ) {
+        let remembered = self.frames.take(key);
+        let masked = Frames::at(remembered, covered)
+            .and_then(|frames| frames.mask(covered, captured, &mut self.texts));
+        match masked {
+            Some(frames) if !is_over => self.frames.insert(key, frames),
+            Some(_) => {}
+            None if captured.is_empty() => {}
+            None => {
+                mask_all(captured);
+                self.masked_blind += 1;
+            }
         }
     }
 
@@ -106,6 +156,13 @@ impl Redactor {
         {
             self.heads.insert(key, (next, head));
         }
+    }
+}
+
+/// Bytes after a record are left over from others.
+fn mask_left_over(record: &mut [u8], known: usize) {
+    if let Some(left_over) = record.get_mut(known..) {
+        left_over.fill(b'x');
     }
 }
 

@@ -1,7 +1,7 @@
 //! The header names a recording keeps, and the ones among them whose values it keeps.
 //!
 //! Values are kept only where the core reads them: for framing (`content-length`…), for spans (`host`,
-//! `user-agent`) and for links (all of `CONTEXT_HEADERS`); and a few that say which software spoke (`server`,
+//! `user-agent`, `grpc-status`) and for links (all of `CONTEXT_HEADERS`); and a few that say which software spoke (`server`,
 //! `content-type`…), without which a bug report is hard to read. The other names are public words that carry
 //! nothing; they are here so that a recording shows what was sent. A name that is not here is masked, for a
 //! broken line may hold a secret where its name should be.
@@ -63,6 +63,11 @@ pub(super) static KNOWN: &[Known] = &[
     masked("expires"),
     masked("forwarded"),
     masked("from"),
+    masked("grpc-accept-encoding"),
+    masked("grpc-encoding"),
+    masked("grpc-message"),
+    kept("grpc-status"),
+    masked("grpc-timeout"),
     kept("host"),
     masked("if-match"),
     masked("if-modified-since"),

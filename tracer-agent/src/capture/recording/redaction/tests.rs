@@ -1,3 +1,7 @@
+mod conversations;
+mod frames;
+mod leaks;
+
 use proptest::prelude::*;
 use tracer_common::record::{DataRecord, data_flags as flag, kind};
 

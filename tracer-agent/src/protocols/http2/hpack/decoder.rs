@@ -10,7 +10,7 @@ use super::{
 };
 
 /// The first index of the dynamic table.
-const FIRST_DYNAMIC: usize = static_table::ENTRIES.len() + 1;
+pub(crate) const FIRST_DYNAMIC: usize = static_table::ENTRIES.len() + 1;
 /// The fields of a block are read up to this size, in the count of RFC 9113 §6.5.2 (32 beside the bytes of each): so they are at
 /// most 8,192, and what a few bytes can ask for by index is bounded.
 const MAX_FIELDS_SIZE: usize = 262_144;
@@ -36,8 +36,8 @@ pub struct Field<'a> {
 }
 
 /// How a field is said, by the upper bits of its first byte.
-#[derive(Clone, Copy, PartialEq)]
-enum Representation {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Representation {
     /// §6.1
     Indexed,
     /// §6.2.1
@@ -163,7 +163,7 @@ impl Field<'_> {
 }
 
 impl Representation {
-    fn of(first: u8) -> Self {
+    pub(crate) fn of(first: u8) -> Self {
         match first {
             0x80.. => Self::Indexed,
             0x40.. => Self::Incremental,
@@ -174,7 +174,7 @@ impl Representation {
     }
 
     /// How many bits of the first byte begin its integer.
-    fn prefix(self) -> u32 {
+    pub(crate) fn prefix(self) -> u32 {
         match self {
             Self::Indexed => 7,
             Self::Incremental => 6,

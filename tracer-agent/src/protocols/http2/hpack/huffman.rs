@@ -66,7 +66,7 @@ struct Group {
 }
 
 /// Appends to `text` what `coded` says. More than `limit` bytes are refused.
-pub(super) fn decode(coded: &[u8], limit: usize, text: &mut Vec<u8>) -> Result<(), Malformed> {
+pub(crate) fn decode(coded: &[u8], limit: usize, text: &mut Vec<u8>) -> Result<(), Malformed> {
     let start = text.len();
     // No code is shorter than 5 bits.
     let most = (coded.len().saturating_mul(8) / 5).min(limit);
@@ -112,6 +112,13 @@ pub(super) fn decode(coded: &[u8], limit: usize, text: &mut Vec<u8>) -> Result<(
     let unused = free.len();
     text.truncate(text.len().saturating_sub(unused));
     Ok(())
+}
+
+/// The symbol that the upper `count` of `bits` begin with, and the length of its code; `None` if more of them are needed.
+pub(crate) fn symbol(bits: u64, count: u32) -> Result<Option<(u8, u32)>, Malformed> {
+    let code = next(bits)?;
+    let len = u32::from(code.len);
+    Ok((len <= count).then_some((code.symbol, len)))
 }
 
 /// The code that `bits` begin with, which may need more of them than there are.

@@ -5,6 +5,7 @@
 //! seen all of that. But new entries always come in at the front and are counted from there, so each entry that was seen
 //! to come in since can be told from its index, whatever is behind it, and the table heals as the peer goes on.
 
+mod code;
 mod decoder;
 mod huffman;
 mod malformed;
@@ -12,7 +13,14 @@ mod primitives;
 mod static_table;
 mod table;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use decoder::{Decoder, Field};
 pub use malformed::Malformed;
+// For what must keep a block as it is and change what it says.
+pub(crate) use code::{code_len, encode_over};
+pub(crate) use decoder::{FIRST_DYNAMIC, Representation};
+pub(crate) use huffman::{decode, symbol};
+pub(crate) use primitives::{Integer, Read};
+pub(crate) use static_table::entry;
+pub(crate) use table::{MAX_KEPT, OVERHEAD};

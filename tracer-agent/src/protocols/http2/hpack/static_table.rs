@@ -66,7 +66,7 @@ pub(super) const ENTRIES: [(&str, &str); 61] = [
 ];
 
 /// The entry of an index; `None` where it is 0 or the dynamic table's.
-pub(super) fn entry(index: usize) -> Option<(&'static [u8], &'static [u8])> {
+pub(crate) fn entry(index: usize) -> Option<(&'static [u8], &'static [u8])> {
     let (name, value) = ENTRIES.get(index.checked_sub(1)?)?;
     Some((name.as_bytes(), value.as_bytes()))
 }

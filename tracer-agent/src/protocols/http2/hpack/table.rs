@@ -12,9 +12,9 @@ use super::malformed::Malformed;
 const INITIAL_MAX: usize = 4_096;
 /// At most this much is kept, in the sizes of RFC 7541 §4.1: 16 times what is usual, and as much as browsers allow. What a
 /// larger table has beyond it is not known.
-pub(super) const MAX_KEPT: usize = 65_536;
+pub(crate) const MAX_KEPT: usize = 65_536;
 /// RFC 7541 §4.1: what an entry counts for beside its bytes. It is about what one takes here.
-pub(super) const OVERHEAD: usize = 32;
+pub(crate) const OVERHEAD: usize = 32;
 
 pub(super) struct Table {
     /// From the newest on, without a gap.

@@ -2,7 +2,7 @@
 
 mod losses;
 mod streams;
-mod wire;
+pub(crate) mod wire;
 
 use proptest::prelude::*;
 

@@ -217,25 +217,24 @@ impl Talk {
         self.after(0, true)
     }
 
-    fn after(self, nanos: u64, is_closed: bool) -> Outcome {
-        let mut connections = Connections::new(Limits::default());
-        let mut protocols = Protocols::new(Settings::default());
-        let mut events = Vec::new();
-        let mut records = self.records;
+    fn after(mut self, nanos: u64, is_closed: bool) -> Outcome {
+        let records = self.take_records(is_closed);
+        drop(self.open);
+        Outcome::of(&records, self.now + nanos)
+    }
+
+    /// All that was told of the connection up to its end, as records.
+    pub fn records(mut self) -> Vec<Vec<u8>> {
+        self.take_records(true)
+    }
+
+    fn take_records(&mut self, is_closed: bool) -> Vec<Vec<u8>> {
+        let mut records = std::mem::take(&mut self.records);
         if is_closed {
-            let [received, sent] = self.lanes.map(|lane| lane.lane.offset);
+            let [received, sent] = self.lanes.each_ref().map(|lane| lane.lane.offset);
             records.push(close(received, sent, self.now + 1_000));
         }
-        for record in &records {
-            let record = Record::decode(record).unwrap();
-            protocols.push(connections.apply(&record), &mut events);
-        }
-        protocols.tick(BootNanos(self.now + nanos), &mut events);
-        drop(self.open);
-        Outcome {
-            events,
-            counters: *protocols.counters(),
-        }
+        records
     }
 }
 
@@ -283,6 +282,26 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// What comes of records, at a time.
+    pub fn of(records: &[Vec<u8>], now: u64) -> Self {
+        let mut connections = Connections::new(Limits::default());
+        let mut protocols = Protocols::new(Settings::default());
+        let mut events = Vec::new();
+        for record in records {
+            let record = Record::decode(record).unwrap();
+            protocols.push(connections.apply(&record), &mut events);
+        }
+        protocols.tick(BootNanos(now), &mut events);
+        Self {
+            events,
+            counters: *protocols.counters(),
+        }
+    }
+
+    pub fn into_events(self) -> Vec<ExchangeEvent> {
+        self.events
+    }
+
     pub fn begun(&self) -> Vec<&Exchange> {
         let mut begun = Vec::new();
         for event in &self.events {

@@ -1,6 +1,6 @@
 mod bounds;
 mod cost;
-mod encoder;
+pub(crate) mod encoder;
 mod examples;
 mod independent;
 mod listening;
