@@ -50,7 +50,7 @@ const BRIEF: [&str; 10] = [
 ];
 
 /// Names of tests of what is no matter of the kernel, or of what other tests try there with fewer starts of the agent.
-const ALIKE: [&str; 26] = [
+const ALIKE: [&str; 27] = [
     "http_1_0",
     "a_post_that_expects",
     "an_error_status",
@@ -69,6 +69,7 @@ const ALIKE: [&str; 26] = [
     "chain_of_go_hops_8_in_flight",
     "chain_of_node_hops_that_fan_out",
     "chain_of_asyncio_hops",
+    "http_2_over_tls",
     "calls_by_grpc_from_node",
     "calls_by_grpc_from_java",
     "calls_by_grpc_from_rust",

@@ -1,4 +1,4 @@
-//! HTTP/1 in TLS, where OpenSSL does it as a shared library.
+//! HTTP in TLS, where OpenSSL does it as a shared library.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -34,6 +34,7 @@ pub const TESTS: &[Test] = &[
         "nginx_that_ends_tls_is_one_trace_with_what_is_behind_it",
         nginx_in_front,
     ),
+    ("http_2_over_tls_by_curl_to_nginx_is_a_pair_of_spans_each", http_2),
     (
         "a_tls_connection_that_was_open_before_is_seen_and_not_linked_by_it",
         connected_before,
@@ -252,6 +253,42 @@ fn nginx_in_front(agent: &Agent) -> Result<()> {
             traced.spans
         );
     }
+    Ok(())
+}
+
+/// Starts nginx, asks, and ends it.
+const ASK: &str = r#"
+nginx -p "$1" -c nginx.conf -e stderr &
+server=$!
+until [ -s "$1/nginx.pid" ]; do sleep 0.05; done
+u=https://127.0.0.1:$2
+curl -sS --cacert "$1/certificate.pem" --http2 "$u/r0?secret=1" "$u/r1" "$u/r2"
+status=$?
+kill -QUIT $server
+wait $server
+exit $status
+"#;
+
+/// What is in TLS is framed like anything else: both ends agree on HTTP/2 while they shake hands.
+fn http_2(agent: &Agent) -> Result<()> {
+    needs(&["openssl", "nginx", "curl"])?;
+    let place = Place::new()?;
+    let folder = place.path().display().to_string();
+    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port().to_string();
+    let listen = format!("127.0.0.1:{port} ssl http2");
+    let conf = NGINX
+        .replace("127.0.0.1:@PORT@ ssl", &listen)
+        .replace("proxy_pass http://app", "return 200 hello")
+        .replace("    upstream app { server @APP@; keepalive 4; }\n", "");
+    fs::write(place.path().join("nginx.conf"), conf)?;
+    let command = ["sh", "-c", ASK, "sh", &folder, &port];
+    let traced = agent.trace(&[], &command)?.successful()?;
+    paired_in_tls(&traced, 3)?;
+    for span in &traced.spans {
+        let told = (span.attribute("network.protocol.version"), span.summary());
+        ensure!(told == ("2", "GET 200".to_owned()), "{span:?}");
+    }
+    ensure!(!traced.export.contains("secret=1"), "a query value was exported");
     Ok(())
 }
 
