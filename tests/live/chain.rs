@@ -111,6 +111,8 @@ fn go_of_hop() -> Result<String> {
 
 fn go(agent: &Agent, in_flight: u32, options: &[&str]) -> Result<()> {
     go_of_hop()?;
+    // Calls before the breakpoint is there are without a parent.
+    agent.alone()?;
     chain(
         agent,
         in_flight,

@@ -208,7 +208,7 @@ fn least_rights(agent: &Agent) -> Result<()> {
 
 /// `CAP_DAC_READ_SEARCH`, `CAP_KILL`, `CAP_SYS_PTRACE`, `CAP_BPF`.
 const KEPT: u64 = 1 << 2 | 1 << 5 | 1 << 19 | 1 << 39;
-/// `CAP_SYS_PTRACE`, `CAP_SYS_ADMIN`: of the thread that sets breakpoints in Go programs.
+/// `CAP_SYS_PTRACE`, `CAP_SYS_ADMIN`: of the threads that set breakpoints, one for Go programs, one for libraries.
 const TO_SET: u64 = 1 << 19 | 1 << 21;
 
 fn kept_rights(agent: &Agent) -> Result<()> {
@@ -217,14 +217,14 @@ fn kept_rights(agent: &Agent) -> Result<()> {
         bail!(Skip("there is no other capability here to give up".to_owned()));
     }
     let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port().to_string();
-    for (uprobes, for_breakpoints) in [("off", 0), ("auto", 1)] {
-        let running = agent.run(&["--port", &port, "--uprobes", uprobes])?;
+    for (switch, for_breakpoints) in [("off", 0), ("auto", 2)] {
+        let running = agent.run(&["--port", &port, "--uprobes", switch, "--tls", switch])?;
         answer_untraced(&["--port", &port], &["curl", "-sS", "{url}/a"])?;
         let kept = running.capabilities()?;
         let (few, more): (Vec<u64>, Vec<u64>) = kept.iter().partition(|set| **set & !KEPT == 0);
         ensure!(
             few.len() > 1 && more.len() <= for_breakpoints && more.iter().all(|set| set & !TO_SET == 0),
-            "with --uprobes {uprobes} its threads have {kept:x?}"
+            "with --uprobes and --tls {switch} its threads have {kept:x?}"
         );
         of_kind(&running.stop()?, Kind::Server, 1)?;
     }

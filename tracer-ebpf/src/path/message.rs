@@ -29,7 +29,7 @@ const STEPS: u32 = 4096;
 /// Calls that one CPU may frame at once: where the kernel preempts programs, one may begin in the middle of another.
 const AREAS: u32 = 2;
 /// Steps in one program where programs call each other: each is verified for itself.
-const TURNS: u32 = 8;
+const TURNS: u32 = 64;
 
 /// The memory of a call that is still to be walked.
 #[repr(C)]
@@ -52,8 +52,13 @@ struct Walk {
 struct Scratch {
     work: Work,
     memory: Walk,
-    /// Whose bytes they are.
-    sock: u64,
+    /// What moved the bytes.
+    call: Call,
+    /// How many, or how many messages.
+    moved: u64,
+    /// Who made it.
+    current: Current,
+    source: Source,
     /// 1 while it is in use.
     busy: u64,
 }
@@ -149,7 +154,7 @@ impl<C: EbpfContext> Chain<'_, C> {
     #[inline(always)]
     pub fn turns(&self) {
         for _ in 0..TURNS {
-            if one_step(0) != 0 {
+            if tracer_step(0) != 0 {
                 conclude(0);
                 return;
             }
@@ -160,6 +165,7 @@ impl<C: EbpfContext> Chain<'_, C> {
 
 /// Where bytes are seen.
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
 pub enum Source {
     /// At the socket.
     Socket,
@@ -169,20 +175,44 @@ pub enum Source {
 
 /// A call moved bytes (or messages, for [`Shape::Messages`]), behind those that it is said to have moved before.
 #[inline(always)]
-pub fn moved(call: &Call, result: u64, current: Current, source: Source, repeat: &impl Repeat) {
-    let sent = call.memory.sent;
-    let Some(known) = connection::get(call.sock) else {
-        return;
-    };
+pub fn moved(call: &Call, moved: u64, current: Current, source: Source, repeat: &impl Repeat) {
     let Some((area, scratch)) = free_area() else {
         return emit::lost(Loss::Busy);
     };
-    let (connection, scratch) = unsafe { (&mut *known, &mut *scratch) };
-    if connection.ignored() || (source == Source::Socket && connection.is_tls()) {
-        return;
-    }
+    let scratch = unsafe { &mut *scratch };
     scratch.busy = 1;
-    scratch.sock = call.sock;
+    copy(call, &mut scratch.call);
+    scratch.moved = moved;
+    scratch.current = current;
+    scratch.source = source;
+    if tracer_prepare(area) != 0 {
+        repeat.frame(area);
+    }
+}
+
+/// Makes the call of a scratch area ready to be framed. 0 if its bytes are of no interest, and the area is free again.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn tracer_prepare(area: u32) -> u32 {
+    let Some(scratch) = SCRATCH.get_ptr_mut(area) else {
+        return 0;
+    };
+    let scratch = unsafe { &mut *scratch };
+    let prepared = prepare(scratch);
+    if prepared.is_none() {
+        scratch.busy = 0;
+    }
+    prepared.is_some() as u32
+}
+
+#[inline(always)]
+fn prepare(scratch: &mut Scratch) -> Option<()> {
+    let (call, current) = (&scratch.call, scratch.current);
+    let (is_sent, at_socket) = (call.memory.sent != 0, scratch.source == Source::Socket);
+    let connection = unsafe { &mut *connection::get(call.sock)? };
+    if connection.ignored() || (at_socket && connection.is_tls()) {
+        return None;
+    }
     let work = &mut scratch.work;
     let now = unsafe { bpf_ktime_get_boot_ns() };
     work.record.connection = connection.id;
@@ -199,17 +229,17 @@ pub fn moved(call: &Call, result: u64, current: Current, source: Source, repeat:
     if moment.timer {
         work.of_call |= data_flags::TIMER;
     }
-    if source == Source::Library {
+    if !at_socket {
         work.of_call |= connection.decrypted();
     }
     work.record.task = task.id;
     work.record.maker = task.maker;
     work.record.tgid = current.tgid;
     work.record.tid = current.tid;
-    work.sent = sent;
+    work.sent = call.memory.sent;
     work.end_ns = now;
-    work.start_ns = if sent != 0 { call.entered_ns } else { now };
-    if sent != 0 {
+    work.start_ns = if is_sent { call.entered_ns } else { now };
+    if is_sent {
         copy(&connection.sent, &mut work.lane);
     } else {
         copy(&connection.received, &mut work.lane);
@@ -220,18 +250,16 @@ pub fn moved(call: &Call, result: u64, current: Current, source: Source, repeat:
         .seq
         .wrapping_add(call.done as u32)
         .wrapping_sub(work.lane.seq);
-    if source == Source::Socket && skipped != 0 && skipped < 1 << 31 {
+    if at_socket && skipped != 0 && skipped < 1 << 31 {
         framer::pass_unseen(work, &mut Kernel, skipped as u64);
     }
+    scratch.memory = walk(call, scratch.moved);
     if call.memory.shape == Shape::Unseen {
-        framer::pass_unseen(work, &mut Kernel, result);
         scratch.memory.left = 0;
-        work.left = 0;
-        conclude(area);
-    } else {
-        scratch.memory = walk(call, result);
-        repeat.frame(area);
+        framer::pass_unseen(work, &mut Kernel, scratch.moved);
     }
+    work.left = 0;
+    Some(())
 }
 
 /// A scratch area of this CPU that is not in use. Where the kernel preempts programs, one may find the first taken.
@@ -248,24 +276,55 @@ fn free_area() -> Option<(u32, *mut Scratch)> {
     None
 }
 
-/// Everything of the call is framed that can be: what is held is delivered, and the connection remembers where it stands. A function of
-/// its own, since it stands at two ends of a program.
-#[inline(never)]
+/// Everything of the call is framed that can be: what is held is delivered, and the connection remembers where it stands.
+#[inline(always)]
 fn conclude(area: u32) {
+    tracer_rest(area);
+    tracer_finish(area);
+    tracer_remember(area);
+}
+
+/// What could not be framed for its number of messages and lines.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn tracer_rest(area: u32) -> u32 {
     let Some(scratch) = SCRATCH.get_ptr_mut(area) else {
-        return;
+        return 0;
     };
     let scratch = unsafe { &mut *scratch };
-    rest(scratch);
-    framer::finish(&mut scratch.work, &mut Kernel);
-    remember(scratch);
-    scratch.busy = 0;
+    let left = scratch.memory.left.wrapping_add(scratch.work.left);
+    if left != 0 && scratch.work.lane.state != State::OPAQUE {
+        emit::lost(Loss::TooManySteps);
+        scratch.work.left = 0;
+        framer::pass_unseen(&mut scratch.work, &mut Kernel, left);
+    }
+    0
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn tracer_finish(area: u32) -> u32 {
+    if let Some(scratch) = SCRATCH.get_ptr_mut(area) {
+        framer::finish(unsafe { &mut (*scratch).work }, &mut Kernel);
+    }
+    0
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn tracer_remember(area: u32) -> u32 {
+    if let Some(scratch) = SCRATCH.get_ptr_mut(area) {
+        let scratch = unsafe { &mut *scratch };
+        keep(scratch);
+        scratch.busy = 0;
+    }
+    0
 }
 
 #[inline(always)]
-fn remember(scratch: &Scratch) {
+fn keep(scratch: &Scratch) {
     let work = &scratch.work;
-    let Some(known) = connection::get(scratch.sock) else {
+    let Some(known) = connection::get(scratch.call.sock) else {
         return;
     };
     let connection = unsafe { &mut *known };
@@ -287,7 +346,7 @@ fn remember(scratch: &Scratch) {
     if work.turned_opaque != 0 {
         if settings().sees_tls != 0 && !connection.is_tls() && work.begins_tls() {
             let thread = (work.record.tgid as u64) << 32 | work.record.tid as u64;
-            tls::begins(scratch.sock, connection, thread);
+            tls::begins(scratch.call.sock, connection, thread);
         } else {
             connection.turn_opaque();
         }
@@ -308,17 +367,6 @@ fn copy<T: Copy>(from: &T, to: &mut T) {
     );
     for word in 0..words {
         unsafe { to.add(word).write_volatile(from.add(word).read_volatile()) };
-    }
-}
-
-/// What could not be framed for its number of messages and lines.
-#[inline(always)]
-fn rest(scratch: &mut Scratch) {
-    let left = scratch.memory.left.wrapping_add(scratch.work.left);
-    if left != 0 && scratch.work.lane.state != State::OPAQUE {
-        emit::lost(Loss::TooManySteps);
-        scratch.work.left = 0;
-        framer::pass_unseen(&mut scratch.work, &mut Kernel, left);
     }
 }
 
@@ -365,11 +413,14 @@ fn message(memory: &mut Walk, address: u64) {
 
 /// One turn of the loop: a step of the framer, or the next buffer. 0 goes on, 1 ends.
 extern "C" fn step(_turn: u32, area: *mut c_void) -> i64 {
-    one_step(unsafe { *area.cast::<u32>() })
+    let over = tracer_step(unsafe { *area.cast::<u32>() });
+    // The verifier is to see a bound, and LLVM knows of one already unless it has to look in memory.
+    (unsafe { core::ptr::read_volatile(&raw const over) } & 1) as i64
 }
 
-#[inline(always)]
-fn one_step(area: u32) -> i64 {
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn tracer_step(area: u32) -> u32 {
     let Some(scratch) = SCRATCH.get_ptr_mut(area) else {
         return 1;
     };
@@ -385,7 +436,7 @@ fn one_step(area: u32) -> i64 {
 }
 
 #[inline(always)]
-fn next_buffer(scratch: &mut Scratch) -> i64 {
+fn next_buffer(scratch: &mut Scratch) -> u32 {
     let memory = &mut scratch.memory;
     if memory.left == 0 {
         if memory.messages_left == 0 {

@@ -1,5 +1,7 @@
 //! One direction of a connection as frames, from what was captured of them (see [`DataRecord`](tracer_common::record::DataRecord)).
 
+use std::borrow::Cow;
+
 use tracer_common::record::frame::{self, KEPT, KEPT_AT};
 
 use crate::{
@@ -24,7 +26,7 @@ mod flag {
 pub(super) struct Frames {
     at: At,
     block: Option<Block>,
-    /// Of the payload that passes, as much as is there.
+    /// Of a payload that came in several records, what was in those before.
     payload: Vec<u8>,
 }
 
@@ -161,7 +163,7 @@ impl Frames {
             At::Passed(mut frame) if data.len <= frame.left => {
                 frame.left -= data.len;
                 self.at = At::Passed(frame);
-                self.end_frame_if_over(data, each);
+                self.end_frame_if_over(data, &[], each);
             }
             At::Lost => {}
             At::Between | At::Kept(_) | At::Passed(_) => self.lose(each),
@@ -177,6 +179,7 @@ impl Frames {
         each: &mut impl FnMut(Event<'_>),
     ) -> Option<Read> {
         let left = data.len.saturating_sub(passed);
+        let mut payload: &[u8] = &[];
         let read = match &mut self.at {
             At::Start | At::Lost => return None,
             At::Between => {
@@ -190,8 +193,11 @@ impl Frames {
                 if len == 0 && frame.left > 0 {
                     return None;
                 }
-                self.payload.extend_from_slice(captured.get(..len)?);
+                payload = captured.get(..len)?;
                 frame.left -= len as u64;
+                if frame.left > 0 {
+                    self.payload.extend_from_slice(payload);
+                }
                 Read::both(len)
             }
             At::Passed(frame) => {
@@ -206,7 +212,7 @@ impl Frames {
                 }
             }
         };
-        self.end_frame_if_over(data, each);
+        self.end_frame_if_over(data, payload, each);
         Some(read)
     }
 
@@ -221,7 +227,6 @@ impl Frames {
             length,
             left: u64::from(length),
         };
-        self.payload.clear();
         if kind == frame::HEADERS || kind == frame::PUSH_PROMISE {
             self.block = Some(Block {
                 beginning: Beginning {
@@ -243,7 +248,8 @@ impl Frames {
         };
     }
 
-    fn end_frame_if_over(&mut self, data: &Data<'_>, each: &mut impl FnMut(Event<'_>)) {
+    /// With the last bytes of its payload, where that was captured.
+    fn end_frame_if_over(&mut self, data: &Data<'_>, last: &[u8], each: &mut impl FnMut(Event<'_>)) {
         let (frame, is_kept) = match self.at {
             At::Kept(frame) => (frame, true),
             At::Passed(frame) => (frame, false),
@@ -253,6 +259,12 @@ impl Frames {
             return;
         }
         self.at = At::Between;
+        let mut payload = Cow::Borrowed(last);
+        if !self.payload.is_empty() {
+            let mut all = std::mem::take(&mut self.payload);
+            all.extend_from_slice(last);
+            payload = Cow::Owned(all);
+        }
         match frame.kind {
             frame::DATA => each(Event::Data {
                 stream: frame.stream,
@@ -260,7 +272,7 @@ impl Frames {
                 ends_stream: frame.flags & flag::END_STREAM != 0,
             }),
             frame::RST_STREAM => {
-                if let Some((code, _)) = self.payload.split_first_chunk().filter(|_| is_kept) {
+                if let Some((code, _)) = payload.split_first_chunk().filter(|_| is_kept) {
                     each(Event::Reset {
                         stream: frame.stream,
                         code: u32::from_be_bytes(*code),
@@ -268,7 +280,8 @@ impl Frames {
                 }
             }
             frame::HEADERS | frame::PUSH_PROMISE | frame::CONTINUATION => {
-                self.add_to_block(frame, is_kept, data, each);
+                let payload = Some(&*payload).filter(|_| is_kept || frame.length == 0);
+                self.add_to_block(frame, payload, data, each);
             }
             _ => {}
         }
@@ -277,37 +290,42 @@ impl Frames {
     fn add_to_block(
         &mut self,
         frame: Frame,
-        is_kept: bool,
+        payload: Option<&[u8]>,
         data: &Data<'_>,
         each: &mut impl FnMut(Event<'_>),
     ) {
-        let Some(block) = self.block.as_mut() else {
+        let Some(mut block) = self.block.take() else {
             // It continues what was not seen.
             each(Event::Gap);
             return;
         };
-        let fragment = fragment(frame, &self.payload).filter(|_| is_kept || frame.length == 0);
-        match (&mut block.bytes, fragment) {
-            (Some(bytes), Some(fragment)) if block.beginning.stream == frame.stream => {
-                bytes.extend_from_slice(fragment);
-            }
-            (bytes, _) => *bytes = None,
-        }
         if data.direction == Direction::Received {
             // Whoever has read the last of it can work on it.
             block.beginning.task = data.task;
         }
+        let fragment = payload
+            .and_then(|payload| fragment(frame, payload))
+            .filter(|_| block.beginning.stream == frame.stream);
+        let bytes = match (block.bytes.take(), fragment) {
+            // Nearly every block is one frame.
+            (Some(before), Some(fragment)) if before.is_empty() => Some(Cow::Borrowed(fragment)),
+            (Some(mut before), Some(fragment)) => {
+                before.extend_from_slice(fragment);
+                Some(Cow::Owned(before))
+            }
+            _ => None,
+        };
         if frame.flags & flag::END_HEADERS == 0 {
+            block.bytes = bytes.map(Cow::into_owned);
+            self.block = Some(block);
             return;
         }
-        if let Some(block) = self.block.take() {
-            each(Event::Fields {
-                beginning: block.beginning,
-                block: block.bytes.as_deref(),
-                ends_stream: block.ends_stream,
-                promised: block.promised,
-            });
-        }
+        each(Event::Fields {
+            beginning: block.beginning,
+            block: bytes.as_deref(),
+            ends_stream: block.ends_stream,
+            promised: block.promised,
+        });
     }
 
     /// Bytes are missing from here on.
