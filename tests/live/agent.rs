@@ -251,6 +251,11 @@ impl Traced {
     }
 }
 
+/// Whether this kernel runs under emulation, some twenty times slower.
+pub fn in_guest() -> bool {
+    std::env::var_os("IN_GUEST").is_some()
+}
+
 /// The effective capabilities of a process or thread, by its folder in `/proc`.
 pub fn capabilities(folder: &Path) -> Result<u64> {
     let status = fs::read_to_string(folder.join("status"))?;

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use xtask::judge::{Truth, Verdict, judge};
 
 use crate::Test;
-use crate::agent::Agent;
+use crate::agent::{Agent, in_guest};
 use crate::skip::{Skip, needs, needs_unix_sockets};
 
 pub const TESTS: &[Test] = &[
@@ -142,10 +142,6 @@ fn turns(agent: &Agent, in_flight: u32, client: &str, options: &[&str]) -> Resul
         && (in_guest() || verdict.recall() > 0.9);
     ensure!(is_right, "{verdict}\nstandard error was:\n{errors}");
     Ok(())
-}
-
-fn in_guest() -> bool {
-    env::var_os("IN_GUEST").is_some()
 }
 
 /// Every span and every parent link is there, right, and once.

@@ -1,6 +1,5 @@
 //! HTTP/1 as clients that nobody here wrote speak it.
 
-use std::env;
 use std::fs::File;
 use std::process::{Command, Stdio};
 
@@ -8,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 
 use crate::Test;
-use crate::agent::{Agent, MEMORY_MAX_KIB, Traced};
+use crate::agent::{Agent, MEMORY_MAX_KIB, Traced, in_guest};
 use crate::skip::needs;
 use crate::spans::{Kind, Span};
 
@@ -168,11 +167,7 @@ fn error_status(agent: &Agent) -> Result<()> {
 /// Down by sendfile, up by a length, at once and after `100 Continue`.
 fn gibibyte(agent: &Agent) -> Result<()> {
     // An emulated machine takes a minute for it.
-    let size: u64 = if env::var_os("IN_GUEST").is_some() {
-        1 << 26
-    } else {
-        1 << 30
-    };
+    let size: u64 = if in_guest() { 1 << 26 } else { 1 << 30 };
     let folder = TempDir::new()?;
     let file = folder.path().join("upload");
     File::create(&file)?.set_len(size)?;

@@ -1,6 +1,5 @@
 //! Full load: what is not a span is a counted loss.
 
-use std::env;
 use std::fs;
 use std::net::TcpListener;
 
@@ -8,7 +7,7 @@ use anyhow::{Result, ensure};
 use tempfile::TempDir;
 
 use crate::Test;
-use crate::agent::{Agent, Traced};
+use crate::agent::{Agent, Traced, in_guest};
 use crate::skip::needs;
 
 pub const TESTS: &[Test] = &[
@@ -97,11 +96,7 @@ fn loaded(agent: &Agent, options: &[&str]) -> Result<(Traced, usize)> {
     fs::write(folder.path().join("nginx.conf"), NGINX.replace("@PORT@", &port))?;
     let place = folder.path().display().to_string();
     // An emulated machine needs longer to reach its speed, and reaches less.
-    let time = if env::var_os("IN_GUEST").is_some() {
-        "6s"
-    } else {
-        "3s"
-    };
+    let time = if in_guest() { "6s" } else { "3s" };
     let connections = CONNECTIONS.to_string();
     let traced = agent
         .trace(

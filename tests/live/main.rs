@@ -50,7 +50,7 @@ const BRIEF: [&str; 10] = [
 ];
 
 /// Names of tests of what is no matter of the kernel, or of what other tests try there with fewer starts of the agent.
-const ALIKE: [&str; 27] = [
+const ALIKE: [&str; 29] = [
     "http_1_0",
     "a_post_that_expects",
     "an_error_status",
@@ -70,6 +70,8 @@ const ALIKE: [&str; 27] = [
     "chain_of_node_hops_that_fan_out",
     "chain_of_asyncio_hops",
     "http_2_over_tls",
+    "tls_in_memory_of_asyncio_and",
+    "tls_in_memory_of_node",
     "calls_by_grpc_from_node",
     "calls_by_grpc_from_java",
     "calls_by_grpc_from_rust",

@@ -1,6 +1,5 @@
 //! `run`: what is selected is traced, from the moment it does something.
 
-use std::env;
 use std::io::Write;
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
@@ -9,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
 use crate::Test;
-use crate::agent::Agent;
+use crate::agent::{Agent, in_guest};
 use crate::http1::{answer, answer_untraced, of_kind, paired};
 use crate::skip::{Skip, needs};
 use crate::spans::Kind;
@@ -90,7 +89,7 @@ fn by_host_root(agent: &Agent) -> Result<()> {
 }
 
 fn all(agent: &Agent) -> Result<()> {
-    if env::var_os("IN_GUEST").is_none() {
+    if !in_guest() {
         bail!(Skip(
             "other programs run on this machine: tried in a virtual machine only".to_owned()
         ));

@@ -1,5 +1,6 @@
 //! HTTP in TLS, where OpenSSL does it as a shared library.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
@@ -10,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
 use crate::Test;
-use crate::agent::{Agent, Traced};
+use crate::agent::{Agent, Traced, in_guest};
 use crate::http1::{answer, of_kind, paired};
 use crate::skip::needs;
 use crate::spans::{Kind, Span};
@@ -38,6 +39,18 @@ pub const TESTS: &[Test] = &[
     (
         "a_tls_connection_that_was_open_before_is_seen_and_not_linked_by_it",
         connected_before,
+    ),
+    (
+        "tls_in_memory_of_asyncio_at_both_ends_is_placed_on_its_128_connections",
+        |agent| in_memory(agent, PYTHON, PYTHON),
+    ),
+    (
+        "tls_in_memory_of_asyncio_and_node_is_placed_on_its_128_connections",
+        |agent| in_memory(agent, PYTHON, NODE),
+    ),
+    (
+        "tls_in_memory_of_node_and_asyncio_is_placed_on_its_128_connections",
+        |agent| in_memory(agent, NODE, PYTHON),
     ),
     ("what_is_in_tls_and_no_http_makes_no_spans", no_http),
     ("with_tls_off_what_is_in_it_is_not_seen", |agent| {
@@ -289,6 +302,61 @@ fn http_2(agent: &Agent) -> Result<()> {
         ensure!(told == ("2", "GET 200".to_owned()), "{span:?}");
     }
     ensure!(!traced.export.contains("secret=1"), "a query value was exported");
+    Ok(())
+}
+
+const PYTHON: [&str; 2] = [
+    "python3",
+    concat!(env!("CARGO_MANIFEST_DIR"), "/live/tls_loop.py"),
+];
+const NODE: [&str; 2] = ["node", concat!(env!("CARGO_MANIFEST_DIR"), "/live/tls_loop.js")];
+
+/// Starts the server `$4 $5`, asks by `$6 $7`, and ends it.
+const IN_MEMORY: &str = r#"
+"$4" "$5" serve "$1/certificate.pem,$1/key.pem" > "$1/port" &
+server=$!
+until [ -s "$1/port" ]; do sleep 0.05; done
+"$6" "$7" ask "$1/certificate.pem" "$(cat "$1/port")" 2 "$2" "$3"
+status=$?
+kill $server
+exit $status
+"#;
+
+/// Programs that carry the bytes of TLS themselves, for many connections in one thread: each request is under the one it was made by, which
+/// has its path, and by the connection.
+fn in_memory(agent: &Agent, server: [&str; 2], client: [&str; 2]) -> Result<()> {
+    needs(&["openssl", server[0], client[0]])?;
+    let place = Place::new()?;
+    let folder = place.path().display().to_string();
+    let (connections, each) = if in_guest() { (8, 2) } else { (128, 3) };
+    let sizes = [connections, each].map(|number| number.to_string());
+    let command = [
+        &["sh", "-c", IN_MEMORY, "sh", &folder, &sizes[0], &sizes[1]],
+        &server[..],
+        &client[..],
+    ]
+    .concat();
+    let traced = agent.trace(&[], &command)?.successful()?;
+    let count = 2 * connections * each;
+    let clients: HashMap<_, _> = of_kind(&traced, Kind::Client, count)?
+        .into_iter()
+        .map(|span| (span.id.as_str(), span))
+        .collect();
+    for span in of_kind(&traced, Kind::Server, count)? {
+        let path = span.attribute("url.path");
+        let is_under = clients
+            .get(span.parent.as_str())
+            .is_some_and(|client| client.attribute("url.full").ends_with(path));
+        ensure!(
+            is_under && span.attribute("tracer.link.evidence") == "connection" && span.summary() == "GET 200",
+            "{span:?} is not under its request"
+        );
+    }
+    ensure!(
+        !traced.errors.contains("lost in the kernel"),
+        "something was lost: {}",
+        traced.errors
+    );
     Ok(())
 }
 

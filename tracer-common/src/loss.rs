@@ -52,6 +52,8 @@ losses! {
     /// The kernel did not run a program, because the CPU was in the middle of the same one: it preempts them. Counted
     /// by the kernel itself.
     Skipped = 14, "skipped";
+    /// A library of TLS gave or took something, and on which connection that is was not known.
+    TlsUnplaced = 15, "tls_unplaced";
 }
 
 /// The counters of one CPU, by the number of the cause; as long as the cache lines that no other CPU writes to.

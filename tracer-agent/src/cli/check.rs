@@ -249,7 +249,7 @@ fn openssl(obstacle: Option<&'static str>) -> Finding {
     let (state, detail) = match obstacle {
         None => (
             State::Ok,
-            "HTTP in TLS is traced where OpenSSL is a shared library".to_owned(),
+            "HTTP in TLS is traced where OpenSSL does it".to_owned(),
         ),
         Some(obstacle) => (State::Degraded, format!("not looked into: {obstacle}")),
     };

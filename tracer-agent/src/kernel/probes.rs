@@ -39,6 +39,8 @@ static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-
 
 /// Programs that are remembered, where there are rules about them.
 const EXES: u32 = 4096;
+/// Threads that carry bytes of TLS at once.
+const CARRYING: u32 = 1024;
 const NO_REGISTERS: &str = "the registers of programs cannot be found on this kernel";
 /// Of `bpf_map_update_elem`: only a key that is there.
 const BPF_EXIST: u64 = 2;
@@ -193,6 +195,8 @@ impl Probes {
             .map_max_entries("WAITERS", sizes.waiters)
             .map_max_entries("INSIDE", if plan.sees_tls { sizes.calls } else { 1 })
             .map_max_entries("SESSIONS", if plan.sees_tls { sizes.connections } else { 1 })
+            .map_max_entries("SPEAKERS", if plan.sees_tls { CARRYING } else { 1 })
+            .map_max_entries("LISTENERS", if plan.sees_tls { CARRYING } else { 1 })
             .map_max_entries("PROCESSES", sizes.processes)
             .map_max_entries("CGROUPS", entries(plan.selection.cgroups.len()))
             .map_max_entries("NETNS", entries(plan.selection.netns.len()))

@@ -1,4 +1,5 @@
-//! What is attached to OpenSSL: breakpoints in the file of the library, for whoever runs it. Gone when the agent ends.
+//! What is attached to OpenSSL: breakpoints in the file of the library, or of a program that has it inside, for whoever runs it. Gone when the
+//! agent ends.
 //!
 //! In the file and not in processes, because a process that makes one call is over before it would be attached to. Who is not traced
 //! pays for the way into the kernel and is not looked at. A library is attached to when a traced process is seen to have it in its memory,
@@ -36,11 +37,14 @@ pub(super) const fn entry(session: Session) -> &'static str {
         Session::ReadEx => "tracer_tls_read_ex",
         Session::Write => "tracer_tls_write",
         Session::WriteEx => "tracer_tls_write_ex",
+        Session::Free => "tracer_tls_free",
     }
 }
 
 /// Libraries that are attached to at once: each container may have its own.
 const MAX_LIBRARIES: usize = 256;
+/// Files without one that are remembered; past it all are forgotten and looked at again.
+const MAX_OTHERS: usize = 8192;
 /// Bytes of a list of memory that are looked at.
 const MAX_MAPS: u64 = 4 << 20;
 /// When a process is looked at: some load libraries long after they began.
@@ -94,6 +98,7 @@ impl Libraries {
                 entries,
                 returns,
                 known: HashSet::new(),
+                others: HashSet::new(),
                 events: Vec::new(),
                 refused: Box::new(|_, _| {}),
             }),
@@ -152,8 +157,10 @@ struct Watch {
     /// In the order of [`Session::ALL`].
     entries: Vec<ProgramFd>,
     returns: ProgramFd,
-    /// Files that were looked at, by device and inode.
+    /// Files that are attached to or cannot be, by device and inode.
     known: HashSet<(u64, u64)>,
+    /// Files without such functions.
+    others: HashSet<(u64, u64)>,
     /// Each breakpoint is there as long as its event is open.
     events: Vec<OwnedFd>,
     refused: Refused,
@@ -214,31 +221,38 @@ impl Watch {
 
     /// Attaches to what a process has in its memory; whether there was such a library, an error if the process is gone.
     fn look(&mut self, pid: u32) -> io::Result<bool> {
+        let mut has_one = self.attach(Path::new(&format!("/proc/{pid}/exe")));
         let maps = BufReader::new(File::open(format!("/proc/{pid}/maps"))?.take(MAX_MAPS));
-        let mut has_one = false;
         for line in maps.split(b'\n') {
             // An error ends it: of a process that has ended every read is one. A path may be anything.
             let line = line?;
             if let Some(range) = library(&String::from_utf8_lossy(&line)) {
-                has_one = true;
-                self.attach(Path::new(&format!("/proc/{pid}/map_files/{range}")));
+                has_one |= self.attach(Path::new(&format!("/proc/{pid}/map_files/{range}")));
             }
         }
         Ok(has_one)
     }
 
-    /// Attaches to a file, if it is such a library and that was not done.
-    fn attach(&mut self, path: &Path) {
-        let Ok(file) = File::open(path) else { return };
-        let Ok(about) = file.metadata() else { return };
-        if !about.is_file() || !self.known.insert((about.dev(), about.ino())) {
-            return;
+    /// Attaches to a file if that was not done; whether it has such functions.
+    fn attach(&mut self, path: &Path) -> bool {
+        let Ok(file) = File::open(path) else { return false };
+        let Ok(about) = file.metadata() else { return false };
+        let id = (about.dev(), about.ino());
+        if self.known.contains(&id) {
+            return true;
+        }
+        if !about.is_file() || self.others.contains(&id) {
+            return false;
         }
         let Some(library) = OpenSsl::read(&file) else {
-            return;
+            if self.others.len() >= MAX_OTHERS {
+                self.others.clear();
+            }
+            self.others.insert(id);
+            return false;
         };
-        let places = library.functions.len() * 2;
-        let outcome = if self.events.len() < MAX_LIBRARIES * places {
+        self.known.insert(id);
+        let outcome = if self.known.len() <= MAX_LIBRARIES {
             self.breakpoints(&file, &library)
         } else {
             Err(io::Error::other("too many libraries are in use at once"))
@@ -247,6 +261,7 @@ impl Watch {
             Ok(events) => self.events.extend(events),
             Err(error) => (self.refused)(path, error),
         }
+        true
     }
 
     /// Returns before entries: what is begun is ended.
@@ -254,6 +269,7 @@ impl Watch {
         let returns = library
             .functions
             .iter()
+            .filter(|(session, _)| session.returns())
             .map(|(_, offset)| breakpoint::set(Who::All, file, At::Return(*offset), &self.returns));
         let mut events = returns.collect::<io::Result<Vec<_>>>()?;
         for (session, program) in Session::ALL.iter().zip(&self.entries) {

@@ -6,8 +6,9 @@
 
 use crate::{
     path::{
-        select,
-        turn::{reads, waits},
+        select::{self, Current},
+        tls,
+        turn::{self, reads},
     },
     peek::at,
 };
@@ -29,6 +30,12 @@ pub fn waiting(registers: u64) -> Option<()> {
 pub fn waiting_finely(_registers: u64) -> Option<()> {
     waits(select::traced()?, 0);
     None
+}
+
+#[inline(always)]
+fn waits(current: Current, timeout_ms: i32) {
+    turn::waits(current, timeout_ms);
+    tls::waits(current.key());
 }
 
 /// Something is read that is not followed.

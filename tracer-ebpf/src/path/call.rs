@@ -104,7 +104,8 @@ pub fn begin(sock: Sock, memory: Memory, current: Current) -> Option<()> {
         Maker::Read
     };
     let known = connection::used(sock, current, maker);
-    let is_tls = !sock.unix && known.is_some_and(|known| tls::carries(sock, unsafe { &mut *known }, current));
+    let is_tls = !sock.unix
+        && known.is_some_and(|known| tls::carries(sock, unsafe { &mut *known }, current, memory.sent != 0));
     // What a library reads says nothing before it gives it.
     let is_given = is_tls && known.is_some_and(|known| unsafe { (*known).is_joined() });
     if memory.sent == 0 && !is_given {

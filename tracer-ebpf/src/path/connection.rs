@@ -44,6 +44,9 @@ mod own_flags {
     pub const JOINED: u32 = 1 << 20;
     /// It may have given some before that was seen.
     pub const APART: u32 = 1 << 21;
+    /// Something of it was received, and sent.
+    pub const HEARD: u32 = 1 << 22;
+    pub const SPOKE: u32 = 1 << 23;
 }
 
 /// One end of a connection.
@@ -152,6 +155,15 @@ impl Connection {
     #[inline(always)]
     pub fn is_joined(&self) -> bool {
         self.flags & own_flags::JOINED != 0
+    }
+
+    /// Whether these are the first bytes of TLS in a direction.
+    #[inline(always)]
+    pub fn is_first(&mut self, sent: bool) -> bool {
+        let flag = if sent { own_flags::SPOKE } else { own_flags::HEARD };
+        let first = self.flags & flag == 0;
+        self.flags |= flag;
+        first
     }
 
     /// The flags of records of what a library gives.

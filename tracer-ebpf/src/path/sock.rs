@@ -135,9 +135,14 @@ impl Sock {
     fn seems_used(self) -> bool {
         let sent: u64 = member(self.address, layout().tcp_bytes_sent).unwrap_or(1);
         let arrived: u64 = member(self.address, layout().tcp_bytes_received).unwrap_or(u64::MAX);
+        sent != 0 || arrived > self.unread() as u64
+    }
+
+    /// Bytes that came and were not read.
+    #[inline(always)]
+    pub fn unread(self) -> u32 {
         let next: Option<u32> = member(self.address, layout().tcp_rcv_nxt);
-        let unread = next.map_or(0, |next| next.wrapping_sub(self.copied_seq()));
-        sent != 0 || arrived > unread as u64
+        next.map_or(0, |next| next.wrapping_sub(self.copied_seq()))
     }
 
     /// Inode number of the socket that a process holds it by, 0 where none does.

@@ -3,11 +3,23 @@
 //! ```text
 //!              begin                    the thread uses a socket                end(moved)
 //!   outside ─────────▶ inside a session ────────────────────────▶ joined to it ───────────▶ framed, outside
+//!                        │ end, and it used none                      ▲
+//!                        ▼        of a connection the first is sent,  │
+//!                  begins to speak    or the first was received before┘
 //! ```
 //!
 //! A thread that reads from or writes to a socket of TLS while it is inside a session does so for that session: no member of the
-//! library's own structs is looked at. A session that has been joined is remembered, since what it gives may have come with an earlier
-//! read. It is forgotten when it begins a handshake: a new one may have taken the place of one that ended.
+//! library's own structs is looked at. Some programs have the library work in memory, and carry the bytes to and from the socket themselves
+//! (asyncio, Node). They carry what comes into its session before they receive anything else, and most send what a session has to say before
+//! they let another speak. So while keys are agreed on:
+//!
+//! - after the first that a thread receives on a connection of TLS, the next session that it calls is that connection's;
+//! - the first that it sends on one is of the session that it called before.
+//!
+//! Where there are several connections, or several sessions, in the same place, nothing is concluded from it until the thread waits again; who
+//! sends later and several at a time (uvloop) has what it receives. What a session that was not placed so moves is counted, and not seen.
+//!
+//! A session that has been joined is remembered, since what it gives may have come with an earlier read. It is forgotten when it is freed.
 
 use aya_ebpf::{
     helpers::bpf_ktime_get_boot_ns,
@@ -38,11 +50,13 @@ pub enum Act {
     Read,
     /// Take what is to be sent.
     Write,
+    /// Forget the session.
+    Free,
 }
 
 /// A session of a process.
 #[repr(C)]
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct Session {
     tgid: u64,
     /// `SSL *`
@@ -59,12 +73,25 @@ struct Joined {
     connection: u64,
 }
 
+impl Joined {
+    /// Not known.
+    const NOT: Self = Self {
+        sock: 0,
+        connection: 0,
+    };
+    /// Not known, and something was moved already.
+    const LATE: Self = Self {
+        sock: 0,
+        connection: u64::MAX,
+    };
+}
+
 /// A thread that is inside a session.
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct Inside {
     session: Session,
-    /// Zero where it is not known.
+    /// Where that is known.
     joined: Joined,
     /// The memory that is read into or written from.
     buffer: u64,
@@ -72,8 +99,30 @@ struct Inside {
     count: u64,
     entered_ns: u64,
     act: Act,
-    reserved: u32,
+    /// 1 once the thread has used a socket.
+    at_socket: u32,
 }
+
+/// A session that may have something to say.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Speaker {
+    /// Address 0 if there are several.
+    session: Session,
+    since_ns: u64,
+}
+
+/// A connection of which the first was received.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Listener {
+    /// Connection 0 if there are several.
+    at: Joined,
+    since_ns: u64,
+}
+
+/// For as long either is believed of a thread that is not seen to wait.
+const PATIENCE_NS: u64 = 1_000_000_000;
 
 /// Thread to what it is inside of.
 #[map]
@@ -83,6 +132,14 @@ static INSIDE: HashMap<u64, Inside> = HashMap::with_max_entries(16384, 0);
 #[map]
 static SESSIONS: LruHashMap<Session, Joined> = LruHashMap::with_max_entries(16384, 0);
 
+/// Thread to the session that it is to send for.
+#[map]
+static SPEAKERS: LruHashMap<u64, Speaker> = LruHashMap::with_max_entries(1024, 0);
+
+/// Thread to the connection that it has received for a session.
+#[map]
+static LISTENERS: LruHashMap<u64, Listener> = LruHashMap::with_max_entries(1024, 0);
+
 /// The current thread enters a function of the library.
 #[inline(always)]
 pub fn begin(act: Act, address: u64, buffer: u64, count: u64) -> Option<()> {
@@ -91,15 +148,13 @@ pub fn begin(act: Act, address: u64, buffer: u64, count: u64) -> Option<()> {
         tgid: current.tgid as u64,
         address,
     };
-    let mut joined = Joined {
-        sock: 0,
-        connection: 0,
-    };
-    if act == Act::Handshake {
+    if act == Act::Free {
         let _ = SESSIONS.remove(session);
-    } else if let Some(known) = SESSIONS.get_ptr(session) {
-        joined = unsafe { *known };
+        return None;
     }
+    let joined = SESSIONS
+        .get_ptr(session)
+        .map_or(Joined::NOT, |known| unsafe { *known });
     let inside = Inside {
         session,
         joined,
@@ -107,7 +162,7 @@ pub fn begin(act: Act, address: u64, buffer: u64, count: u64) -> Option<()> {
         count,
         entered_ns: unsafe { bpf_ktime_get_boot_ns() },
         act,
-        reserved: 0,
+        at_socket: 0,
     };
     if INSIDE.insert(current.key(), inside, 0).is_err() {
         emit::lost(Loss::CallsFull);
@@ -125,7 +180,12 @@ pub fn end(result: i32, repeat: &impl Repeat) -> Option<()> {
     let current = Current::get();
     let inside = unsafe { *INSIDE.get_ptr(current.key())? };
     let _ = INSIDE.remove(current.key());
-    if inside.act == Act::Handshake || result <= 0 {
+    let moves = inside.act != Act::Handshake && result > 0;
+    let Some(connection) = of(inside.joined) else {
+        unplaced(current, &inside, moves);
+        return None;
+    };
+    if !moves {
         return None;
     }
     let moved = if inside.count == 0 {
@@ -133,7 +193,7 @@ pub fn end(result: i32, repeat: &impl Repeat) -> Option<()> {
     } else {
         user(inside.count)?
     };
-    let connection = unsafe { &*of(inside.joined)? };
+    let connection = unsafe { &*connection };
     let is_sent = inside.act == Act::Write;
     if !is_sent {
         turn::reads(current);
@@ -162,42 +222,148 @@ pub fn end(result: i32, repeat: &impl Repeat) -> Option<()> {
     None
 }
 
+/// The thread comes out of a session of which the socket is not known, or gone.
+#[inline(always)]
+fn unplaced(current: Current, inside: &Inside, moves: bool) {
+    if inside.at_socket != 0 || inside.joined.sock != 0 {
+        return;
+    }
+    let is_new = inside.joined.connection == 0;
+    if moves {
+        emit::lost(Loss::TlsUnplaced);
+        if is_new {
+            let _ = SESSIONS.insert(inside.session, Joined::LATE, 0);
+        }
+    } else if is_new && !has_listened(current.key(), inside.session) {
+        speaks(current.key(), inside.session);
+    }
+}
+
+/// The session is that of the connection of which the thread has received the first, if there is one.
+#[inline(always)]
+fn has_listened(thread: u64, session: Session) -> bool {
+    let Some(known) = LISTENERS.get_ptr(thread) else {
+        return false;
+    };
+    let listener = unsafe { *known };
+    let Some(connection) = of(listener.at) else {
+        return false;
+    };
+    let _ = LISTENERS.remove(thread);
+    place(session, listener.at, unsafe { &mut *connection });
+    true
+}
+
+#[inline(always)]
+fn speaks(thread: u64, session: Session) {
+    let mut speaker = Speaker {
+        session,
+        since_ns: unsafe { bpf_ktime_get_boot_ns() },
+    };
+    if let Some(known) = SPEAKERS.get_ptr(thread) {
+        let known = unsafe { *known };
+        let is_other = known.session != session && speaker.since_ns - known.since_ns < PATIENCE_NS;
+        // Who has been joined meanwhile has said it.
+        if is_other && SESSIONS.get_ptr(known.session).is_none() {
+            speaker.session.address = 0;
+        }
+    }
+    let _ = SPEAKERS.insert(thread, speaker, 0);
+}
+
+#[inline(always)]
+fn listens(thread: u64, at: Joined) {
+    let mut listener = Listener {
+        at,
+        since_ns: unsafe { bpf_ktime_get_boot_ns() },
+    };
+    if let Some(known) = LISTENERS.get_ptr(thread) {
+        let known = unsafe { *known };
+        let is_recent = listener.since_ns - known.since_ns < PATIENCE_NS;
+        let is_open = of(known.at).is_none_or(|other| unsafe { !(*other).is_joined() });
+        if is_recent && is_open {
+            listener.at.connection = 0;
+        }
+    }
+    let _ = LISTENERS.insert(thread, listener, 0);
+}
+
+#[inline(always)]
+fn place(session: Session, at: Joined, connection: &mut Connection) {
+    let _ = SESSIONS.insert(session, at, 0);
+    connection.join(true);
+}
+
+/// The thread waits: it has carried everything to where it belongs.
+#[inline(always)]
+pub fn waits(thread: u64) {
+    if settings().sees_tls == 0 {
+        return;
+    }
+    if SPEAKERS.get_ptr(thread).is_some() {
+        let _ = SPEAKERS.remove(thread);
+    }
+    if LISTENERS.get_ptr(thread).is_some() {
+        let _ = LISTENERS.remove(thread);
+    }
+}
+
 /// The current thread is about to use a socket; whether its bytes are TLS, and are to be passed over.
 #[inline(always)]
-pub fn carries(sock: Sock, connection: &mut Connection, current: Current) -> bool {
+pub fn carries(sock: Sock, connection: &mut Connection, current: Current, sends: bool) -> bool {
     if settings().sees_tls == 0 {
         return false;
     }
-    if connection.may_be_tls() {
-        join(sock.address, connection, current.key(), false);
+    // What begins as something else (STARTTLS) is not followed, but is where a session is.
+    if connection.may_be_tls() || connection.ignored() {
+        join(sock.address, connection, current.key(), false, sends);
     }
     connection.is_tls()
 }
 
 /// What has come first on a socket is TLS.
 #[inline(always)]
-pub fn begins(sock: u64, connection: &mut Connection, thread: u64) {
+pub fn begins(sock: u64, connection: &mut Connection, thread: u64, sends: bool) {
     connection.turn_tls();
-    join(sock, connection, thread, true);
+    join(sock, connection, thread, true, sends);
 }
 
-/// The session that the thread is inside of, if it is, is on this socket. A function of its own, since every hook asks.
+/// The session that the thread is inside of, or that it carries bytes for, is on this socket. A function of its own, since every hook asks.
 #[inline(never)]
-fn join(sock: u64, connection: &mut Connection, thread: u64, begins: bool) {
-    let Some(known) = INSIDE.get_ptr_mut(thread) else {
-        return;
-    };
-    let inside = unsafe { &mut *known };
-    if inside.joined.connection == connection.id {
-        return;
-    }
-    inside.joined = Joined {
+fn join(sock: u64, connection: &mut Connection, thread: u64, begins: bool, sends: bool) {
+    let here = Joined {
         sock,
         connection: connection.id,
     };
-    connection.join(begins || inside.act == Act::Handshake);
-    // Without room it is joined again by the next call.
-    let _ = SESSIONS.insert(inside.session, inside.joined, 0);
+    if let Some(known) = INSIDE.get_ptr_mut(thread) {
+        let inside = unsafe { &mut *known };
+        inside.at_socket = 1;
+        if inside.joined.connection == connection.id || connection.ignored() {
+            return;
+        }
+        inside.joined = here;
+        connection.join(begins || inside.act == Act::Handshake);
+        // Without room it is joined again by the next call.
+        let _ = SESSIONS.insert(inside.session, here, 0);
+        return;
+    }
+    if connection.is_joined() || !connection.is_tls() {
+        return;
+    }
+    if !sends {
+        let has_come = begins || Sock::moving(sock).unread() != 0;
+        if has_come && connection.is_first(false) {
+            listens(thread, here);
+        }
+    } else if connection.is_first(true)
+        && let Some(known) = SPEAKERS.get_ptr(thread)
+    {
+        let speaker = unsafe { *known };
+        if speaker.session.address != 0 && SESSIONS.get_ptr(speaker.session).is_none() {
+            place(speaker.session, here, connection);
+        }
+        let _ = SPEAKERS.remove(thread);
+    }
 }
 
 /// The connection of a session, while it is that one.
@@ -211,4 +377,5 @@ fn of(joined: Joined) -> Option<*mut Connection> {
 #[inline(always)]
 pub fn forget(current: Current) {
     let _ = INSIDE.remove(current.key());
+    waits(current.key());
 }
