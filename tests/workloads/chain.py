@@ -184,6 +184,7 @@ def main():
     parser.add_argument("--order", choices=["sequential", "nested"], default="sequential")
     parser.add_argument("--think-ms", type=float, default=0)
     parser.add_argument("--jitter-ms", type=float, default=0)
+    parser.add_argument("--settle-ms", type=float, default=0, help="time between the start of the hops and the first request")
     parser.add_argument("--via-nginx", action="store_true")
     parser.add_argument("--runtime", choices=[*HOPS, *COMPILED, *GRPC], default="threads", help="what the hops are written in")
     parser.add_argument("--request-ids", action="store_true", help="every call of a Python client has one of its own")
@@ -209,6 +210,7 @@ def main():
                 url = start_hop(processes, command, *arguments, *(["--next", url] if url else []))
                 if options.via_nginx:
                     url = start_nginx(processes, folder, url)
+            time.sleep(options.settle_ms / 1000)
             load = ["--total", options.total, "--in-flight", options.in_flight, "--client", options.client]
             load += ["--truth", options.truth, "--run", options.run]
             if options.runtime in GRPC:

@@ -18,10 +18,7 @@ use aya_ebpf::{
 
 use super::syscall;
 use crate::{
-    path::{
-        connection::{self, Maker},
-        select, task,
-    },
+    path::{connection, select, task},
     peek::user,
 };
 
@@ -45,7 +42,7 @@ fn tracer_go_round_trip(ctx: ProbeContext) -> u32 {
 
 #[inline(always)]
 fn handed(ctx: &ProbeContext) -> Option<()> {
-    let current = select::traced()?;
+    let current = select::followed()?;
     let registers = unsafe { &*ctx.regs };
     let caller = task::running(current, registers.r14, registers.rsp)?;
     let conn: u64 = user(registers.rax.wrapping_add(CONN))?;
@@ -55,7 +52,8 @@ fn handed(ctx: &ProbeContext) -> Option<()> {
         return None;
     }
     let sock = syscall::socket(unsafe { bpf_get_current_task() }, sysfd)?;
-    let connection = unsafe { &mut *connection::used(sock, current, Maker::Handed)? };
+    // One that was there before is met when it is written to, so its first request has no caller.
+    let connection = unsafe { &mut *connection::known(sock)? };
     connection.caller = caller;
     connection.caller_seq = sock.write_seq() as u64;
     Some(())

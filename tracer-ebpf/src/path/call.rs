@@ -103,9 +103,8 @@ pub fn begin(sock: Sock, memory: Memory, current: Current) -> Option<()> {
     } else {
         Maker::Read
     };
-    let known = connection::used(sock, current, maker);
-    let is_tls = !sock.unix
-        && known.is_some_and(|known| tls::carries(sock, unsafe { &mut *known }, current, memory.sent != 0));
+    let known = connection::used(sock, maker);
+    let is_tls = !sock.unix && known.is_some_and(|known| tls::carries(sock, known, memory.sent != 0));
     // What a library reads says nothing before it gives it.
     let is_given = is_tls && known.is_some_and(|known| unsafe { (*known).is_joined() });
     if memory.sent == 0 && !is_given {
@@ -206,7 +205,7 @@ pub fn join(sock: Sock, memory: Memory, moved: u64, current: Current, repeat: &i
         // It was seen.
         return None;
     }
-    let connection = unsafe { &mut *connection::used(sock, current, Maker::Read)? };
+    let connection = unsafe { &mut *connection::used(sock, Maker::Read)? };
     if connection.ignored() || connection.is_tls() {
         return None;
     }

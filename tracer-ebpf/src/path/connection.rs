@@ -100,6 +100,12 @@ impl Connection {
         sent: Lane::NEW,
     };
 
+    /// Whether it is the connection of this sock, which says who it is. A Unix socket that has begun to connect is connected where it is used.
+    #[inline(always)]
+    fn is_of(&self, sock: Sock, identity: u32) -> bool {
+        (sock.unix || self.flags & own_flags::NUMBERED != 0) && self.identity == identity
+    }
+
     /// Nothing more of this connection is of interest.
     #[inline(always)]
     pub fn ignored(&self) -> bool {
@@ -214,13 +220,11 @@ pub enum Maker {
     Connect,
     /// `accept` between Unix sockets.
     Accept,
-    /// A request that is handed to whoever writes it.
-    Handed,
 }
 
 /// A connection too large for the stack, made here.
 #[map]
-static BLANK: PerCpuArray<Connection> = PerCpuArray::with_max_entries(6, 0);
+static BLANK: PerCpuArray<Connection> = PerCpuArray::with_max_entries(5, 0);
 
 /// Connections made on this CPU.
 #[map]
@@ -232,17 +236,47 @@ pub fn get(sock: u64) -> Option<*mut Connection> {
     CONNECTIONS.get_ptr_mut(sock)
 }
 
+/// The connection of a sock, if it is known and still that one.
+#[inline(always)]
+pub fn known(sock: Sock) -> Option<*mut Connection> {
+    let known = get(sock.address)?;
+    unsafe { (*known).is_of(sock, sock.identity()) }.then_some(known)
+}
+
 /// The connection of a sock that the current thread is about to use; made if it is new.
 #[inline(always)]
-pub fn used(sock: Sock, current: Current, maker: Maker) -> Option<*mut Connection> {
+pub fn used(sock: Sock, maker: Maker) -> Option<*mut Connection> {
+    if let Some(known) = known(sock)
+        && unsafe { (*known).flags } & own_flags::REPORTED != 0
+    {
+        return Some(known);
+    }
+    if tracer_meet(sock.address, sock.unix as u32, maker as u32) == 0 {
+        return None;
+    }
+    get(sock.address)
+}
+
+/// The same where it is new, or was not told yet. 1 if there is one.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn tracer_meet(address: u64, unix: u32, maker: u32) -> u32 {
+    let sock = Sock {
+        address,
+        unix: unix != 0,
+    };
+    meet(sock, maker).is_some() as u32
+}
+
+#[inline(always)]
+fn meet(sock: Sock, maker: u32) -> Option<()> {
     let identity = sock.identity();
     if let Some(known) = get(sock.address) {
         let connection = unsafe { &mut *known };
-        // A Unix socket that has begun to connect is connected where it is used.
-        if (sock.unix || connection.flags & own_flags::NUMBERED != 0) && connection.identity == identity {
+        if connection.is_of(sock, identity) {
             connection.flags |= own_flags::NUMBERED;
             report_open(sock, connection);
-            return Some(known);
+            return Some(());
         }
         // Its end was missed, or it never came to be: what follows is another connection at the same address.
         let _ = CONNECTIONS.remove(sock.address);
@@ -257,6 +291,7 @@ pub fn used(sock: Sock, current: Current, maker: Maker) -> Option<*mut Connectio
     } else {
         open_flags::ACCEPTED
     };
+    let current = Current::get();
     let made = make(sock, current, flags, maker)?;
     let connection = unsafe { &mut *made };
     number(sock, connection);
@@ -266,7 +301,7 @@ pub fn used(sock: Sock, current: Current, maker: Maker) -> Option<*mut Connectio
     }
     select::seen(current.tgid);
     report_open(sock, connection);
-    Some(made)
+    Some(())
 }
 
 /// `connect` was called.
@@ -278,7 +313,7 @@ pub fn connecting(sock: Sock, current: Current) {
     }
     let flags = open_flags::CONNECTED | if own { open_flags::OWN } else { 0 };
     let maker = if sock.unix { Maker::Connect } else { Maker::State };
-    let _ = make(sock, current, flags, maker);
+    let _ = make(sock, current, flags, maker as u32);
 }
 
 /// The current thread accepted a connection between Unix sockets. For TCP its first use tells: there is a count of what passed.
@@ -287,7 +322,7 @@ pub fn accepted(sock: Sock, current: Current) {
     if !select::selected(current.tgid) {
         return;
     }
-    if let Some(made) = make(sock, current, open_flags::ACCEPTED, Maker::Accept) {
+    if let Some(made) = make(sock, current, open_flags::ACCEPTED, Maker::Accept as u32) {
         let connection = unsafe { &mut *made };
         number(sock, connection);
         select::seen(current.tgid);
@@ -341,8 +376,8 @@ pub fn closing(sock: Sock, state: u8) {
 }
 
 #[inline(always)]
-fn make(sock: Sock, current: Current, flags: u32, maker: Maker) -> Option<*mut Connection> {
-    let made = BLANK.get_ptr_mut(maker as u32)?;
+fn make(sock: Sock, current: Current, flags: u32, maker: u32) -> Option<*mut Connection> {
+    let made = BLANK.get_ptr_mut(maker)?;
     let count = MADE.get_ptr_mut(0)?;
     let blank = unsafe { &mut *made };
     unsafe {

@@ -345,8 +345,7 @@ fn keep(scratch: &Scratch) {
     }
     if work.turned_opaque != 0 {
         if settings().sees_tls != 0 && !connection.is_tls() && work.begins_tls() {
-            let thread = (work.record.tgid as u64) << 32 | work.record.tid as u64;
-            tls::begins(scratch.call.sock, connection, thread, work.sent != 0);
+            tls::begins(scratch.call.sock, known, work.sent != 0);
         } else {
             connection.turn_opaque();
         }

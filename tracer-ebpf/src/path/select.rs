@@ -108,6 +108,22 @@ pub fn traced() -> Option<Current> {
     })
 }
 
+/// The thread that runs now, if it was decided before that its process is traced.
+#[inline(always)]
+pub fn followed() -> Option<Current> {
+    let current = Current::get();
+    let known = known(current.tgid);
+    let is_followed = match decided(known) {
+        SELECTED => true,
+        UNDECIDED => settings().select_all != 0,
+        _ => false,
+    };
+    (is_followed && !is_agent(current.tgid)).then_some(Current {
+        goroutines: mark::goroutines(known),
+        ..current
+    })
+}
+
 /// The thread that runs now, unless it is known that its process is not traced: for what leads to nothing else, where it is not.
 #[inline(always)]
 pub fn maybe_traced() -> Option<Current> {
@@ -134,19 +150,20 @@ fn is_selected(tgid: u32, known: u8) -> bool {
         SELECTED => true,
         EXCLUDED | PASSED => false,
         _ if settings.rules | settings.names == 0 => settings.select_all != 0,
-        _ => judge(tgid, known) == SELECTED,
+        _ => tracer_judge(tgid, known as u32) == SELECTED as u32,
     }
 }
 
 /// Judges the current process between two programs. A function of its own, since every hook asks. Names are not compared
 /// here: that takes `bpf_loop`, and whoever was there before was judged by the user side.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn judge(tgid: u32, known: u8) -> u8 {
+extern "C" fn tracer_judge(tgid: u32, known: u32) -> u32 {
     let task = unsafe { bpf_get_current_task() };
     let asks = settings().names != 0 || settings().rules & rule::ASK != 0;
     let mut exe = Exe::NONE;
     let program = if asks { by_file(task, &mut exe) } else { PASSED };
-    decide(task, tgid, known, program, exe, process_event::SELECTED)
+    decide(task, tgid, known as u8, program, exe, process_event::SELECTED) as u32
 }
 
 /// Decides about the current process and remembers it. If it is selected, `event` is what is reported.
@@ -445,7 +462,7 @@ pub fn listens(tgid: u32, port: u16) {
     if PORTS.get(word + PORT_WORDS).is_some_and(|bits| bits & bit != 0) {
         set(tgid, EXCLUDED);
     } else if before != SELECTED && PORTS.get(word).is_some_and(|bits| bits & bit != 0) {
-        judge(tgid, mark::of(DUE, mark::goroutines(known)));
+        tracer_judge(tgid, mark::of(DUE, mark::goroutines(known)) as u32);
     }
 }
 

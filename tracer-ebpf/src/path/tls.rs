@@ -310,27 +310,38 @@ pub fn waits(thread: u64) {
 
 /// The current thread is about to use a socket; whether its bytes are TLS, and are to be passed over.
 #[inline(always)]
-pub fn carries(sock: Sock, connection: &mut Connection, current: Current, sends: bool) -> bool {
+pub fn carries(sock: Sock, connection: *const Connection, sends: bool) -> bool {
     if settings().sees_tls == 0 {
         return false;
     }
+    let before = unsafe { &*connection };
     // What begins as something else (STARTTLS) is not followed, but is where a session is.
-    if connection.may_be_tls() || connection.ignored() {
-        join(sock.address, connection, current.key(), false, sends);
+    if before.may_be_tls() || before.ignored() {
+        tracer_tls_join(sock.address, 0, sends as u32);
     }
-    connection.is_tls()
+    unsafe { (*connection).is_tls() }
 }
 
 /// What has come first on a socket is TLS.
 #[inline(always)]
-pub fn begins(sock: u64, connection: &mut Connection, thread: u64, sends: bool) {
-    connection.turn_tls();
-    join(sock, connection, thread, true, sends);
+pub fn begins(sock: u64, connection: *mut Connection, sends: bool) {
+    unsafe { (*connection).turn_tls() };
+    tracer_tls_join(sock, 1, sends as u32);
 }
 
 /// The session that the thread is inside of, or that it carries bytes for, is on this socket. A function of its own, since every hook asks.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn join(sock: u64, connection: &mut Connection, thread: u64, begins: bool, sends: bool) {
+extern "C" fn tracer_tls_join(sock: u64, begins: u32, sends: u32) -> u32 {
+    if let Some(connection) = connection::get(sock) {
+        join(sock, unsafe { &mut *connection }, begins != 0, sends != 0);
+    }
+    0
+}
+
+#[inline(always)]
+fn join(sock: u64, connection: &mut Connection, begins: bool, sends: bool) {
+    let thread = Current::get().key();
     let here = Joined {
         sock,
         connection: connection.id,
