@@ -1,6 +1,8 @@
 //! Reads members of kernel structs at the offsets that user space took from BTF, and memory of the process.
 
-use aya_ebpf::helpers::{bpf_probe_read_kernel, bpf_probe_read_user};
+use core::{ffi::c_void, mem::MaybeUninit};
+
+use aya_ebpf::helpers::{bpf_probe_read_kernel, bpf_probe_read_user, generated};
 use tracer_common::layout::{ABSENT, Layout, Settings};
 
 /// Written by user space before the programs are loaded.
@@ -31,6 +33,28 @@ pub fn member<T>(base: u64, offset: u32) -> Option<T> {
         return None;
     }
     at(base.wrapping_add(offset as u64))
+}
+
+/// A value of which all bits may be 0.
+pub trait Plain: Copy {}
+
+impl Plain for u8 {}
+impl Plain for u16 {}
+impl Plain for u32 {}
+impl Plain for u64 {}
+impl<T: Plain, const LEN: usize> Plain for [T; LEN] {}
+
+/// Reads a member; 0 if the kernel has none or the memory cannot be read. Without a branch: after one the verifier goes both ways, and what
+/// has ten of these after each other goes a thousand.
+#[inline(always)]
+pub fn member_or_zero<T: Plain>(base: u64, offset: u32) -> T {
+    let mut value = MaybeUninit::<T>::zeroed();
+    if offset != ABSENT {
+        let place = base.wrapping_add(offset as u64) as *const c_void;
+        // It leaves zeroes where it cannot read.
+        unsafe { generated::bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, place) };
+    }
+    unsafe { value.assume_init() }
 }
 
 /// Reads kernel memory.

@@ -25,7 +25,7 @@ use crate::{
         select::{self, Current, Names},
         sock::Sock,
     },
-    peek::{layout, member},
+    peek::{layout, member, member_or_zero},
 };
 
 const TCP_ESTABLISHED: u8 = 1;
@@ -144,7 +144,7 @@ fn tracer_kprobe_exit(ctx: ProbeContext) -> u32 {
 fn exits(task: u64) {
     let current = Current::get();
     call::forget(current);
-    let signal: u64 = member(task, layout().task_signal).unwrap_or(0);
+    let signal: u64 = member_or_zero(task, layout().task_signal);
     // The kernel counts the thread out before it calls the hook.
     if member::<u32>(signal, layout().signal_live) == Some(0) {
         select::exited(current.tgid);

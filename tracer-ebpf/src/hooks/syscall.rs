@@ -24,7 +24,7 @@ use crate::{
         sock::Sock,
         turn,
     },
-    peek::{at, layout, member},
+    peek::{at, layout, member, member_or_zero},
 };
 
 /// Holds `tracer_sys_chain`, on kernels without `bpf_loop`.
@@ -248,7 +248,7 @@ fn joined(registers: u64, result: i64, repeat: &impl Repeat) -> Option<()> {
 #[inline(always)]
 fn native() -> Option<u64> {
     let task = unsafe { bpf_get_current_task() };
-    let status: u32 = member(task, layout().task_status).unwrap_or(0);
+    let status: u32 = member_or_zero(task, layout().task_status);
     (status & TS_COMPAT == 0).then_some(task)
 }
 

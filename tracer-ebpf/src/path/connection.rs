@@ -22,7 +22,7 @@ use super::{
     task::Task,
     turn,
 };
-use crate::peek::{layout, member};
+use crate::peek::{layout, member, member_or_zero};
 
 /// `TCP_CLOSE` of the kernel's socket states.
 pub const TCP_CLOSE: u8 = 7;
@@ -348,7 +348,7 @@ pub fn established(sock: Sock) {
 #[inline(always)]
 pub fn closing(sock: Sock, state: u8) {
     let Some(known) = get(sock.address) else { return };
-    let shutdown: u8 = member(sock.address, layout().sock_shutdown).unwrap_or(0);
+    let shutdown: u8 = member_or_zero(sock.address, layout().sock_shutdown);
     if state != TCP_CLOSE && shutdown & SHUTDOWN_MASK != SHUTDOWN_MASK {
         return;
     }
@@ -369,7 +369,7 @@ pub fn closing(sock: Sock, state: u8) {
         sent: connection.sent.offset,
         last_received_ns: connection.received.last_ns,
         last_sent_ns: connection.sent.last_ns,
-        errno: member(sock.address, layout().sock_err).unwrap_or(0),
+        errno: member_or_zero(sock.address, layout().sock_err),
         failed: failed as u32,
     });
     let _ = CONNECTIONS.remove(sock.address);
@@ -428,7 +428,7 @@ fn report_open(sock: Sock, connection: &mut Connection) {
         return;
     }
     let layout = layout();
-    let net: u64 = member(sock.address, layout.sock_net).unwrap_or(0);
+    let net: u64 = member_or_zero(sock.address, layout.sock_net);
     let mut record = OpenRecord {
         kind: kind::OPEN,
         size: size_of::<OpenRecord>() as u32,
@@ -437,7 +437,7 @@ fn report_open(sock: Sock, connection: &mut Connection) {
         established_ns: connection.established_ns,
         tgid: connection.tgid,
         tid: connection.tid,
-        netns: member(net, layout.net_inum).unwrap_or(0),
+        netns: member_or_zero(net, layout.net_inum),
         flags: connection.flags & 0xffff,
         local_addr: [0; 16],
         peer_addr: [0; 16],
@@ -468,13 +468,13 @@ fn report_open(sock: Sock, connection: &mut Connection) {
 fn addresses(sock: Sock, record: &mut OpenRecord) {
     let layout = layout();
     record.local_port = sock.local_port();
-    record.peer_port = u16::from_be(member(sock.address, layout.sock_dport).unwrap_or(0));
+    record.peer_port = u16::from_be(member_or_zero(sock.address, layout.sock_dport));
     if sock.is_v4() {
-        record.local_addr = mapped(member(sock.address, layout.sock_rcv_saddr).unwrap_or([0; 4]));
-        record.peer_addr = mapped(member(sock.address, layout.sock_daddr).unwrap_or([0; 4]));
+        record.local_addr = mapped(member_or_zero(sock.address, layout.sock_rcv_saddr));
+        record.peer_addr = mapped(member_or_zero(sock.address, layout.sock_daddr));
     } else {
-        record.local_addr = member(sock.address, layout.sock_v6_rcv_saddr).unwrap_or([0; 16]);
-        record.peer_addr = member(sock.address, layout.sock_v6_daddr).unwrap_or([0; 16]);
+        record.local_addr = member_or_zero(sock.address, layout.sock_v6_rcv_saddr);
+        record.peer_addr = member_or_zero(sock.address, layout.sock_v6_daddr);
     }
 }
 
@@ -510,7 +510,7 @@ fn report_unix(sock: Sock, record: &mut OpenRecord) -> bool {
     }
     let address = sock.server_path();
     let name = layout().address_name;
-    let len: u32 = member(address, layout().address_len).unwrap_or(0);
+    let len: u32 = member_or_zero(address, layout().address_len);
     // The family comes first.
     if len > 2 && name != ABSENT {
         let len = core::hint::black_box(len - 2) & PATH_MASK;

@@ -34,7 +34,7 @@ use tracer_common::{
 };
 
 use super::emit;
-use crate::peek::{layout, member, settings};
+use crate::peek::{layout, member, member_or_zero, settings};
 
 /// Process id to [`tracer_common::layout::process`].
 #[map]
@@ -213,24 +213,23 @@ fn by_place(task: u64) -> u8 {
         UNDECIDED
     };
     if settings.rules & rule::CGROUP != 0 {
-        let mut group = cgroup(task).unwrap_or(0);
+        let mut group = cgroup(task);
         let mut level = 0;
         while level < CGROUP_LEVELS && group != 0 {
-            let id = member(group, layout().cgroup_node).and_then(|node| member(node, layout().kernfs_id));
-            match value(CGROUPS.get_ptr(id.unwrap_or(0u64))) {
+            let node: u64 = member_or_zero(group, layout().cgroup_node);
+            let id: u64 = member_or_zero(node, layout().kernfs_id);
+            match value(CGROUPS.get_ptr(id)) {
                 Some(EXCLUDED) => return EXCLUDED,
                 Some(SELECTED) => verdict = SELECTED,
                 _ => {}
             }
-            let parent: Option<u64> = member(group, layout().cgroup_parent);
-            group = parent
-                .and_then(|parent| member(parent, layout().css_group))
-                .unwrap_or(0);
+            let parent: u64 = member_or_zero(group, layout().cgroup_parent);
+            group = member_or_zero(parent, layout().css_group);
             level += 1;
         }
     }
     if settings.rules & rule::NETNS != 0 {
-        match value(NETNS.get_ptr(netns(task).unwrap_or(0))) {
+        match value(NETNS.get_ptr(netns(task))) {
             Some(EXCLUDED) => return EXCLUDED,
             Some(SELECTED) => verdict = SELECTED,
             _ => {}
@@ -315,9 +314,9 @@ extern "C" fn compare(_turn: u32, _context: *mut c_void) -> i64 {
 
 /// The control group of a task in the unified hierarchy. The helper for it is not in every kernel.
 #[inline(always)]
-fn cgroup(task: u64) -> Option<u64> {
-    let set: u64 = member(task, layout().task_cgroups)?;
-    member(set, layout().css_set_group)
+fn cgroup(task: u64) -> u64 {
+    let set: u64 = member_or_zero(task, layout().task_cgroups);
+    member_or_zero(set, layout().css_set_group)
 }
 
 #[inline(always)]
@@ -326,11 +325,11 @@ fn value(found: Option<*const u8>) -> Option<u8> {
 }
 
 #[inline(always)]
-fn netns(task: u64) -> Option<u32> {
+fn netns(task: u64) -> u32 {
     let layout = layout();
-    let proxy: u64 = member(task, layout.task_nsproxy)?;
-    let net: u64 = member(proxy, layout.nsproxy_net)?;
-    member(net, layout.net_inum)
+    let proxy: u64 = member_or_zero(task, layout.task_nsproxy);
+    let net: u64 = member_or_zero(proxy, layout.nsproxy_net);
+    member_or_zero(net, layout.net_inum)
 }
 
 #[inline(always)]

@@ -2,7 +2,7 @@
 
 use tracer_common::record::UnixEnd;
 
-use crate::peek::{layout, member};
+use crate::peek::{layout, member, member_or_zero};
 
 const AF_UNIX: u16 = 1;
 const AF_INET: u16 = 2;
@@ -72,20 +72,20 @@ impl Sock {
     /// TCP sequence number of the next byte that the process writes.
     #[inline(always)]
     pub fn write_seq(self) -> u32 {
-        member(self.address, layout().tcp_write_seq).unwrap_or(0)
+        member_or_zero(self.address, layout().tcp_write_seq)
     }
 
     /// TCP sequence number of the next byte that the process reads.
     #[inline(always)]
     pub fn copied_seq(self) -> u32 {
-        member(self.address, layout().tcp_copied_seq).unwrap_or(0)
+        member_or_zero(self.address, layout().tcp_copied_seq)
     }
 
     /// The same, without the number that the end of the stream takes when the process has been told of it.
     #[inline(always)]
     pub fn copied_bytes(self) -> u32 {
         let copied = self.copied_seq();
-        let state: u8 = member(self.address, layout().sock_state).unwrap_or(0);
+        let state: u8 = member_or_zero(self.address, layout().sock_state);
         let ended = matches!(state, TCP_CLOSE_WAIT | TCP_LAST_ACK | TCP_CLOSING | TCP_TIME_WAIT);
         if ended && member(self.address, layout().tcp_rcv_nxt) == Some(copied) {
             copied.wrapping_sub(1)
@@ -97,7 +97,7 @@ impl Sock {
     /// Local port, host byte order.
     #[inline(always)]
     pub fn local_port(self) -> u16 {
-        member(self.address, layout().sock_num).unwrap_or(0)
+        member_or_zero(self.address, layout().sock_num)
     }
 
     /// Tells a new connection from an old one at the same address: both ports, or the inode. 0 if it is not connected.
@@ -106,7 +106,7 @@ impl Sock {
         if self.unix {
             return self.inode() as u32;
         }
-        let peer: u16 = member(self.address, layout().sock_dport).unwrap_or(0);
+        let peer: u16 = member_or_zero(self.address, layout().sock_dport);
         if peer == 0 {
             return 0;
         }
@@ -148,8 +148,8 @@ impl Sock {
     /// Inode number of the socket that a process holds it by, 0 where none does.
     #[inline(always)]
     fn inode(self) -> u64 {
-        let socket: u64 = member(self.address, layout().sock_socket).unwrap_or(0);
-        member(socket, layout().socket_inode).unwrap_or(0)
+        let socket: u64 = member_or_zero(self.address, layout().sock_socket);
+        member_or_zero(socket, layout().socket_inode)
     }
 
     /// This end and the other one of a connection between Unix sockets: numbered by the inode of that which has no path,
@@ -157,7 +157,7 @@ impl Sock {
     #[inline(always)]
     pub fn unix_ends(self) -> (UnixEnd, UnixEnd) {
         let peer = Self {
-            address: member(self.address, layout().unix_peer).unwrap_or(0),
+            address: member_or_zero(self.address, layout().unix_peer),
             unix: true,
         };
         let first = match (self.path_address(), peer.path_address()) {
@@ -180,12 +180,12 @@ impl Sock {
         if own != 0 {
             return own;
         }
-        let peer = member(self.address, layout().unix_peer).unwrap_or(0);
-        member(peer, layout().unix_address).unwrap_or(0)
+        let peer = member_or_zero(self.address, layout().unix_peer);
+        member_or_zero(peer, layout().unix_address)
     }
 
     #[inline(always)]
     fn path_address(self) -> u64 {
-        member(self.address, layout().unix_address).unwrap_or(0)
+        member_or_zero(self.address, layout().unix_address)
     }
 }

@@ -96,24 +96,31 @@ impl Conversation {
                 self.stream(direction).at = At::Lost;
             }
             At::Head(head) => self.break_off_head(*head, direction, gap(false), cx),
-            At::Body(body) => match body.ends {
-                Ends::At(end) if resumes >= end => {
-                    self.break_off_body(direction, body, Some(end));
-                    if resumes > end {
-                        self.set_lost(direction, gap(true));
+            At::Body(body) => {
+                // A length says nothing of what follows where the request was `HEAD`.
+                let is_sure = self.requests_in == Some(direction) || self.pairing.last_response_has_body();
+                match body.ends {
+                    Ends::At(end) if resumes >= end => {
+                        self.break_off_body(direction, body, Some(end));
+                        if resumes > end {
+                            self.set_lost(direction, gap(true));
+                            self.stream(direction).at = At::Lost;
+                        }
+                    }
+                    Ends::At(_) | Ends::AtClose => {
+                        self.damage(direction, body);
+                        self.stream(direction).at = At::Body(body);
+                    }
+                    Ends::Unknown => {
+                        self.break_off_body(direction, body, None);
+                        self.set_lost(direction, gap(false));
                         self.stream(direction).at = At::Lost;
                     }
                 }
-                Ends::At(_) | Ends::AtClose => {
-                    self.damage(direction, body);
-                    self.stream(direction).at = At::Body(body);
+                if !is_sure {
+                    self.set_lost(direction, gap(true));
                 }
-                Ends::Unknown => {
-                    self.break_off_body(direction, body, None);
-                    self.set_lost(direction, gap(false));
-                    self.stream(direction).at = At::Lost;
-                }
-            },
+            }
         }
     }
 

@@ -18,7 +18,7 @@ use std::{cmp::Ordering, collections::VecDeque, num::NonZeroU32};
 
 use super::{
     ending::{LastWord, ended, unanswered},
-    message::{Gap, Request, Response},
+    message::{Gap, Method, Request, Response},
 };
 use crate::{
     ids::BootNanos,
@@ -131,6 +131,14 @@ impl Pairing {
     /// The response seen last, unless it is done with.
     pub(super) fn last_response(&mut self) -> Option<&mut Response> {
         self.responses.back_mut()
+    }
+
+    /// Whether the response seen last can have a body: that is known only with its request.
+    pub(super) fn last_response_has_body(&self) -> bool {
+        let place = self.responses.len().checked_sub(1).filter(|_| self.paired);
+        place
+            .and_then(|place| self.requests.get(place))
+            .is_some_and(|request| request.method != Method::Head)
     }
 
     /// Makes every pair that is certain and ends every exchange that is over.
