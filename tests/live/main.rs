@@ -50,7 +50,7 @@ const BRIEF: [&str; 10] = [
 ];
 
 /// Names of tests of what is no matter of the kernel, or of what other tests try there with fewer starts of the agent.
-const ALIKE: [&str; 29] = [
+const ALIKE: [&str; 30] = [
     "http_1_0",
     "a_post_that_expects",
     "an_error_status",
@@ -73,6 +73,7 @@ const ALIKE: [&str; 29] = [
     "tls_in_memory_of_asyncio_and",
     "tls_in_memory_of_node",
     "calls_by_grpc_from_node",
+    "calls_by_grpc_from_go",
     "calls_by_grpc_from_java",
     "calls_by_grpc_from_rust",
     "calls_by_grpc_100",

@@ -29,7 +29,7 @@ const STEPS: u32 = 4096;
 /// Calls that one CPU may frame at once: where the kernel preempts programs, one may begin in the middle of another.
 const AREAS: u32 = 2;
 /// Steps in one program where programs call each other: each is verified for itself.
-const TURNS: u32 = 64;
+const TURNS: u32 = 128;
 
 /// The memory of a call that is still to be walked.
 #[repr(C)]
