@@ -101,6 +101,14 @@ pub fn attach<'a>(
             probes.family, probes.remark
         )));
     }
+    if probes.join_refused {
+        let missed =
+            "a request that a thread waits for now is not seen: the kernel refused the program for it";
+        log.say(&Event::Remark(missed.to_owned()));
+    }
+    if let (true, Some(obstacle)) = (sees_tls, probes.tls_obstacle) {
+        log.say(&Event::Remark(format!("TLS is not looked into: {obstacle}")));
+    }
     log.say(&Event::Hooks {
         family: probes.family.to_string(),
     });

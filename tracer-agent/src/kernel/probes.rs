@@ -127,6 +127,8 @@ pub struct Probes {
     knows_registers: bool,
     /// The program that sees calls which were there before, as long as it is attached.
     join: Option<Link>,
+    /// The kernel refused the program for what waits in a call when probes are attached.
+    pub join_refused: bool,
     /// The family that was taken.
     pub family: Family,
     /// What is to be said of it: nothing, or that calls may be skipped, since no other family was taken.
@@ -251,11 +253,13 @@ impl Probes {
             links,
         } = load::attach_best(&mut loaded, &plan.families, &kernel)?;
         // Without it only what was waiting is missed.
-        let join = if plan.joins {
-            load::join(&mut loaded, &kernel).ok().flatten()
+        let joining = if plan.joins {
+            load::join(&mut loaded, &kernel)
         } else {
-            None
+            Ok(None)
         };
+        let join_refused = joining.is_err();
+        let join = joining.ok().flatten();
         let skips = family.suffers_from(kernel.preemption);
         let breakpoints = Breakpoints::of(&loaded);
         let go_obstacle = if settings.registers == registers::UNKNOWN {
@@ -281,6 +285,7 @@ impl Probes {
             libraries,
             knows_registers: settings.registers != registers::UNKNOWN,
             join,
+            join_refused,
             family,
             remark: if skips { PREEMPTED } else { "" },
             unix_obstacle: family.unix_obstacle(&resolved),

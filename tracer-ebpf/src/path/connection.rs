@@ -22,7 +22,7 @@ use super::{
     task::Task,
     turn,
 };
-use crate::peek::{layout, member, member_or_zero};
+use crate::peek::{layout, member_or_zero};
 
 /// `TCP_CLOSE` of the kernel's socket states.
 pub const TCP_CLOSE: u8 = 7;
