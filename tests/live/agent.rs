@@ -92,6 +92,25 @@ impl Agent {
         &self.family
     }
 
+    /// Waits until the agents of tests before are gone to the last: while one takes its breakpoints away, the kernel sets new ones late.
+    pub fn alone(&self) -> Result<()> {
+        let program = fs::canonicalize(&self.program)?;
+        let is_there = || -> Result<bool> {
+            let processes = fs::read_dir("/proc")?.flatten();
+            let mut programs = processes.filter_map(|process| fs::read_link(process.path().join("exe")).ok());
+            Ok(programs.any(|known| known == program))
+        };
+        let begun = now();
+        while is_there()? {
+            ensure!(
+                begun.elapsed() < LIMIT,
+                "an agent of a test before is still there"
+            );
+            thread::sleep(STEP);
+        }
+        Ok(())
+    }
+
     /// `tracer-agent trace OPTIONS -- COMMAND`, to its end.
     pub fn trace<Word: AsRef<str>>(&self, options: &[&str], command: &[Word]) -> Result<Traced> {
         let command: Vec<_> = command.iter().map(AsRef::as_ref).collect();

@@ -112,6 +112,7 @@ fn go_of_hop() -> Result<String> {
 fn go(agent: &Agent, in_flight: u32, options: &[&str]) -> Result<()> {
     go_of_hop()?;
     // Calls before the breakpoint is there are without a parent: the kernel sets one when it comes to it.
+    agent.alone()?;
     let settle = if in_guest() { "6000" } else { "1000" };
     let of_go = ["--runtime", "go", "--settle-ms", settle];
     chain(agent, in_flight, "pool", &[&of_go, options].concat())

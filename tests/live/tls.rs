@@ -328,6 +328,8 @@ fn in_memory(agent: &Agent, server: [&str; 2], client: [&str; 2]) -> Result<()> 
     needs(&["openssl", server[0], client[0]])?;
     let place = Place::new()?;
     let folder = place.path().display().to_string();
+    // What Node has inside is attached to when it starts.
+    agent.alone()?;
     let (connections, each) = if in_guest() { (8, 2) } else { (128, 3) };
     let sizes = [connections, each].map(|number| number.to_string());
     let command = [

@@ -294,4 +294,5 @@ pub enum ContextFormat {
     Datadog,
     AwsXray,
     GoogleCloud,
+    GrpcTraceBin,
 }

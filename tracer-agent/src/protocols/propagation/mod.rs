@@ -9,6 +9,7 @@ mod b3;
 mod datadog;
 mod digits;
 mod google_cloud;
+mod grpc_trace_bin;
 mod headers;
 mod jaeger;
 mod request_id;
@@ -35,6 +36,7 @@ pub const CONTEXT_HEADERS: &[&str] = &[
     datadog::TAGS,
     aws_xray::AMZN_TRACE_ID,
     google_cloud::CLOUD_TRACE_CONTEXT,
+    grpc_trace_bin::GRPC_TRACE_BIN,
     request_id::REQUEST_ID,
     request_id::CORRELATION_ID,
 ];
@@ -86,6 +88,7 @@ fn trace_context(headers: Headers<'_, '_>) -> WireContext {
         datadog::read,
         aws_xray::read,
         google_cloud::read,
+        grpc_trace_bin::read,
     ] {
         match read(headers) {
             Ok(None) => continue,

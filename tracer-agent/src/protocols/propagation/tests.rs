@@ -27,6 +27,7 @@ fn words(parent: &RemoteParent) -> String {
         ContextFormat::Datadog => "datadog",
         ContextFormat::AwsXray => "aws",
         ContextFormat::GoogleCloud => "google",
+        ContextFormat::GrpcTraceBin => "grpc",
     };
     let span = parent.span.map_or("-".to_owned(), |span| span.to_string());
     let sampled = match parent.sampled {

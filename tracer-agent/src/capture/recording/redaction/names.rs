@@ -68,6 +68,7 @@ pub(super) static KNOWN: &[Known] = &[
     masked("grpc-message"),
     kept("grpc-status"),
     masked("grpc-timeout"),
+    kept("grpc-trace-bin"),
     kept("host"),
     masked("if-match"),
     masked("if-modified-since"),

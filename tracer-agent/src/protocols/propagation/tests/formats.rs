@@ -131,6 +131,22 @@ fn valid_headers_of_each_format_name_their_parent() {
             &[("x-cloud-trace-context", "105445AA7843BC8BF206B12000100000")],
             "google 105445aa7843bc8bf206b12000100000 - ?",
         ),
+        (
+            &[("grpc-trace-bin", "AABGOsNcn2QTrUhIWjlTu2EkAaL7Sh0altMSAgE=")],
+            "grpc 463ac35c9f6413ad48485a3953bb6124 a2fb4a1d1a96d312 yes",
+        ),
+        (
+            &[("grpc-trace-bin", "AABGOsNcn2QTrUhIWjlTu2EkAaL7Sh0altMSAgA")],
+            "grpc 463ac35c9f6413ad48485a3953bb6124 a2fb4a1d1a96d312 no",
+        ),
+        (
+            &[("grpc-trace-bin", "AABGOsNcn2QTrUhIWjlTu2Ek")],
+            "grpc 463ac35c9f6413ad48485a3953bb6124 - ?",
+        ),
+        (
+            &[("grpc-trace-bin", "AABGOsNcn2QTrUhIWjlTu2EkAaL7Sh0altMSB2FiYw==")],
+            "grpc 463ac35c9f6413ad48485a3953bb6124 a2fb4a1d1a96d312 ?",
+        ),
     ];
     for (headers, expected) in cases {
         let found = context(headers);
@@ -218,6 +234,13 @@ fn invalid_headers_of_each_format_are_none_and_malformed() {
         &[("x-cloud-trace-context", "105445aa7843bc8bf206b12000100000/4a;o=1")],
         &[("x-cloud-trace-context", "105445aa7843bc8bf206b12000100000;p=1")],
         &[("x-cloud-trace-context", "105445aa7843bc8bf206b12000100000-74")],
+        &[("grpc-trace-bin", "")],
+        &[("grpc-trace-bin", "AQBGOsNcn2QTrUhIWjlTu2Ek")],
+        &[("grpc-trace-bin", "AABGOsNcn2QTrUhIWjlTu2E=")],
+        &[("grpc-trace-bin", "AAAAAAAAAAAAAAAAAAAAAAAA")],
+        &[("grpc-trace-bin", "AABGOsNcn2QTrUhIWjlTu2EkAaL7Sh0altM=")],
+        &[("grpc-trace-bin", "AABGOsNcn2QTrUhIWjlTu2EkAaL7Sh0altMSAg==")],
+        &[("grpc-trace-bin", "AABGOsNcn2QTrUhIWjlT*AAA")],
     ];
     for headers in cases {
         let found = context(headers);
@@ -259,6 +282,7 @@ fn the_first_valid_format_of_the_ladder_wins_wherever_its_header_stands() {
         &[("x-datadog-trace-id", "1")],
         &[("x-amzn-trace-id", "Root=1-5759e988-bd862e3fe1be46a994272793")],
         &[("x-cloud-trace-context", "105445aa7843bc8bf206b12000100000")],
+        &[("grpc-trace-bin", "AABGOsNcn2QTrUhIWjlTu2EkAaL7Sh0altMSAgE=")],
     ];
     for (rung, headers) in ladder.iter().enumerate() {
         let expected = context(headers);
