@@ -36,21 +36,20 @@ use skip::Skip;
 type Test = (&'static str, fn(&Agent) -> Result<()>);
 
 /// Names of tests whose outcome depends on the hook family: how bytes are found, and how they are told to be whole.
-const BRIEF: [&str; 10] = [
+const BRIEF: [&str; 9] = [
     "requests_kept_alive_by_curl",
-    "requests_kept_alive_over_tls",
+    "tls_1_3_by_curl",
     "the_sizes_of_a_gibibyte",
     "bodies_that_are_spliced",
     "a_connection_that_was_open",
     "requests_served_by_io_uring",
     "chain_of_three_hops_32_in_flight_kept",
-    "calls_by_grpc_from_python",
     "chain_of_go_hops_32_in_flight",
     "every_request_of_a_saturated",
 ];
 
 /// Names of tests of what is no matter of the kernel, or of what other tests try there with fewer starts of the agent.
-const ALIKE: [&str; 30] = [
+const ALIKE: [&str; 36] = [
     "http_1_0",
     "a_post_that_expects",
     "an_error_status",
@@ -63,13 +62,18 @@ const ALIKE: [&str; 30] = [
     "a_unix_socket_with",
     "chain_of_three_hops_1_in_flight",
     "chain_of_three_hops_8_in_flight",
-    "chain_of_three_hops_128_in_flight_kept",
+    "chain_of_three_hops_128_in_flight",
     "chain_over_unix_sockets_8_in_flight",
     "chain_through_nginx",
     "chain_of_go_hops_8_in_flight",
+    "chain_of_go_hops_that_fan_out",
     "chain_of_node_hops_that_fan_out",
     "chain_of_asyncio_hops",
     "http_2_over_tls",
+    "tls_1_2_by_curl",
+    "requests_kept_alive_over_tls",
+    "bodies_of_many_tls",
+    "with_tls_off",
     "tls_in_memory_of_asyncio_and",
     "tls_in_memory_of_node",
     "calls_by_grpc_from_node",
