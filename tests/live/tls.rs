@@ -316,7 +316,7 @@ const IN_MEMORY: &str = r#"
 "$4" "$5" serve "$1/certificate.pem,$1/key.pem" > "$1/port" &
 server=$!
 until [ -s "$1/port" ]; do sleep 0.05; done
-"$6" "$7" ask "$1/certificate.pem" "$(cat "$1/port")" 2 "$2" "$3"
+"$6" "$7" ask "$1/certificate.pem" "$(cat "$1/port")" "$8" 2 "$2" "$3"
 status=$?
 kill $server
 exit $status
@@ -328,14 +328,16 @@ fn in_memory(agent: &Agent, server: [&str; 2], client: [&str; 2]) -> Result<()> 
     needs(&["openssl", server[0], client[0]])?;
     let place = Place::new()?;
     let folder = place.path().display().to_string();
-    // What Node has inside is attached to when it starts.
+    // What Node has inside is attached to when it starts, and the kernel takes its time.
     agent.alone()?;
+    let settle = if in_guest() { "8" } else { "1" };
     let (connections, each) = if in_guest() { (8, 2) } else { (128, 3) };
     let sizes = [connections, each].map(|number| number.to_string());
     let command = [
         &["sh", "-c", IN_MEMORY, "sh", &folder, &sizes[0], &sizes[1]],
         &server[..],
         &client[..],
+        &[settle],
     ]
     .concat();
     let traced = agent.trace(&[], &command)?.successful()?;

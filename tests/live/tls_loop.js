@@ -1,7 +1,7 @@
 // The same as tls_loop.py, in Node.
 //
 //     tls_loop.js serve CERT,KEY
-//     tls_loop.js ask CERT PORT TIMES CONNECTIONS EACH
+//     tls_loop.js ask CERT PORT SETTLE TIMES CONNECTIONS EACH
 'use strict';
 const fs = require('fs');
 const https = require('https');
@@ -26,7 +26,8 @@ function get(options) {
   });
 }
 
-async function ask(certificate, port, times, connections, each) {
+async function ask(certificate, port, settle, times, connections, each) {
+  await new Promise((done) => setTimeout(done, settle * 1000));
   const ca = fs.readFileSync(certificate);
   for (let time = 0; time < times; time += 1) {
     const work = Array.from({ length: connections }, async (_, connection) => {

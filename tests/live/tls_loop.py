@@ -1,8 +1,9 @@
 """HTTPS in an event loop, where TLS is done in memory: a server, and many connections to it at once.
 
     tls_loop.py [--uvloop] serve CERT,KEY                  prints its port, and serves until it is ended
-    tls_loop.py [--uvloop] ask CERT PORT TIMES CONNECTIONS EACH
-                                                           asks for so many paths on each of so many connections, so many times
+    tls_loop.py [--uvloop] ask CERT PORT SETTLE TIMES CONNECTIONS EACH
+                                                           waits so many seconds, and asks for so many paths on each of so many
+                                                           connections, so many times
 """
 
 import asyncio
@@ -45,7 +46,8 @@ async def main(act, *words):
     if act == "serve":
         return await serve(*words)
     certificate, *numbers = words
-    port, times, connections, each = map(int, numbers)
+    port, settle, times, connections, each = map(int, numbers)
+    await asyncio.sleep(settle)
     context = ssl.create_default_context(cafile=certificate)
     for time in range(times):
         await asyncio.gather(*(ask(context, port, f"{time}.{number}", each) for number in range(connections)))

@@ -406,6 +406,8 @@ proptest! {
         let covered: u64 = stream.records.iter().map(|(record, _)| record.len).sum();
         messages(&stream.records);
         let held = if stream.lane.is(fact::RUN) { stream.lane.offset - stream.lane.run_offset } else { 0 };
-        prop_assert_eq!(covered + held, stream.lane.offset);
+        // What begins as TLS is not spoken of: something may tell what is in it.
+        let is_tls = calls.concat().starts_with(&[0x16, 3]) && stream.lane.state == State::OPAQUE;
+        prop_assert!(covered + held == stream.lane.offset || (is_tls && covered + held == 0));
     }
 }
