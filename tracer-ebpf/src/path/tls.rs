@@ -250,7 +250,12 @@ fn has_listened(thread: u64, session: Session) -> bool {
         return false;
     };
     let _ = LISTENERS.remove(thread);
-    place(session, listener.at, unsafe { &mut *connection });
+    let connection = unsafe { &mut *connection };
+    // What it sent may have told whose it is.
+    if connection.is_joined() {
+        return false;
+    }
+    place(session, listener.at, connection);
     true
 }
 
