@@ -35,8 +35,6 @@ enum Part {
 
 /// Tests with needs of their own: [`exports`] runs them. And one that measures, and tells nothing in a debug build.
 const APART: [&str; 2] = ["export::tests::independent", "export::tests::cost"];
-/// The kernel that runs every live test, since it takes one family only. The others run those that a kernel decides.
-const WHOLE: &str = "newest";
 /// For one kernel under emulation, on a busy machine.
 const LIVE_LIMIT: Duration = Duration::from_secs(1800);
 
@@ -190,18 +188,17 @@ fn live(count: &mut Count) -> Result<()> {
     Ok(())
 }
 
-/// The live tests with the best hook family of each kernel, and those that depend on the family with the others.
+/// The live tests that a kernel decides, with the best hook family of each kernel; with the others those that depend on the family.
 /// `cargo xtask vm` runs each with each.
 fn on_kernels(count: &mut Count) -> Result<()> {
     say("live tests on other kernels");
-    let command = |kernel: &vm::Kernel| {
-        let which = if kernel.name == WHOLE {
-            "--brief"
-        } else {
-            "--brief --of-kernel"
-        };
+    let command = |_: &vm::Kernel| {
         let tests = vm::live_tests();
-        format!("{} {which} --hooks {}", tests.display(), vm::ALL_HOOKS)
+        format!(
+            "{} --brief --of-kernel --hooks {}",
+            tests.display(),
+            vm::ALL_HOOKS
+        )
     };
     for outcome in vm::in_kernels(&vm::all(), &command, LIVE_LIMIT)? {
         let mut seen = Count::default();
