@@ -83,7 +83,10 @@ impl Conversation {
     pub(in crate::protocols) fn close(&mut self, close: Option<&Close>, cx: &mut Context<'_>) {
         let responses = self.responses_in();
         for direction in [Direction::Received, Direction::Sent] {
-            if let At::Head(unfinished) = std::mem::take(&mut self.stream(direction).at) {
+            let at = &mut self.stream(direction).at;
+            if matches!(at, At::Head(_))
+                && let At::Head(unfinished) = std::mem::take(at)
+            {
                 *cx.unfinished = cx.unfinished.saturating_sub(unfinished.bytes.len());
                 cx.counters.heads_cut += 1;
                 self.cut_head(*unfinished, direction, cx);
@@ -146,6 +149,11 @@ impl Conversation {
 
     /// Bytes that may have answered the oldest request are missing.
     fn lost_since_request(&mut self, responses: Direction) -> bool {
+        let in_body = matches!(self.stream(responses).at, At::Body(body) if body.in_pairing);
+        if in_body && !self.pairing.last_response_has_body() {
+            // What is taken for a body may be the responses that followed.
+            return true;
+        }
         let oldest = self.pairing.oldest_unanswered();
         self.stream(responses)
             .lost

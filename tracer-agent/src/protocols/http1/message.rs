@@ -141,6 +141,15 @@ impl Response {
         }
     }
 
+    /// After the head of a response to HEAD there is no body, whatever the head says (RFC 9110 §9.3.2). The kernel side does not know that
+    /// where it did not see the request, or took the response for that to another.
+    pub(super) fn end_if_bodiless(&mut self, request: &Request) {
+        if request.method == Method::Head && !self.done {
+            self.done = true;
+            self.body = Some(0);
+        }
+    }
+
     /// Ends a response whose connection ended before it did.
     pub(super) fn cut(&mut self, word: LastWord) {
         self.done = true;

@@ -133,12 +133,11 @@ impl Pairing {
         self.responses.back_mut()
     }
 
-    /// Whether the response seen last can have a body: that is known only with its request.
+    /// Whether the response seen last can have a body: that is known only with the method of its request.
     pub(super) fn last_response_has_body(&self) -> bool {
-        let place = self.responses.len().checked_sub(1).filter(|_| self.paired);
-        place
-            .and_then(|place| self.requests.get(place))
-            .is_some_and(|request| request.method != Method::Head)
+        let last = self.responses.len().checked_sub(1).filter(|_| self.paired);
+        let request = last.and_then(|last| self.requests.get(last));
+        request.is_some_and(|request| !matches!(request.method, Method::Head | Method::Unknown))
     }
 
     /// Makes every pair that is certain and ends every exchange that is over.
@@ -279,6 +278,7 @@ impl Pairing {
         self.stray_since_pair = false;
         if let (Some(request), Some(response)) = (self.requests.front(), self.responses.front_mut()) {
             response.end_if_tunnel(request);
+            response.end_if_bodiless(request);
             if let (true, Some(exchange), Some(moment)) =
                 (response.is_received, request.exchange, response.moment)
             {
