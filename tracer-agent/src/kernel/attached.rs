@@ -15,7 +15,10 @@ use aya::{
     },
 };
 
-use super::{family::Family, tls};
+use super::{
+    family::{Family, JOIN},
+    tls,
+};
 
 /// A program where it was attached; detached when this is dropped.
 #[expect(dead_code, reason = "kept, not used")]
@@ -30,6 +33,7 @@ pub(super) enum Link {
 pub(super) struct Attached {
     /// Where the programs are.
     _links: Vec<Link>,
+    /// Those that nothing may be missed by.
     programs: Vec<ProgramFd>,
     /// A map of programs is emptied when nobody has it open.
     _chains: Vec<Map>,
@@ -40,9 +44,11 @@ impl Attached {
     pub(super) fn new(loaded: &mut Ebpf, links: Vec<Link>) -> Self {
         let chains = Family::ALL.map(|family| family.chain().1).into_iter();
         let chains: Vec<_> = chains.chain([tls::CHAIN.1]).collect();
+        // At every system call of everybody, for what a few processes wait for at the start: what it misses is hardly ever theirs.
         let programs = loaded
             .programs()
-            .filter_map(|(_, program)| program.fd().ok()?.try_clone().ok());
+            .filter(|(name, _)| !name.starts_with(JOIN.program));
+        let programs = programs.filter_map(|(_, program)| program.fd().ok()?.try_clone().ok());
         Self {
             _links: links,
             programs: programs.collect(),
