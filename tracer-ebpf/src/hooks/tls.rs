@@ -5,8 +5,8 @@
 //! `int SSL_read(SSL *ssl, void *buf, int num)`, `int SSL_write(SSL *ssl, const void *buf, int num)`,
 //! `int SSL_read_ex(SSL *ssl, void *buf, size_t num, size_t *readbytes)` and
 //! `int SSL_write_ex(SSL *ssl, const void *buf, size_t num, size_t *written)`,
-//! and uretprobes at their returns; `void SSL_free(SSL *ssl)` at its entry. OpenSSL is written in C: a return address may be changed there. Processes that are not traced come here
-//! too, since a breakpoint is in a file, and leave at once.
+//! and uretprobes at their returns; `void SSL_free(SSL *ssl)` at its entry. OpenSSL is written in C: a return address may be
+//! changed there. Processes that are not traced come here too, since a breakpoint is in a file, and leave at once.
 //! Produces: what passes in sessions.
 
 use aya_ebpf::{

@@ -179,8 +179,6 @@ pub fn moved(call: &Call, moved: u64, current: Current, source: Source, repeat: 
     let Some((area, scratch)) = free_area() else {
         return emit::lost(Loss::Busy);
     };
-    let scratch = unsafe { &mut *scratch };
-    scratch.busy = 1;
     copy(call, &mut scratch.call);
     scratch.moved = moved;
     scratch.current = current;
@@ -194,10 +192,7 @@ pub fn moved(call: &Call, moved: u64, current: Current, source: Source, repeat: 
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn tracer_prepare(area: u32) -> u32 {
-    let Some(scratch) = SCRATCH.get_ptr_mut(area) else {
-        return 0;
-    };
-    let scratch = unsafe { &mut *scratch };
+    let Some(scratch) = scratch(area) else { return 0 };
     let prepared = prepare(scratch);
     if prepared.is_none() {
         scratch.busy = 0;
@@ -264,16 +259,22 @@ fn prepare(scratch: &mut Scratch) -> Option<()> {
 
 /// A scratch area of this CPU that is not in use. Where the kernel preempts programs, one may find the first taken.
 #[inline(always)]
-fn free_area() -> Option<(u32, *mut Scratch)> {
+fn free_area() -> Option<(u32, &'static mut Scratch)> {
     let mut area = 0;
     while area < AREAS {
-        let scratch = SCRATCH.get_ptr_mut(area)?;
-        if unsafe { (*scratch).busy } == 0 {
+        let scratch = scratch(area)?;
+        if scratch.busy == 0 {
+            scratch.busy = 1;
             return Some((area, scratch));
         }
         area += 1;
     }
     None
+}
+
+#[inline(always)]
+fn scratch(area: u32) -> Option<&'static mut Scratch> {
+    SCRATCH.get_ptr_mut(area).map(|scratch| unsafe { &mut *scratch })
 }
 
 /// Everything of the call is framed that can be: what is held is delivered, and the connection remembers where it stands.
@@ -288,10 +289,7 @@ fn conclude(area: u32) {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn tracer_rest(area: u32) -> u32 {
-    let Some(scratch) = SCRATCH.get_ptr_mut(area) else {
-        return 0;
-    };
-    let scratch = unsafe { &mut *scratch };
+    let Some(scratch) = scratch(area) else { return 0 };
     let left = scratch.memory.left.wrapping_add(scratch.work.left);
     if left != 0 && scratch.work.lane.state != State::OPAQUE {
         emit::lost(Loss::TooManySteps);
@@ -304,8 +302,8 @@ extern "C" fn tracer_rest(area: u32) -> u32 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn tracer_finish(area: u32) -> u32 {
-    if let Some(scratch) = SCRATCH.get_ptr_mut(area) {
-        framer::finish(unsafe { &mut (*scratch).work }, &mut Kernel);
+    if let Some(scratch) = scratch(area) {
+        framer::finish(&mut scratch.work, &mut Kernel);
     }
     0
 }
@@ -313,8 +311,7 @@ extern "C" fn tracer_finish(area: u32) -> u32 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn tracer_remember(area: u32) -> u32 {
-    if let Some(scratch) = SCRATCH.get_ptr_mut(area) {
-        let scratch = unsafe { &mut *scratch };
+    if let Some(scratch) = scratch(area) {
         keep(scratch);
         scratch.busy = 0;
     }
@@ -420,10 +417,7 @@ extern "C" fn step(_turn: u32, area: *mut c_void) -> i64 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn tracer_step(area: u32) -> u32 {
-    let Some(scratch) = SCRATCH.get_ptr_mut(area) else {
-        return 1;
-    };
-    let scratch = unsafe { &mut *scratch };
+    let Some(scratch) = scratch(area) else { return 1 };
     if scratch.work.lane.state == State::OPAQUE {
         return 1;
     }

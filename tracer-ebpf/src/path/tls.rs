@@ -103,22 +103,27 @@ struct Inside {
     at_socket: u32,
 }
 
-/// A session that may have something to say.
+/// What a thread carries between sockets and sessions.
 #[repr(C)]
 #[derive(Clone, Copy)]
-struct Speaker {
-    /// Address 0 if there are several.
-    session: Session,
-    since_ns: u64,
+struct Carried {
+    /// The session that may have something to say; address 0 if there are several.
+    speaker: Session,
+    /// When it was called; 0 if there is none.
+    spoke_ns: u64,
+    /// The connection of which the first was received; connection 0 if there are several.
+    listener: Joined,
+    /// When that was; 0 if there is none.
+    listened_ns: u64,
 }
 
-/// A connection of which the first was received.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Listener {
-    /// Connection 0 if there are several.
-    at: Joined,
-    since_ns: u64,
+impl Carried {
+    const NOTHING: Self = Self {
+        speaker: Session { tgid: 0, address: 0 },
+        spoke_ns: 0,
+        listener: Joined::NOT,
+        listened_ns: 0,
+    };
 }
 
 /// For as long either is believed of a thread that is not seen to wait.
@@ -132,13 +137,9 @@ static INSIDE: HashMap<u64, Inside> = HashMap::with_max_entries(16384, 0);
 #[map]
 static SESSIONS: LruHashMap<Session, Joined> = LruHashMap::with_max_entries(16384, 0);
 
-/// Thread to the session that it is to send for.
+/// Thread to what it carries.
 #[map]
-static SPEAKERS: LruHashMap<u64, Speaker> = LruHashMap::with_max_entries(1024, 0);
-
-/// Thread to the connection that it has received for a session.
-#[map]
-static LISTENERS: LruHashMap<u64, Listener> = LruHashMap::with_max_entries(1024, 0);
+static CARRIED: LruHashMap<u64, Carried> = LruHashMap::with_max_entries(1024, 0);
 
 /// The current thread enters a function of the library.
 #[inline(always)]
@@ -242,55 +243,58 @@ fn unplaced(current: Current, inside: &Inside, moves: bool) {
 /// The session is that of the connection of which the thread has received the first, if there is one.
 #[inline(always)]
 fn has_listened(thread: u64, session: Session) -> bool {
-    let Some(known) = LISTENERS.get_ptr(thread) else {
+    let Some(known) = CARRIED.get_ptr_mut(thread) else {
         return false;
     };
-    let listener = unsafe { *known };
-    let Some(connection) = of(listener.at) else {
+    let carried = unsafe { &mut *known };
+    let at = carried.listener;
+    let Some(connection) = of(at).filter(|_| carried.listened_ns != 0) else {
         return false;
     };
-    let _ = LISTENERS.remove(thread);
+    carried.listened_ns = 0;
     let connection = unsafe { &mut *connection };
     // What it sent may have told whose it is.
     if connection.is_joined() {
         return false;
     }
-    place(session, listener.at, connection);
+    place(session, at, connection);
     true
 }
 
 #[inline(always)]
 fn speaks(thread: u64, session: Session) {
-    let mut speaker = Speaker {
-        session,
-        since_ns: unsafe { bpf_ktime_get_boot_ns() },
-    };
-    if let Some(known) = SPEAKERS.get_ptr(thread) {
-        let known = unsafe { *known };
-        let is_other = known.session != session && speaker.since_ns - known.since_ns < PATIENCE_NS;
-        // Who has been joined meanwhile has said it.
-        if is_other && SESSIONS.get_ptr(known.session).is_none() {
-            speaker.session.address = 0;
-        }
+    let Some(carried) = carried(thread) else { return };
+    let now = unsafe { bpf_ktime_get_boot_ns() };
+    let before = carried.speaker;
+    // Long ago, or none.
+    let is_past = now - carried.spoke_ns >= PATIENCE_NS;
+    carried.spoke_ns = now;
+    carried.speaker = session;
+    // Who has been joined meanwhile has said it.
+    if !is_past && before != session && SESSIONS.get_ptr(before).is_none() {
+        carried.speaker.address = 0;
     }
-    let _ = SPEAKERS.insert(thread, speaker, 0);
 }
 
 #[inline(always)]
 fn listens(thread: u64, at: Joined) {
-    let mut listener = Listener {
-        at,
-        since_ns: unsafe { bpf_ktime_get_boot_ns() },
-    };
-    if let Some(known) = LISTENERS.get_ptr(thread) {
-        let known = unsafe { *known };
-        let is_recent = listener.since_ns - known.since_ns < PATIENCE_NS;
-        let is_open = of(known.at).is_none_or(|other| unsafe { !(*other).is_joined() });
-        if is_recent && is_open {
-            listener.at.connection = 0;
-        }
+    let Some(carried) = carried(thread) else { return };
+    let now = unsafe { bpf_ktime_get_boot_ns() };
+    let before = carried.listener;
+    let is_past = now - carried.listened_ns >= PATIENCE_NS;
+    carried.listened_ns = now;
+    carried.listener = at;
+    if !is_past && of(before).is_none_or(|other| unsafe { !(*other).is_joined() }) {
+        carried.listener.connection = 0;
     }
-    let _ = LISTENERS.insert(thread, listener, 0);
+}
+
+#[inline(always)]
+fn carried(thread: u64) -> Option<&'static mut Carried> {
+    if CARRIED.get_ptr(thread).is_none() {
+        let _ = CARRIED.insert(thread, Carried::NOTHING, 0);
+    }
+    CARRIED.get_ptr_mut(thread).map(|known| unsafe { &mut *known })
 }
 
 #[inline(always)]
@@ -302,14 +306,8 @@ fn place(session: Session, at: Joined, connection: &mut Connection) {
 /// The thread waits: it has carried everything to where it belongs.
 #[inline(always)]
 pub fn waits(thread: u64) {
-    if settings().sees_tls == 0 {
-        return;
-    }
-    if SPEAKERS.get_ptr(thread).is_some() {
-        let _ = SPEAKERS.remove(thread);
-    }
-    if LISTENERS.get_ptr(thread).is_some() {
-        let _ = LISTENERS.remove(thread);
+    if settings().sees_tls != 0 && CARRIED.get_ptr(thread).is_some() {
+        let _ = CARRIED.remove(thread);
     }
 }
 
@@ -372,13 +370,14 @@ fn join(sock: u64, connection: &mut Connection, begins: bool, sends: bool) {
             listens(thread, here);
         }
     } else if connection.is_first(true)
-        && let Some(known) = SPEAKERS.get_ptr(thread)
+        && let Some(known) = CARRIED.get_ptr_mut(thread)
     {
-        let speaker = unsafe { *known };
-        if speaker.session.address != 0 && SESSIONS.get_ptr(speaker.session).is_none() {
-            place(speaker.session, here, connection);
+        let carried = unsafe { &mut *known };
+        let session = carried.speaker;
+        if carried.spoke_ns != 0 && session.address != 0 && SESSIONS.get_ptr(session).is_none() {
+            place(session, here, connection);
         }
-        let _ = SPEAKERS.remove(thread);
+        carried.spoke_ns = 0;
     }
 }
 

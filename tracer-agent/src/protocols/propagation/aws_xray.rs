@@ -14,10 +14,7 @@ use crate::{
 pub(super) const AMZN_TRACE_ID: &str = "x-amzn-trace-id";
 
 pub(super) fn read(headers: Headers<'_, '_>) -> Result<Option<Carried>, Malformed> {
-    match headers.one(AMZN_TRACE_ID)? {
-        Some(value) => parse(value).map(Some).ok_or(Malformed),
-        None => Ok(None),
-    }
+    headers.parsed(AMZN_TRACE_ID, parse)
 }
 
 fn parse(value: &[u8]) -> Option<Carried> {

@@ -17,10 +17,7 @@ pub(super) const SAMPLED: &str = "x-b3-sampled";
 pub(super) const FLAGS: &str = "x-b3-flags";
 
 pub(super) fn read_single(headers: Headers<'_, '_>) -> Result<Option<Carried>, Malformed> {
-    match headers.one(SINGLE)? {
-        Some(value) => parse_single(value).map(Some).ok_or(Malformed),
-        None => Ok(None),
-    }
+    headers.parsed(SINGLE, parse_single)
 }
 
 /// `{trace}-{span}[-{decision}[-{parent span}]]`, or a decision alone.

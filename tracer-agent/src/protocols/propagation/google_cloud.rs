@@ -18,10 +18,7 @@ pub(super) const CLOUD_TRACE_CONTEXT: &str = "x-cloud-trace-context";
 const TRACED: u64 = 1 << 0;
 
 pub(super) fn read(headers: Headers<'_, '_>) -> Result<Option<Carried>, Malformed> {
-    match headers.one(CLOUD_TRACE_CONTEXT)? {
-        Some(value) => parse(value).map(Some).ok_or(Malformed),
-        None => Ok(None),
-    }
+    headers.parsed(CLOUD_TRACE_CONTEXT, parse)
 }
 
 fn parse(value: &[u8]) -> Option<Carried> {

@@ -28,10 +28,7 @@ const MAX: usize = 96;
 const SAMPLED: u8 = 1 << 0;
 
 pub(super) fn read(headers: Headers<'_, '_>) -> Result<Option<Carried>, Malformed> {
-    match headers.one(GRPC_TRACE_BIN)? {
-        Some(value) => parse(value).map(Some).ok_or(Malformed),
-        None => Ok(None),
-    }
+    headers.parsed(GRPC_TRACE_BIN, parse)
 }
 
 fn parse(value: &[u8]) -> Option<Carried> {

@@ -20,6 +20,19 @@ impl<'h, 'a: 'h> Headers<'h, 'a> {
         Ok(first)
     }
 
+    /// What the value of the header `name` says.
+    ///
+    /// # Errors
+    /// What cannot be parsed is malformed, as [`Self::one`] is.
+    pub fn parsed<T>(
+        self,
+        name: &'static str,
+        parse: impl FnOnce(&'a [u8]) -> Option<T>,
+    ) -> Result<Option<T>, Malformed> {
+        let value = self.one(name)?;
+        value.map(|value| parse(value).ok_or(Malformed)).transpose()
+    }
+
     /// The values of every header `name`, in order, without surrounding white space.
     pub fn all(self, name: &'static str) -> impl Iterator<Item = &'a [u8]> + use<'h, 'a> {
         self.0

@@ -17,10 +17,7 @@ const SAMPLED: u128 = 1 << 0;
 const DEBUG: u128 = 1 << 1;
 
 pub(super) fn read(headers: Headers<'_, '_>) -> Result<Option<Carried>, Malformed> {
-    match headers.one(UBER_TRACE_ID)? {
-        Some(value) => parse(value).map(Some).ok_or(Malformed),
-        None => Ok(None),
-    }
+    headers.parsed(UBER_TRACE_ID, parse)
 }
 
 fn parse(value: &[u8]) -> Option<Carried> {

@@ -24,10 +24,7 @@ pub(super) struct Traceparent {
 }
 
 pub(super) fn read(headers: Headers<'_, '_>) -> Result<Option<Traceparent>, Malformed> {
-    match headers.one(TRACEPARENT)? {
-        Some(value) => parse(value).map(Some).ok_or(Malformed),
-        None => Ok(None),
-    }
+    headers.parsed(TRACEPARENT, parse)
 }
 
 fn parse(value: &[u8]) -> Option<Traceparent> {
