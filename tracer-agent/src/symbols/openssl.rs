@@ -9,7 +9,7 @@ use super::{Elf, Stretch};
 
 /// Where symbols are, and their names: those that other files may use, and all.
 const TABLES: [(&str, &str); 2] = [(".dynsym", ".dynstr"), (".symtab", ".strtab")];
-/// The most that is read of either. The library has 20 KiB of symbols, Node has 2 MiB.
+/// The most that is read of either. The library has 600 symbols, Node 75,000, of 24 bytes each.
 const MAX_TABLE: u64 = 16 << 20;
 /// What a file of 64 bits begins with whose numbers begin with the lowest byte.
 const IDENT: [u8; 6] = *b"\x7fELF\x02\x01";
