@@ -8,7 +8,7 @@ use super::{Exit, attach::families};
 use crate::{
     config::values::Hooks,
     discovery::Discovery,
-    kernel::{KernelError, Plan, Probes, Refusal, Selection, capability, layout},
+    kernel::{KernelError, LeftOut, Plan, Probes, Refusal, Selection, capability, layout},
 };
 
 const HOOKS: &str = "hooks";
@@ -194,7 +194,7 @@ fn hooks() -> Vec<Finding> {
         has_uprobes: true,
         sees_tls: true,
         libraries: Vec::new(),
-        joins: false,
+        joins: true,
         agent_pid: process::id(),
         ring_bytes: Some(1 << 16),
     };
@@ -216,7 +216,9 @@ fn hooks() -> Vec<Finding> {
             let unix = unix_sockets(probes.unix_obstacle);
             let tls = openssl(probes.tls_obstacle);
             let seen = [unix, go, tls];
-            [taken].into_iter().chain(refused).chain(seen).collect()
+            let left_out = probes.left_out.into_iter().map(left_out);
+            let findings = [taken].into_iter().chain(refused).chain(left_out);
+            findings.chain(seen).collect()
         }
         Err(KernelError::NoFamily { refused: all }) => all
             .into_iter()
@@ -254,6 +256,13 @@ fn openssl(obstacle: Option<&'static str>) -> Finding {
         Some(obstacle) => (State::Degraded, format!("not looked into: {obstacle}")),
     };
     Finding::new("tls", state, detail, "")
+}
+
+fn left_out(program: LeftOut) -> Finding {
+    Finding {
+        verifier: program.log,
+        ..Finding::new(HOOKS, State::Degraded, program.reason, "what it sees is missed")
+    }
 }
 
 fn refused(refusal: Refusal, state: State) -> Finding {

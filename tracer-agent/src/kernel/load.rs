@@ -31,12 +31,23 @@ pub struct Refusal {
     pub log: Option<String>,
 }
 
+/// A program that was refused and can be done without.
+#[derive(Debug)]
+pub struct LeftOut {
+    /// Why, in a line that names it.
+    pub reason: String,
+    /// What the kernel's verifier wrote, if it was the one.
+    pub log: Option<String>,
+}
+
 /// The family that was taken.
 pub(super) struct Taken {
     /// Which one.
     pub family: Family,
     /// Those before it.
     pub refused: Vec<Refusal>,
+    /// What was refused of what is loaded ahead.
+    pub left_out: Vec<LeftOut>,
     /// Where its programs are.
     pub links: Vec<Link>,
 }
@@ -121,10 +132,11 @@ pub(super) fn attach_best(
             }
         };
         match attempt {
-            Ok(links) => {
+            Ok((links, left_out)) => {
                 return Ok(Taken {
                     family,
                     refused,
+                    left_out,
                     links,
                 });
             }
@@ -135,7 +147,11 @@ pub(super) fn attach_best(
 }
 
 /// Loads and attaches a family, as a whole or not at all.
-fn attach_family(loaded: &mut Ebpf, family: Family, kernel: &Kernel<'_>) -> Result<Vec<Link>, Failed> {
+fn attach_family(
+    loaded: &mut Ebpf,
+    family: Family,
+    kernel: &Kernel<'_>,
+) -> Result<(Vec<Link>, Vec<LeftOut>), Failed> {
     let parts: Vec<_> = kernel
         .parts(family)
         .into_iter()
@@ -161,18 +177,19 @@ fn attach_family(loaded: &mut Ebpf, family: Family, kernel: &Kernel<'_>) -> Resu
         ahead.extend(tls_parts(loaded, kernel));
     }
     let attached = load_all(loaded, &wanted, &ahead, kernel.types)
-        .and_then(|()| {
-            if kernel.has_loop {
-                return Ok(());
+        .and_then(|left_out| {
+            if !kernel.has_loop {
+                let closed = close_chain(loaded, chain.program, map);
+                closed.map_err(|source| (chain.program.to_owned(), source))?;
             }
-            close_chain(loaded, chain.program, map).map_err(|source| (chain.program.to_owned(), source))
+            Ok(left_out)
         })
-        .and_then(|()| {
+        .and_then(|left_out| {
             let mut links = Vec::new();
             for (name, part) in &parts {
                 attach(loaded, name, part, kernel, &mut links).map_err(|source| (name.clone(), source))?;
             }
-            Ok(links)
+            Ok((links, left_out))
         });
     if attached.is_err() {
         for (name, _) in wanted {
@@ -241,20 +258,20 @@ pub(super) fn join(loaded: &mut Ebpf, kernel: &Kernel<'_>) -> Result<Option<Link
 }
 
 /// Has the kernel verify every program, each in a thread: the longest verification takes most of the time that the
-/// agent needs to start, and the others fit beside it. Those `ahead` may fail, or be loaded already.
+/// agent needs to start, and the others fit beside it. Those `ahead` may fail, which is told, or be loaded already.
 fn load_all(
     loaded: &mut Ebpf,
     wanted: &[(&str, Hook)],
     ahead: &[(String, Hook)],
     types: Option<&Btf>,
-) -> Result<(), Failed> {
+) -> Result<Vec<LeftOut>, Failed> {
     thread::scope(|scope| {
-        let mut loading = Vec::new();
+        let (mut loading, mut loading_ahead) = (Vec::new(), Vec::new());
         for (name, program) in loaded.programs_mut() {
             if let Some((name, hook)) = wanted.iter().find(|(wanted, _)| *wanted == name) {
                 loading.push((name, scope.spawn(move || load(program, *hook, types))));
             } else if let Some((_, hook)) = ahead.iter().find(|(ahead, _)| ahead == name) {
-                scope.spawn(move || load(program, *hook, types));
+                loading_ahead.push((name, scope.spawn(move || load(program, *hook, types))));
             }
         }
         let mut outcome = Ok(());
@@ -262,7 +279,17 @@ fn load_all(
             let load = finished(load).map_err(|source| ((*name).to_owned(), source));
             outcome = outcome.and(load);
         }
-        outcome
+        let left_out = loading_ahead
+            .into_iter()
+            .filter_map(|(name, load)| match finished(load) {
+                Ok(()) | Err(ProgramError::AlreadyLoaded) => None,
+                Err(error) => {
+                    let (reason, log) = in_words(name, error);
+                    Some(LeftOut { reason, log })
+                }
+            });
+        let left_out = left_out.collect();
+        outcome.map(|()| left_out)
     })
 }
 

@@ -21,7 +21,7 @@ use std::{io, os::fd::BorrowedFd};
 use tracer_common::{Loss, layout::Exe};
 
 pub use family::Family;
-pub use load::Refusal;
+pub use load::{LeftOut, Refusal};
 pub use probes::{Plan, Probes, Selection};
 
 use crate::{capture::record::Verdict, live, symbols::Go};

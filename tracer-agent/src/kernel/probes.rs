@@ -28,7 +28,7 @@ use super::{
     family::Family,
     go::{Breakpoints, Refused},
     layout,
-    load::{self, Kernel, Refusal, Taken, finished},
+    load::{self, Kernel, LeftOut, Refusal, Taken, finished},
     preemption::{PREEMPTED, Preemption},
     sizes::Sizes,
     tls::{self, Libraries},
@@ -129,6 +129,8 @@ pub struct Probes {
     join: Option<Link>,
     /// The kernel refused the program for what waits in a call when probes are attached.
     pub join_refused: bool,
+    /// Programs that were refused of those that can be done without.
+    pub left_out: Vec<LeftOut>,
     /// The family that was taken.
     pub family: Family,
     /// What is to be said of it: nothing, or that calls may be skipped, since no other family was taken.
@@ -197,8 +199,7 @@ impl Probes {
             .map_max_entries("WAITERS", sizes.waiters)
             .map_max_entries("INSIDE", if plan.sees_tls { sizes.calls } else { 1 })
             .map_max_entries("SESSIONS", if plan.sees_tls { sizes.connections } else { 1 })
-            .map_max_entries("SPEAKERS", if plan.sees_tls { CARRYING } else { 1 })
-            .map_max_entries("LISTENERS", if plan.sees_tls { CARRYING } else { 1 })
+            .map_max_entries("CARRIED", if plan.sees_tls { CARRYING } else { 1 })
             .map_max_entries("PROCESSES", sizes.processes)
             .map_max_entries("CGROUPS", entries(plan.selection.cgroups.len()))
             .map_max_entries("NETNS", entries(plan.selection.netns.len()))
@@ -250,6 +251,7 @@ impl Probes {
         let Taken {
             family,
             refused,
+            left_out,
             links,
         } = load::attach_best(&mut loaded, &plan.families, &kernel)?;
         // Without it only what was waiting is missed.
@@ -286,6 +288,7 @@ impl Probes {
             knows_registers: settings.registers != registers::UNKNOWN,
             join,
             join_refused,
+            left_out,
             family,
             remark: if skips { PREEMPTED } else { "" },
             unix_obstacle: family.unix_obstacle(&resolved),

@@ -117,14 +117,13 @@ struct Carried {
     listened_ns: u64,
 }
 
-impl Carried {
-    const NOTHING: Self = Self {
-        speaker: Session { tgid: 0, address: 0 },
-        spoke_ns: 0,
-        listener: Joined::NOT,
-        listened_ns: 0,
-    };
-}
+/// What a thread carries at first; it has a place, since there is none for it on the stack.
+static NOTHING: Carried = Carried {
+    speaker: Session { tgid: 0, address: 0 },
+    spoke_ns: 0,
+    listener: Joined::NOT,
+    listened_ns: 0,
+};
 
 /// For as long either is believed of a thread that is not seen to wait.
 const PATIENCE_NS: u64 = 1_000_000_000;
@@ -292,7 +291,7 @@ fn listens(thread: u64, at: Joined) {
 #[inline(always)]
 fn carried(thread: u64) -> Option<&'static mut Carried> {
     if CARRIED.get_ptr(thread).is_none() {
-        let _ = CARRIED.insert(thread, Carried::NOTHING, 0);
+        let _ = CARRIED.insert(thread, &NOTHING, 0);
     }
     CARRIED.get_ptr_mut(thread).map(|known| unsafe { &mut *known })
 }
