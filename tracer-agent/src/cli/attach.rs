@@ -19,7 +19,7 @@ use crate::{
     kernel::{self, Family, KernelError, Probes, Refusal},
     live::{Judge, Programs},
     observe::{Event, Log},
-    symbols::OpenSsl,
+    symbols::Library,
 };
 
 /// Attaches the probes. `command` is CMD's process, which waits at the gate.
@@ -80,7 +80,7 @@ pub fn attach<'a>(
         sees_tls,
         // A command may be over before it could be looked at.
         libraries: if sees_tls && (selection.all || command.is_some()) {
-            OpenSsl::usual_files(root)
+            Library::usual_files(root)
         } else {
             Vec::new()
         },

@@ -93,13 +93,13 @@ impl Kernel<'_> {
             .collect()
     }
 
-    /// The name of the variant of a part that this kernel takes.
-    fn variant(&self, part: &Part, loaded: &Ebpf) -> String {
-        let chained = format!("{}_chain", part.program);
+    /// The name of the variant of a program that this kernel takes.
+    fn variant(&self, program: &str, loaded: &Ebpf) -> String {
+        let chained = format!("{program}_chain");
         if !self.has_loop && loaded.program(&chained).is_some() {
             chained
         } else {
-            part.program.to_owned()
+            program.to_owned()
         }
     }
 }
@@ -155,7 +155,7 @@ fn attach_family(
     let parts: Vec<_> = kernel
         .parts(family)
         .into_iter()
-        .map(|part| (kernel.variant(&part, loaded), part))
+        .map(|part| (kernel.variant(part.program, loaded), part))
         .collect();
     let (chain, map) = family.chain();
     let mut wanted: Vec<_> = parts
@@ -209,7 +209,7 @@ fn attach_family(
 /// The programs that see calls which were there before.
 fn join_parts(loaded: &Ebpf, kernel: &Kernel<'_>) -> Vec<(String, Hook)> {
     let (chain, _) = Family::Syscall.chain();
-    let mut parts = vec![(kernel.variant(&JOIN, loaded), JOIN.hook)];
+    let mut parts = vec![(kernel.variant(JOIN.program, loaded), JOIN.hook)];
     if !kernel.has_loop {
         parts.push((chain.program.to_owned(), chain.hook));
     }
@@ -218,14 +218,13 @@ fn join_parts(loaded: &Ebpf, kernel: &Kernel<'_>) -> Vec<(String, Hook)> {
 
 /// The programs for breakpoints in libraries of TLS.
 fn tls_parts(loaded: &Ebpf, kernel: &Kernel<'_>) -> Vec<(String, Hook)> {
-    let entries = Session::ALL.map(|session| tls::entry(session).to_owned());
-    let mut programs = entries.to_vec();
-    programs.push(kernel.variant(&TLS_RETURN, loaded));
-    if !kernel.has_loop {
-        programs.push(tls::CHAIN.0.to_owned());
-    }
-    programs
-        .into_iter()
+    let entries = Session::ALL.map(tls::entry).into_iter();
+    // What goes in at the beginning of one of them is the one of all ends.
+    let programs = entries.filter(|entry| *entry != tls::MOVED).chain([tls::MOVED]);
+    let variants = programs.map(|program| kernel.variant(program, loaded));
+    let chain = (!kernel.has_loop).then(|| tls::CHAIN.0.to_owned());
+    variants
+        .chain(chain)
         .map(|program| (program, Hook::User))
         .collect()
 }
@@ -236,18 +235,12 @@ pub(super) fn libraries(loaded: &mut Ebpf, kernel: &Kernel<'_>) -> Libraries {
         // Without it the programs are not there, which is found out next.
         let _ = close_chain(loaded, tls::CHAIN.0, tls::CHAIN.1);
     }
-    Libraries::of(loaded, &kernel.variant(&TLS_RETURN, loaded))
+    Libraries::of(loaded, |program| kernel.variant(program, loaded))
 }
-
-/// At the returns of such a library.
-const TLS_RETURN: Part = Part {
-    program: tls::RETURN,
-    hook: Hook::User,
-};
 
 /// Attaches the program that sees calls which were there before, loaded ahead with a family.
 pub(super) fn join(loaded: &mut Ebpf, kernel: &Kernel<'_>) -> Result<Option<Link>, ProgramError> {
-    let name = kernel.variant(&JOIN, loaded);
+    let name = kernel.variant(JOIN.program, loaded);
     if !kernel.has_loop {
         let (chain, map) = Family::Syscall.chain();
         close_chain(loaded, chain.program, map)?;

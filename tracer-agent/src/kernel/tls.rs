@@ -1,5 +1,5 @@
-//! What is attached to OpenSSL: breakpoints in the file of the library, or of a program that has it inside, for whoever runs it. Gone when the
-//! agent ends.
+//! What is attached to libraries of TLS: breakpoints in the file of the library, or of a program that has it inside, for whoever runs it. Gone when
+//! the agent ends.
 //!
 //! In the file and not in processes, because a process that makes one call is over before it would be attached to. Who is not traced
 //! pays for the way into the kernel and is not looked at. A library is attached to when a traced process is seen to have it in its memory,
@@ -22,10 +22,10 @@ use super::{
     breakpoint::{self, At, Obstacle, Who},
     capability,
 };
-use crate::symbols::{OpenSsl, Session};
+use crate::symbols::{Exit, Library, Session};
 
-/// The program at all returns; with `_chain` behind it the one for kernels without `bpf_loop`.
-pub(super) const RETURN: &str = "tracer_tls_return";
+/// The program where something was moved; with `_chain` behind its name the one for kernels without `bpf_loop`.
+pub(super) const MOVED: &str = "tracer_tls_moved";
 /// The program that goes on there, and the map that holds it.
 pub(super) const CHAIN: (&str, &str) = ("tracer_tls_chain", "TLS_CHAIN");
 
@@ -38,6 +38,9 @@ pub(super) const fn entry(session: Session) -> &'static str {
         Session::Write => "tracer_tls_write",
         Session::WriteEx => "tracer_tls_write_ex",
         Session::Free => "tracer_tls_free",
+        Session::GoHandshake => "tracer_go_tls_handshake",
+        Session::GoRead => "tracer_go_tls_read",
+        Session::GoWrite => MOVED,
     }
 }
 
@@ -81,11 +84,12 @@ impl Drop for Libraries {
 }
 
 impl Libraries {
-    /// Takes the programs over from the object, if the kernel took them; `returns` is the variant of [`RETURN`].
-    pub fn of(loaded: &Ebpf, returns: &str) -> Self {
-        let entries = Session::ALL.map(|session| breakpoint::program(loaded, entry(session)));
-        let programs = entries.into_iter().collect::<Option<Vec<_>>>();
-        let programs = programs.zip(breakpoint::program(loaded, returns));
+    /// Takes the programs over from the object, if the kernel took them, by the names of the variants that it took.
+    pub fn of(loaded: &Ebpf, variant: impl Fn(&str) -> String) -> Self {
+        let program = |name| breakpoint::program(loaded, &variant(name));
+        let entries = Session::ALL.map(|session| program(entry(session)));
+        let entries = entries.into_iter().collect::<Option<Vec<_>>>();
+        let programs = entries.zip(program(MOVED));
         let obstacle = match breakpoint::obstacle() {
             _ if programs.is_none() => Some(breakpoint::REFUSED),
             Some(Obstacle::Unknown) => Some(breakpoint::UNKNOWN),
@@ -94,9 +98,9 @@ impl Libraries {
         };
         let programs = programs.filter(|_| obstacle.is_none());
         Self {
-            watch: programs.map(|(entries, returns)| Watch {
+            watch: programs.map(|(entries, moved)| Watch {
                 entries,
-                returns,
+                moved,
                 known: HashSet::new(),
                 others: HashSet::new(),
                 events: Vec::new(),
@@ -156,7 +160,7 @@ impl Libraries {
 struct Watch {
     /// In the order of [`Session::ALL`].
     entries: Vec<ProgramFd>,
-    returns: ProgramFd,
+    moved: ProgramFd,
     /// Files that are attached to or cannot be, by device and inode.
     known: HashSet<(u64, u64)>,
     /// Files without such functions.
@@ -244,7 +248,7 @@ impl Watch {
         if !about.is_file() || self.others.contains(&id) {
             return false;
         }
-        let Some(library) = OpenSsl::read(&file) else {
+        let Some(library) = Library::read(&file) else {
             if self.others.len() >= MAX_OTHERS {
                 self.others.clear();
             }
@@ -264,21 +268,19 @@ impl Watch {
         true
     }
 
-    /// Returns before entries: what is begun is ended.
-    fn breakpoints(&self, file: &File, library: &OpenSsl) -> io::Result<Vec<OwnedFd>> {
-        let returns = library
-            .functions
-            .iter()
-            .filter(|(session, _)| session.returns())
-            .map(|(_, offset)| breakpoint::set(Who::All, file, At::Return(*offset), &self.returns));
-        let mut events = returns.collect::<io::Result<Vec<_>>>()?;
-        for (session, program) in Session::ALL.iter().zip(&self.entries) {
-            let place = library.functions.iter().find(|(known, _)| known == session);
-            if let Some((_, offset)) = place {
-                events.push(breakpoint::set(Who::All, file, At::Entry(*offset), program)?);
-            }
-        }
-        Ok(events)
+    /// Exits before entries: what is begun is ended.
+    fn breakpoints(&self, file: &File, library: &Library) -> io::Result<Vec<OwnedFd>> {
+        let exits = library.exits.iter().map(|exit| match *exit {
+            Exit::Of(offset) => (At::Return(offset), &self.moved),
+            Exit::By(offset) => (At::Entry(offset), &self.moved),
+        });
+        let entries = Session::ALL.iter().zip(&self.entries);
+        let entries = entries.flat_map(|(session, program)| {
+            let places = library.entries.iter().filter(move |(known, _)| known == session);
+            places.map(move |(_, offset)| (At::Entry(*offset), program))
+        });
+        let set = |(at, program): (At, &ProgramFd)| breakpoint::set(Who::All, file, at, program);
+        exits.chain(entries).map(set).collect()
     }
 }
 
@@ -290,7 +292,7 @@ fn library(line: &str) -> Option<&str> {
     // An update takes the file away from under those that run it.
     let path = path.strip_suffix(" (deleted)").unwrap_or(path);
     let name = path.rsplit('/').next()?;
-    (rights.contains('x') && OpenSsl::is_named(name)).then_some(range)
+    (rights.contains('x') && Library::is_named(name)).then_some(range)
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is no part of the core")]

@@ -77,7 +77,10 @@ pub(super) fn read(elf: &Elf<'_>) -> Option<GoProgram> {
     let version = String::from_utf8(bytes).ok()?;
     let goroutines = minor(&version).and_then(goroutines);
     Some(GoProgram {
-        round_trip: goroutines.and_then(|_| pclntab::entry_of(elf, ROUND_TRIP)),
+        round_trip: goroutines.and_then(|_| {
+            let [round_trip] = pclntab::find(elf, [ROUND_TRIP])?;
+            Some(round_trip?.entry)
+        }),
         goroutines,
         version,
     })

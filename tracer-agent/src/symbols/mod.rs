@@ -3,10 +3,10 @@
 //! a file is looked at once.
 
 mod go;
-mod openssl;
 mod pclntab;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::{
     collections::HashMap,
@@ -20,7 +20,7 @@ use std::{
 use object::{Object as _, ObjectSection as _, ObjectSegment as _, read::ReadCache};
 
 pub use go::{GOROUTINES, Go, GoProgram, Goroutines};
-pub use openssl::{OpenSsl, Session};
+pub use tls::{Exit, Library, Session};
 
 /// Files that are remembered; past it all are forgotten and looked at again.
 const MAX_FILES: usize = 1024;

@@ -6,7 +6,7 @@
 //!           then where names, units, files, tables and functions begin: each the size of a pointer, counted from here
 //! names     each ended by a zero
 //! functions for each: entry u32, counted from the text; where more stands of it u32, counted from the first of these
-//!           of which: entry u32, where its name begins u32
+//!           of which: entry u32, where its name begins u32, two more, where its use of the stack is told among the tables u32
 //! ```
 
 use super::{Elf, Stretch};
@@ -18,6 +18,26 @@ const POINTER: usize = 8;
 const MAX_FUNCTIONS: u64 = 1 << 22;
 /// More bytes of names than any program has.
 const MAX_NAMES: u64 = 256 << 20;
+/// Where it is said of a function in which table its use of the stack is told.
+const STACK_AT: u64 = 16;
+/// Bytes that are read of such a table; each piece takes two or three.
+const MAX_PIECES: u64 = 16 << 10;
+/// `ret`
+const RETURN: u8 = 0xc3;
+/// `nop`, from one byte to nine.
+const NOTHING: [&[u8]; 9] = [
+    &[0x90],
+    &[0x66, 0x90],
+    &[0x0f, 0x1f, 0x00],
+    &[0x0f, 0x1f, 0x40, 0x00],
+    &[0x0f, 0x1f, 0x44, 0x00, 0x00],
+    &[0x66, 0x0f, 0x1f, 0x44, 0x00, 0x00],
+    &[0x0f, 0x1f, 0x80, 0x00, 0x00, 0x00, 0x00],
+    &[0x0f, 0x1f, 0x84, 0x00, 0x00, 0x00, 0x00, 0x00],
+    &[0x66, 0x0f, 0x1f, 0x84, 0x00, 0x00, 0x00, 0x00, 0x00],
+];
+/// Bytes that are read where a return is to be: as many as any of these take, and more.
+const BEFORE_RETURN: usize = 32;
 /// Bytes that are read of the file at once.
 const CHUNK: usize = 64 << 10;
 /// How a function begins that looks whether its stack is large enough: `cmp rsp, [r14+16]`, or `lea r12, [rsp-N]` before it.
@@ -27,8 +47,23 @@ const PROLOGUES: [&[u8]; 3] = [
     &[0x4c, 0x8d, 0xa4, 0x24],
 ];
 
-/// Where in the file a function begins. Only if it begins as functions do: a breakpoint anywhere else would break the program.
-pub(super) fn entry_of(elf: &Elf<'_>, name: &str) -> Option<u64> {
+/// A function in the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Function {
+    /// Where it begins; if its stack has to grow it begins twice.
+    pub entry: u64,
+    /// Where it goes on when its stack is large enough, with its arguments where they were; if that is known.
+    pub body: Option<u64>,
+    /// Its instructions that return, if they are known.
+    pub returns: Vec<u64>,
+}
+
+/// Where these functions are in the file, those that it has. Only what begins as functions do, and returns where a return is: a breakpoint
+/// anywhere else would break the program.
+pub(super) fn find<const COUNT: usize>(
+    elf: &Elf<'_>,
+    wanted: [&str; COUNT],
+) -> Option<[Option<Function>; COUNT]> {
     let table = elf.section(&[".gopclntab", ".data.rel.ro.gopclntab"])?;
     let header: [u8; 8 + 8 * POINTER] = elf.read(table.offset).ok()?;
     let (start, numbers) = header.split_first_chunk::<8>()?;
@@ -41,26 +76,36 @@ pub(super) fn entry_of(elf: &Elf<'_>, name: &str) -> Option<u64> {
     let (numbers, _) = numbers.as_chunks::<POINTER>();
     let number = |place: usize| numbers.get(place).copied().map(u64::from_le_bytes);
     let (count, text) = (number(0)?.min(MAX_FUNCTIONS), number(2)?);
-    let (names, units, functions) = (number(3)?, number(4)?, table.behind(number(7)?)?);
+    let (names, units) = (number(3)?, number(4)?);
+    let (pieces, functions) = (table.behind(number(6)?)?, table.behind(number(7)?)?);
     let names = table
         .behind(names)?
         .first(units.checked_sub(names)?.min(MAX_NAMES))?;
-    let name_at = u32::try_from(find(elf, names, name)?).ok()?;
-    let entry = u64::from(entry_by_name(elf, functions, count, name_at)?);
-    let sections = elf.section(&[".text"]).map(|section| section.address);
+    let names_at = wanted.map(|name| u32::try_from(name_at(elf, names, name)?).ok());
+    let section = elf.section(&[".text"]).map(|section| section.address);
     // Where it is 0 the section begins with it, unless there is C code before it.
-    [Some(text).filter(|text| *text != 0), sections]
-        .into_iter()
-        .flatten()
-        .find_map(|text| {
-            let offset = elf.offset_of(text.checked_add(entry)?)?;
-            let first: [u8; 4] = elf.read(offset).ok()?;
-            PROLOGUES.contains(&first.as_slice()).then_some(offset)
+    let texts = [Some(text).filter(|text| *text != 0), section];
+    let placed = |named: Named| {
+        texts.into_iter().flatten().find_map(|text| {
+            let entry = elf.offset_of(text.checked_add(u64::from(named.entry))?)?;
+            let first: [u8; 4] = elf.read(entry).ok()?;
+            PROLOGUES.contains(&first.as_slice()).then(|| {
+                let known = body_and_returns(elf, entry, pieces, named.stack);
+                let (body, returns) = known.unzip();
+                Function {
+                    entry,
+                    body,
+                    returns: returns.unwrap_or_default(),
+                }
+            })
         })
+    };
+    let named = by_name(elf, functions, count, names_at);
+    Some(named.map(|named| placed(named?)))
 }
 
 /// Where a name stands among the names.
-fn find(elf: &Elf<'_>, names: Stretch, name: &str) -> Option<u64> {
+fn name_at(elf: &Elf<'_>, names: Stretch, name: &str) -> Option<u64> {
     let wanted: Vec<u8> = [b"\0", name.as_bytes(), b"\0"].concat();
     let mut window = Window::new(elf);
     let mut at = 0;
@@ -79,15 +124,112 @@ fn find(elf: &Elf<'_>, names: Stretch, name: &str) -> Option<u64> {
     None
 }
 
-/// Entry of the function whose name stands there, counted from the text.
-fn entry_by_name(elf: &Elf<'_>, functions: Stretch, count: u64, name: u32) -> Option<u32> {
+/// What is said of a function.
+#[derive(Clone, Copy)]
+struct Named {
+    /// Counted from the text.
+    entry: u32,
+    /// Where the size of its stack is told, piece by piece.
+    stack: u32,
+}
+
+/// The functions whose names stand there.
+fn by_name<const COUNT: usize>(
+    elf: &Elf<'_>,
+    functions: Stretch,
+    count: u64,
+    names: [Option<u32>; COUNT],
+) -> [Option<Named>; COUNT] {
     let (mut table, mut details) = (Window::new(elf), Window::new(elf));
+    let mut found = [None; COUNT];
+    let mut left = names.iter().flatten().count();
     for function in 0..count {
-        let [entry, behind] = table.words(functions.behind(function * 8)?.offset)?;
-        let more = functions.behind(u64::from(behind))?;
-        let [_, its_name] = details.words(more.offset)?;
-        if its_name == name {
-            return Some(entry);
+        let mut read = || {
+            let [entry, behind] = table.words(functions.behind(function.checked_mul(8)?)?.offset)?;
+            let more = functions.behind(u64::from(behind))?;
+            let [_, name] = details.words(more.offset)?;
+            Some((name, entry, more))
+        };
+        let Some((name, entry, more)) = (left > 0).then(&mut read).flatten() else {
+            break;
+        };
+        let places = found.iter_mut().zip(&names);
+        if let Some((place, _)) = places
+            .into_iter()
+            .find(|(place, wanted)| place.is_none() && **wanted == Some(name))
+        {
+            left -= 1;
+            *place = details
+                .words(more.offset.saturating_add(STACK_AT))
+                .map(|[stack, _]| Named { entry, stack });
+        }
+    }
+    found
+}
+
+/// Where a function goes on, and its instructions that return. Go says for each piece of it how much of the stack it uses: nothing before it has
+/// looked whether there is enough, and nothing after it has given back what it used, where the return is. What is reached by a jump from the
+/// beginning, to have the stack grow, stands last and is no return.
+fn body_and_returns(elf: &Elf<'_>, entry: u64, pieces: Stretch, stack: u32) -> Option<(u64, Vec<u64>)> {
+    let place = pieces.behind(u64::from(stack))?;
+    let len = place.len.min(MAX_PIECES);
+    let mut bytes = vec![0; usize::try_from(len).ok()?];
+    elf.fill(&mut bytes, place.offset).ok()?;
+    let (first, unused) = unused(&bytes)?;
+    let mut returns = Vec::new();
+    let mut left = unused.iter();
+    while let Some(start) = left.next() {
+        let at = entry.checked_add(*start)?;
+        match return_at(&elf.read::<BEFORE_RETURN>(at).ok()?) {
+            Some(behind) => returns.push(at.checked_add(behind)?),
+            None if left.len() == 0 => {}
+            None => return None,
+        }
+    }
+    Some((entry.checked_add(first)?, returns))
+}
+
+/// Where the return is, behind instructions that do nothing, which are there for the processor's sake.
+fn return_at(mut code: &[u8]) -> Option<u64> {
+    let whole = code.len();
+    while let Some(rest) = NOTHING.iter().find_map(|nothing| code.strip_prefix(*nothing)) {
+        code = rest;
+    }
+    let is_return = code.first() == Some(&RETURN);
+    is_return.then(|| (whole - code.len()) as u64)
+}
+
+/// How long the first piece is, and where pieces begin, after it, in which nothing of the stack is used. Each piece is told by two numbers, of as
+/// many bytes as they need: how much more it uses than the one before (twice that, or one less than twice what it is less), and how long it is.
+fn unused(bytes: &[u8]) -> Option<(u64, Vec<u64>)> {
+    let mut numbers = bytes.iter();
+    let (mut used, mut at, mut first) = (-1_i64, 0_u64, 0);
+    let mut unused = Vec::new();
+    loop {
+        let change = number(&mut numbers)?;
+        if change == 0 && at > 0 {
+            return Some((first, unused));
+        }
+        let half = i64::try_from(change / 2).ok()?;
+        used = used.checked_add(if change % 2 == 0 { half } else { -half - 1 })?;
+        if used == 0 && at > 0 {
+            unused.push(at);
+        }
+        at = at.checked_add(number(&mut numbers)?)?;
+        if first == 0 {
+            first = at;
+        }
+    }
+}
+
+/// Seven bits a byte, the lowest first; the last byte is below 128.
+fn number(bytes: &mut std::slice::Iter<'_, u8>) -> Option<u64> {
+    let mut number = 0;
+    for shift in (0..35).step_by(7) {
+        let byte = bytes.next()?;
+        number |= u64::from(byte & 0x7f) << shift;
+        if *byte < 0x80 {
+            return Some(number);
         }
     }
     None
@@ -142,5 +284,30 @@ impl<'a> Window<'a> {
             }
         }
         self.bytes.truncate(have);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_that_use_nothing_of_the_stack_are_found_as_go_writes_them() {
+        // 0 for 10 bytes, 8 for 3, 24 for 400, 8 for 1, 0 for 1, 24 for 20, 0 for 2; as zigzag of the changes, from -1.
+        let table = [2, 10, 16, 3, 32, 0x90, 3, 31, 1, 15, 1, 48, 20, 47, 2, 0];
+        assert_eq!(unused(&table), Some((10, vec![414, 435])));
+        assert_eq!(unused(&table[..15]), None, "it is cut off");
+        assert_eq!(unused(&[0xff; 64]), None, "a number without an end");
+        assert_eq!(unused(&[]), None);
+    }
+
+    #[test]
+    fn a_return_may_stand_behind_what_does_nothing_and_nothing_else() {
+        assert_eq!(return_at(&[RETURN, 0x90]), Some(0));
+        assert_eq!(return_at(&[0x90, RETURN]), Some(1));
+        assert_eq!(return_at(&[0x0f, 0x1f, 0x40, 0x00, 0x66, 0x90, RETURN]), Some(6));
+        assert_eq!(return_at(&[0x48, 0x89, 0x44, 0x24, 0x08, RETURN]), None);
+        assert_eq!(return_at(&[0x0f, 0x1f, RETURN]), None);
+        assert_eq!(return_at(&[0x90; 8]), None);
     }
 }

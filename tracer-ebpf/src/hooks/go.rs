@@ -6,8 +6,7 @@
 //! may skip a program, and the next request on the connection must not be taken for this caller's.
 //!
 //! Go passes the first argument in RAX and keeps the goroutine in R14. The connection is an interface (`net.Conn`) at 80, its
-//! value at 88, which points to a `net.TCPConn` or `net.UnixConn`: a pointer to a `net.netFD`, whose `Sysfd` is at 16. What is no such
-//! connection (one of TLS) leads to no socket here.
+//! value at 88.
 
 use aya_ebpf::{
     helpers::bpf_get_current_task,
@@ -18,7 +17,7 @@ use aya_ebpf::{
 
 use super::syscall;
 use crate::{
-    path::{connection, select, task},
+    path::{connection, select, sock::Sock, task},
     peek::user,
 };
 
@@ -26,6 +25,12 @@ use crate::{
 const CONN: u64 = 88;
 /// Offset of `net.netFD.pfd.Sysfd`.
 const SYSFD: u64 = 16;
+/// Offset of the value of an interface.
+const VALUE: u64 = 8;
+/// More files than a process may have open: what stands in the place of `Sysfd` where there is none is larger.
+const MAX_FILES: u64 = 1 << 20;
+/// Connections that may stand one within the other.
+const NESTED: u32 = 3;
 
 /// Empty. Newer kernels give a program a stack for each processor instead of each run, and unlike others this one may be
 /// preempted by another run of itself: one goroutine's request was then noted as another's. A program that may make a
@@ -45,16 +50,33 @@ fn handed(ctx: &ProbeContext) -> Option<()> {
     let current = select::followed()?;
     let registers = unsafe { &*ctx.regs };
     let caller = task::running(current, registers.r14, registers.rsp)?;
-    let conn: u64 = user(registers.rax.wrapping_add(CONN))?;
-    let netfd: u64 = user(conn)?;
-    let sysfd: u64 = user(netfd.wrapping_add(SYSFD))?;
-    if sysfd > u64::from(u32::MAX) {
-        return None;
-    }
-    let sock = syscall::socket(unsafe { bpf_get_current_task() }, sysfd)?;
+    let sock = sock(user(registers.rax.wrapping_add(CONN))?)?;
     // One that was there before is met when it is written to, so its first request has no caller.
     let connection = unsafe { &mut *connection::known(sock)? };
     connection.caller = caller;
-    connection.caller_seq = sock.write_seq() as u64;
+    connection.caller_seq = if connection.is_joined() {
+        connection.sent.seq as u64
+    } else {
+        sock.write_seq() as u64
+    };
     Some(())
+}
+
+/// The socket of the value of a `net.Conn`. That points to a `net.TCPConn`, which is a pointer to a `net.netFD`; or to what begins with
+/// another `net.Conn`, as a `tls.Conn` does, and those that count or limit connections.
+#[inline(always)]
+pub fn sock(value: u64) -> Option<Sock> {
+    let task = unsafe { bpf_get_current_task() };
+    let mut value = value;
+    for _ in 0..NESTED {
+        let first: u64 = user(value)?;
+        let sysfd = user(first.wrapping_add(SYSFD)).unwrap_or(MAX_FILES);
+        if sysfd < MAX_FILES
+            && let Some(sock) = syscall::socket(task, sysfd)
+        {
+            return Some(sock);
+        }
+        value = user(value.wrapping_add(VALUE))?;
+    }
+    None
 }

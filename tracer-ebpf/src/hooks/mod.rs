@@ -11,5 +11,6 @@ mod socket;
 mod syscall;
 mod tcp;
 mod tls;
+mod tls_go;
 mod turn;
 mod unix;

@@ -15,8 +15,10 @@ use aya_ebpf::{
     programs::{ProbeContext, RetProbeContext},
 };
 
+use super::tls_go;
 use crate::path::{
-    message::{Chain, Loop},
+    message::{self, Chain, Loop, Repeat, Source},
+    select::{self, Current},
     tls::{self, Act},
 };
 
@@ -54,17 +56,33 @@ entries! {
     tracer_tls_write_ex => Act::Write, true;
 }
 
+/// At the returns, and at what [`super::tls_go`] tells of.
 #[uretprobe]
-fn tracer_tls_return(ctx: RetProbeContext) -> u32 {
-    let _ = tls::end(ctx.ret::<i32>(), &Loop);
+fn tracer_tls_moved(ctx: RetProbeContext) -> u32 {
+    let _ = moved(&ctx, &Loop);
     unsafe { TLS_NOWHERE.tail_call(&ctx, 0) };
     0
 }
 
 #[uretprobe]
-fn tracer_tls_return_chain(ctx: RetProbeContext) -> u32 {
-    let _ = tls::end(ctx.ret::<i32>(), &chain(&ctx));
+fn tracer_tls_moved_chain(ctx: RetProbeContext) -> u32 {
+    let _ = moved(&ctx, &chain(&ctx));
     0
+}
+
+#[inline(always)]
+fn moved(ctx: &RetProbeContext, repeat: &impl Repeat) -> Option<()> {
+    let mut current = Current::get();
+    let registers = unsafe { &*ctx.regs };
+    let call = if tls::is_inside(current) {
+        tls::end(registers.rax as i32, current)
+    } else {
+        current = select::followed()?;
+        tls_go::moved(registers, current)
+    };
+    let call = call?;
+    message::moved(&call, call.memory.count, current, Source::Library, repeat);
+    Some(())
 }
 
 #[uretprobe]

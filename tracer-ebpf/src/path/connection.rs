@@ -47,6 +47,8 @@ mod own_flags {
     /// Something of it was received, and sent.
     pub const HEARD: u32 = 1 << 22;
     pub const SPOKE: u32 = 1 << 23;
+    /// A library that says on which connection it works is asked for what has come, and has not returned.
+    pub const READS: u32 = 1 << 24;
 }
 
 /// One end of a connection.
@@ -100,6 +102,12 @@ impl Connection {
         sent: Lane::NEW,
     };
 
+    /// See [`Sock::identity`].
+    #[inline(always)]
+    pub fn identity(&self) -> u32 {
+        self.identity
+    }
+
     /// Whether it is the connection of this sock, which says who it is. A Unix socket that has begun to connect is connected where it is used.
     #[inline(always)]
     fn is_of(&self, sock: Sock, identity: u32) -> bool {
@@ -141,6 +149,20 @@ impl Connection {
         self.flags |= own_flags::TLS;
         begin_anew(&mut self.received);
         begin_anew(&mut self.sent);
+    }
+
+    /// A library that says so is asked for what has come here; whether it has told how the time before ended.
+    #[inline(always)]
+    pub fn begin_read(&mut self) -> bool {
+        let ended = self.flags & own_flags::READS == 0;
+        self.flags |= own_flags::READS;
+        ended
+    }
+
+    /// It returns.
+    #[inline(always)]
+    pub fn end_read(&mut self) {
+        self.flags &= !own_flags::READS;
     }
 
     /// A library gives what is in it; from its beginning, or from anywhere.

@@ -8,4 +8,5 @@ pub mod select;
 pub mod sock;
 pub mod task;
 pub mod tls;
+pub mod tls_go;
 pub mod turn;

@@ -32,11 +32,10 @@ use super::{
     call::{Call, Memory, Shape},
     connection::{self, Connection},
     emit,
-    message::{self, Repeat, Source},
     select::{self, Current},
     sock::Sock,
     task::Task,
-    turn,
+    tls_go, turn,
 };
 use crate::peek::{settings, user};
 
@@ -174,15 +173,27 @@ pub fn begin(act: Act, address: u64, buffer: u64, count: u64) -> Option<()> {
     None
 }
 
-/// It returns from it.
+/// Whether it is inside of one.
 #[inline(always)]
-pub fn end(result: i32, repeat: &impl Repeat) -> Option<()> {
-    let current = Current::get();
-    let inside = unsafe { *INSIDE.get_ptr(current.key())? };
+pub fn is_inside(current: Current) -> bool {
+    INSIDE.get_ptr(current.key()).is_some()
+}
+
+/// It returns from it: what that moved.
+#[inline(always)]
+pub fn end(result: i32, current: Current) -> Option<Call> {
+    // Nobody else takes it away: there is no room for it on the stack.
+    let inside = unsafe { &*INSIDE.get_ptr(current.key())? };
+    let call = ended(result, current, inside);
     let _ = INSIDE.remove(current.key());
+    call
+}
+
+#[inline(always)]
+fn ended(result: i32, current: Current, inside: &Inside) -> Option<Call> {
     let moves = inside.act != Act::Handshake && result > 0;
     let Some(connection) = of(inside.joined) else {
-        unplaced(current, &inside, moves);
+        unplaced(current, inside, moves);
         return None;
     };
     if !moves {
@@ -193,21 +204,29 @@ pub fn end(result: i32, repeat: &impl Repeat) -> Option<()> {
     } else {
         user(inside.count)?
     };
-    let connection = unsafe { &*connection };
     let is_sent = inside.act == Act::Write;
     if !is_sent {
         turn::reads(current);
     }
-    let call = Call {
-        sock: inside.joined.sock,
+    let connection = unsafe { &*connection };
+    let mut call = given(inside.joined.sock, connection, inside.buffer, moved, is_sent);
+    call.entered_ns = inside.entered_ns;
+    Some(call)
+}
+
+/// A call that moves what a library gives or takes: `memory.count` bytes.
+#[inline(always)]
+pub fn given(sock: u64, connection: &Connection, buffer: u64, moved: u64, is_sent: bool) -> Call {
+    Call {
+        sock,
         memory: Memory {
-            address: inside.buffer,
+            address: buffer,
             count: moved,
             skip: 0,
             shape: Shape::Buffer,
             sent: is_sent as u32,
         },
-        entered_ns: inside.entered_ns,
+        entered_ns: unsafe { bpf_ktime_get_boot_ns() },
         done: 0,
         seq: if is_sent {
             connection.sent.seq
@@ -217,9 +236,7 @@ pub fn end(result: i32, repeat: &impl Repeat) -> Option<()> {
         unix: 0,
         goroutines: 0,
         caller: Task::NONE,
-    };
-    message::moved(&call, moved, current, Source::Library, repeat);
-    None
+    }
 }
 
 /// The thread comes out of a session of which the socket is not known, or gone.
@@ -327,8 +344,13 @@ pub fn carries(sock: Sock, connection: *const Connection, sends: bool) -> bool {
 /// What has come first on a socket is TLS.
 #[inline(always)]
 pub fn begins(sock: u64, connection: *mut Connection, sends: bool) {
-    unsafe { (*connection).turn_tls() };
-    tracer_tls_join(sock, 1, sends as u32);
+    let connection = unsafe { &mut *connection };
+    connection.turn_tls();
+    if tls_go::has_shaken(sock, connection) {
+        connection.join(true);
+    } else {
+        tracer_tls_join(sock, 1, sends as u32);
+    }
 }
 
 /// The session that the thread is inside of, or that it carries bytes for, is on this socket. A function of its own, since every hook asks.
