@@ -95,10 +95,15 @@ impl Agent {
     /// Waits until the agents of tests before are gone to the last: while one takes its breakpoints away, the kernel sets new ones late.
     pub fn alone(&self) -> Result<()> {
         let program = fs::canonicalize(&self.program)?;
+        let name = self.program.file_name().unwrap_or_default();
+        let is_agent = |process: &Path| match fs::read_link(process.join("exe")) {
+            Ok(known) => known == program,
+            // One that ends has no program any more, and takes breakpoints away for a while.
+            Err(_) => fs::read_to_string(process.join("stat")).is_ok_and(|line| is_ending(&line, name)),
+        };
         let is_there = || -> Result<bool> {
-            let processes = fs::read_dir("/proc")?.flatten();
-            let mut programs = processes.filter_map(|process| fs::read_link(process.path().join("exe")).ok());
-            Ok(programs.any(|known| known == program))
+            let mut processes = fs::read_dir("/proc")?.flatten();
+            Ok(processes.any(|process| is_agent(&process.path())))
         };
         let begun = now();
         while is_there()? {
@@ -171,6 +176,13 @@ impl Agent {
             peak_memory_kib: 0,
         })
     }
+}
+
+/// Whether a line of `/proc/PID/stat` is of a process of this name that is not over.
+fn is_ending(line: &str, name: &OsStr) -> bool {
+    let (before, behind) = line.rsplit_once(") ").unwrap_or_default();
+    let named = before.split_once('(').is_some_and(|(_, known)| known == name);
+    named && !behind.starts_with('Z')
 }
 
 impl Running {

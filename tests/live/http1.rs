@@ -59,9 +59,9 @@ pub fn of_kind(traced: &Traced, kind: Kind, count: usize) -> Result<Vec<&Span>> 
     spans.sort_by_key(|span| span.start);
     ensure!(
         spans.len() == count,
-        "{} {kind:?} spans, {count} expected: {:?}; standard error was:\n{}",
+        "{} {kind:?} spans, {count} expected, of {:?} and others; standard error was:\n{}",
         spans.len(),
-        traced.spans,
+        traced.spans.iter().take(8).collect::<Vec<_>>(),
         traced.errors
     );
     Ok(spans)

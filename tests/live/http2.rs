@@ -80,11 +80,11 @@ fn installed(name: &str) -> PathBuf {
 }
 
 /// A program that was built beside this one.
-fn built(name: &str) -> PathBuf {
+pub fn built(name: &str) -> PathBuf {
     env::current_exe().unwrap_or_default().with_file_name(name)
 }
 
-fn needs_files(what: &str, files: &[PathBuf]) -> Result<()> {
+pub fn needs_files(what: &str, files: &[PathBuf]) -> Result<()> {
     match files.iter().find(|file| !file.exists()) {
         Some(missing) => bail!(Skip(format!("{what} is not installed: no {}", missing.display()))),
         None => Ok(()),

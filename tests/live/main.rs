@@ -21,6 +21,7 @@ mod skip;
 mod sockets;
 mod spans;
 mod tls;
+mod tls_go;
 mod unix;
 
 use std::panic::{self, AssertUnwindSafe};
@@ -76,6 +77,11 @@ const ALIKE: &[&str] = &[
     "with_tls_off",
     "tls_in_memory_of_asyncio_and",
     "tls_in_memory_of_node",
+    "tls_of_gnutls",
+    "tls_of_go_at_both",
+    "tls_of_go_and",
+    "tls_of_asyncio_and_go",
+    "http_2_over_tls_of_go",
     "calls_by_grpc_from_node",
     "calls_by_grpc_from_go",
     "calls_by_grpc_from_java",
@@ -162,6 +168,7 @@ fn main() -> ExitCode {
         sockets::TESTS,
         unix::TESTS,
         tls::TESTS,
+        tls_go::TESTS,
         mishap::TESTS,
         chain::TESTS,
         load::TESTS,

@@ -7,13 +7,13 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
 use crate::Test;
 use crate::agent::{Agent, Traced, in_guest};
 use crate::http1::{answer, of_kind, paired};
-use crate::skip::needs;
+use crate::skip::{Skip, needs};
 use crate::spans::{Kind, Span};
 
 pub const TESTS: &[Test] = &[
@@ -52,6 +52,7 @@ pub const TESTS: &[Test] = &[
         "tls_in_memory_of_node_and_asyncio_is_placed_on_its_128_connections",
         |agent| in_memory(agent, NODE, PYTHON),
     ),
+    ("tls_of_gnutls_by_wget_is_a_pair_of_spans_each", by_wget),
     ("what_is_in_tls_and_no_http_makes_no_spans", no_http),
     ("with_tls_off_what_is_in_it_is_not_seen", |agent| {
         needs(&["openssl", "python3", "curl"])?;
@@ -67,7 +68,7 @@ pub const TESTS: &[Test] = &[
 ];
 
 /// A folder with a certificate for loopback and its key.
-struct Place {
+pub struct Place {
     folder: TempDir,
     certificate: String,
     /// Both files, as `answer.py` takes them.
@@ -75,7 +76,7 @@ struct Place {
 }
 
 impl Place {
-    fn new() -> Result<Self> {
+    pub fn new() -> Result<Self> {
         let folder = TempDir::new()?;
         let file = |name| folder.path().join(name).display().to_string();
         let (certificate, key) = (file("certificate.pem"), file("key.pem"));
@@ -101,7 +102,7 @@ impl Place {
         })
     }
 
-    fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         self.folder.path()
     }
 
@@ -153,6 +154,25 @@ fn curl(agent: &Agent, version: &[&str]) -> Result<()> {
         "{told:?}, not {expected:?}"
     );
     ensure!(!traced.export.contains("secret=1"), "a query value was exported");
+    Ok(())
+}
+
+fn by_wget(agent: &Agent) -> Result<()> {
+    needs(&["openssl", "python3", "wget"])?;
+    let linked = Command::new("sh")
+        .args(["-c", "ldd \"$(command -v wget)\""])
+        .output()?;
+    if !String::from_utf8_lossy(&linked.stdout).contains("libgnutls") {
+        bail!(Skip("this wget has another library of TLS".to_owned()));
+    }
+    let place = Place::new()?;
+    let authority = format!("--ca-certificate={}", place.certificate);
+    let client = ["wget", "-q", "-O", "-", &authority, "{url}/a?secret=1", "{url}/b"];
+    let traced = agent.trace(&[], &place.answered(&client))?.successful()?;
+    paired_in_tls(&traced, 2)?;
+    let servers = of_kind(&traced, Kind::Server, 2)?;
+    let told = servers.iter().map(|span| span.attribute("url.path"));
+    ensure!(told.eq(["/a", "/b"]), "not as they were asked: {servers:?}");
     Ok(())
 }
 
@@ -305,7 +325,7 @@ fn http_2(agent: &Agent) -> Result<()> {
     Ok(())
 }
 
-const PYTHON: [&str; 2] = [
+pub const PYTHON: [&str; 2] = [
     "python3",
     concat!(env!("CARGO_MANIFEST_DIR"), "/live/tls_loop.py"),
 ];
@@ -322,15 +342,20 @@ kill $server
 exit $status
 "#;
 
+/// Seconds in which what a program has inside is attached to.
+pub fn settle() -> &'static str {
+    if in_guest() { "8" } else { "1" }
+}
+
 /// Programs that carry the bytes of TLS themselves, for many connections in one thread: each request is under the one it was made by, which
 /// has its path, and by the connection.
-fn in_memory(agent: &Agent, server: [&str; 2], client: [&str; 2]) -> Result<()> {
+pub fn in_memory(agent: &Agent, server: [&str; 2], client: [&str; 2]) -> Result<()> {
     needs(&["openssl", server[0], client[0]])?;
     let place = Place::new()?;
     let folder = place.path().display().to_string();
     // What Node has inside is attached to when it starts, and the kernel takes its time.
     agent.alone()?;
-    let settle = if in_guest() { "8" } else { "1" };
+    let settle = settle();
     let (connections, each) = if in_guest() { (8, 2) } else { (128, 3) };
     let sizes = [connections, each].map(|number| number.to_string());
     let command = [
@@ -356,11 +381,19 @@ fn in_memory(agent: &Agent, server: [&str; 2], client: [&str; 2]) -> Result<()> 
             "{span:?} is not under its request"
         );
     }
-    ensure!(
-        !traced.errors.contains("lost in the kernel"),
-        "something was lost: {}",
-        traced.errors
-    );
+    all_placed(&traced)
+}
+
+/// Of what was in TLS nothing was lost. What the kernel skips is the life of a connection that began or ended while another did: it is told, and
+/// the spans are the same.
+pub fn all_placed(traced: &Traced) -> Result<()> {
+    for cause in ["tls_unplaced", "unpaired", "too_many_steps", "user_fault"] {
+        ensure!(
+            !traced.errors.contains(cause),
+            "something was lost: {}",
+            traced.errors
+        );
+    }
     Ok(())
 }
 

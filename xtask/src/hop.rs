@@ -12,12 +12,13 @@ pub fn build() -> Result<PathBuf> {
     compile("hop-go", ".", "tests/workloads/hop.go")
 }
 
-/// The hop that calls by gRPC and the program of cleartext HTTP/2, which take a newer Go, and what others wrote. Where one cannot
-/// be built, what needs it is skipped.
-pub fn build_http2() {
+/// The hop that calls by gRPC and the programs of cleartext HTTP/2 and of TLS, which take a newer Go, and what others wrote. Where one
+/// cannot be built, what needs it is skipped.
+pub fn build_others() {
     let grpc = || compile("hop-grpc-go", "tests/workloads/grpc-go", ".");
     let h2c = || compile("h2c-go", ".", "tests/workloads/h2c.go");
-    for reason in [grpc().err(), h2c().err()].into_iter().flatten() {
+    let tls = || compile("tls-go", ".", "tests/workloads/tls.go");
+    for reason in [grpc().err(), h2c().err(), tls().err()].into_iter().flatten() {
         say(format!("{reason:#}"));
     }
 }

@@ -192,7 +192,7 @@ pub fn build_live_tests(toolchain: &Toolchain) -> Result<()> {
         "live-tests",
     ]))?;
     hop::build()?;
-    hop::build_http2();
+    hop::build_others();
     Ok(())
 }
 

@@ -95,14 +95,16 @@ pub(super) fn leave(events: Vec<OwnedFd>) {
     }
     kept.push(ended.as_raw_fd().unsigned_abs());
     kept.sort_unstable();
-    // SAFETY: the child has one thread, of which nothing is known: it makes system calls and touches nothing but its own stack and
-    // `kept`, which is made. It never returns.
+    // SAFETY: the child has one thread, of which nothing is known: it makes system calls and touches nothing but its own stack, a constant
+    // and `kept`, which is made. It never returns.
     unsafe {
         if libc::fork() != 0 {
             // The other end is closed when this process ends, and not before.
             std::mem::forget(alive);
             return;
         }
+        // Not that of the thread that was here: whoever sees it is to know what it is.
+        libc::prctl(libc::PR_SET_NAME, c"tracer-agent".as_ptr());
         let mut next = 0;
         for fd in &kept {
             if next < *fd {
