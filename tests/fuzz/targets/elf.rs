@@ -1,10 +1,10 @@
-//! Executable files: bytes that claim to be one, or Go's table of functions in a file that is right otherwise.
+//! Executable files and libraries: bytes that claim to be one, or Go's table of functions in a file that is right otherwise.
 #![no_main]
 
 use std::{env, fs, process};
 
 use libfuzzer_sys::fuzz_target;
-use tracer_agent::symbols::Executables;
+use tracer_agent::symbols::{Executables, Library};
 
 fuzz_target!(|input: &[u8]| {
     let Some((first, input)) = input.split_first() else {
@@ -14,6 +14,7 @@ fuzz_target!(|input: &[u8]| {
     let file = env::temp_dir().join(format!("fuzz-elf-{}", process::id()));
     if fs::write(&file, bytes).is_ok() {
         let _ = Executables::default().go(&file);
+        let _ = fs::File::open(&file).map(|file| Library::read(&file));
     }
 });
 

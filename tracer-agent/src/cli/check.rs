@@ -214,7 +214,7 @@ fn hooks() -> Vec<Finding> {
                 .map(|refusal| refused(refusal, State::Unused));
             let go = go_programs(probes.go_obstacle);
             let unix = unix_sockets(probes.unix_obstacle);
-            let tls = openssl(probes.tls_obstacle);
+            let tls = in_tls(probes.tls_obstacle);
             let seen = [unix, go, tls];
             let left_out = probes.left_out.into_iter().map(left_out);
             let findings = [taken].into_iter().chain(refused).chain(left_out);
@@ -247,11 +247,11 @@ fn go_programs(obstacle: Option<&'static str>) -> Finding {
     Finding::new("go programs", state, detail, "")
 }
 
-fn openssl(obstacle: Option<&'static str>) -> Finding {
+fn in_tls(obstacle: Option<&'static str>) -> Finding {
     let (state, detail) = match obstacle {
         None => (
             State::Ok,
-            "HTTP in TLS is traced where OpenSSL does it".to_owned(),
+            "HTTP in TLS is traced where OpenSSL, GnuTLS or Go does it".to_owned(),
         ),
         Some(obstacle) => (State::Degraded, format!("not looked into: {obstacle}")),
     };

@@ -75,6 +75,50 @@ fn a_go_program_is_known_by_its_own_tables_with_and_without_symbols() {
     }
 }
 
+/// Where Go's own disassembler finds a return in `crypto/tls.(*Conn).Read`.
+fn returns_by_disassembly(path: &Path) -> Vec<u64> {
+    let dump = Command::new("go")
+        .args(["tool", "objdump", "-s", r"crypto/tls.\(\*Conn\).Read$"])
+        .arg(path)
+        .output()
+        .unwrap();
+    let text = String::from_utf8(dump.stdout).unwrap();
+    let file = File::open(path).unwrap();
+    let elf = Elf::open(&file).unwrap();
+    let returns = text.lines().filter(|line| line.trim_end().ends_with("RET"));
+    let addresses = returns.map(|line| {
+        let address = line.split_whitespace().nth(1).unwrap();
+        u64::from_str_radix(address.trim_start_matches("0x"), 16).unwrap()
+    });
+    addresses.map(|address| elf.offset_of(address).unwrap()).collect()
+}
+
+#[test]
+#[ignore = "builds programs with Go"]
+fn where_a_read_of_tls_returns_is_known_by_go_s_own_tables() {
+    let folder = tempfile::tempdir().unwrap();
+    let read = |path: &Path| Library::read(&File::open(path).unwrap()).unwrap();
+    let whole = build(folder.path(), "whole", &[]);
+    let library = read(&whole);
+    let expected: Vec<_> = returns_by_disassembly(&whole).into_iter().map(Exit::By).collect();
+    assert!(!expected.is_empty());
+    assert_eq!(library.exits, expected);
+    // A client's handshake, and both directions.
+    assert_eq!(library.entries.len(), 3);
+    for (name, flags) in [
+        ("stripped", ["-ldflags=-s -w"].as_slice()),
+        ("pie", &["-buildmode=pie"]),
+        ("stripped-pie", &["-buildmode=pie", "-ldflags=-s -w"]),
+    ] {
+        let library = read(&build(folder.path(), name, flags));
+        assert_eq!(
+            (library.exits.len(), library.entries.len()),
+            (expected.len(), 3),
+            "{name}"
+        );
+    }
+}
+
 #[test]
 fn what_is_no_go_program_is_none() {
     let executables = Executables::default();
@@ -97,5 +141,6 @@ fn a_program_that_is_cut_anywhere_is_read_without_harm() {
         File::create(&cut).unwrap().write_all(&bytes[..part]).unwrap();
         // Whatever it says: it ends.
         let _ = Executables::default().go(&cut);
+        let _ = Library::read(&File::open(&cut).unwrap());
     }
 }
