@@ -308,6 +308,10 @@ fn listens(thread: u64, at: Joined) {
 #[inline(always)]
 fn carried(thread: u64) -> Option<&'static mut Carried> {
     if CARRIED.get_ptr(thread).is_none() {
+        #[expect(
+            clippy::needless_borrows_for_generic_args,
+            reason = "by value it would be copied to the stack, where there is no room for it"
+        )]
         let _ = CARRIED.insert(thread, &NOTHING, 0);
     }
     CARRIED.get_ptr_mut(thread).map(|known| unsafe { &mut *known })
