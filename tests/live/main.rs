@@ -79,6 +79,7 @@ const ALIKE: &[&str] = &[
     "tls_in_memory_of_node",
     "tls_of_gnutls",
     "tls_of_go_at_both",
+    "tls_of_go_within",
     "tls_of_go_and",
     "tls_of_asyncio_and_go",
     "http_2_over_tls_of_go",

@@ -10,20 +10,24 @@ use crate::http1::of_kind;
 use crate::http2::{built, needs_files};
 use crate::skip::needs;
 use crate::spans::{Kind, Span};
-use crate::tls::{PYTHON, Place, all_placed, in_memory, settle};
+use crate::tls::{PYTHON, Place, all_placed, placed, settle};
 
 pub const TESTS: &[Test] = &[
     (
         "tls_of_go_at_both_ends_is_placed_on_its_128_connections",
-        |agent| pair(agent, Who::Go, Who::Go),
+        |agent| pair(agent, Who::Go, Who::Go, ["serve", "ask"]),
+    ),
+    (
+        "tls_of_go_within_other_connections_and_read_into_the_stack_is_placed",
+        |agent| pair(agent, Who::Go, Who::Go, ["wrapped", "raw"]),
     ),
     (
         "tls_of_go_and_of_asyncio_is_placed_on_its_128_connections",
-        |agent| pair(agent, Who::Go, Who::Python),
+        |agent| pair(agent, Who::Go, Who::Python, ["serve", "ask"]),
     ),
     (
         "tls_of_asyncio_and_go_is_placed_on_its_128_connections",
-        |agent| pair(agent, Who::Python, Who::Go),
+        |agent| pair(agent, Who::Python, Who::Go, ["serve", "ask"]),
     ),
     (
         "calls_over_tls_of_a_hop_in_go_are_under_their_requests",
@@ -45,14 +49,14 @@ fn program() -> String {
     built("tls-go").display().to_string()
 }
 
-fn pair(agent: &Agent, server: Who, client: Who) -> Result<()> {
+fn pair(agent: &Agent, server: Who, client: Who, acts: [&str; 2]) -> Result<()> {
     needs_files("the program of TLS in Go", &[built("tls-go")])?;
     let program = program();
     let command = |who| match who {
         Who::Go => ["env", &program],
         Who::Python => PYTHON,
     };
-    in_memory(agent, command(server), command(client))
+    placed(agent, command(server), command(client), acts)
 }
 
 /// Starts the program `$1` as a server and as a hop before it, asks the hop, and ends both.

@@ -1,17 +1,18 @@
 // HTTPS by Go's own crypto/tls, no tracing.
 //
 //	tls serve CERT,KEY                               prints its port, answers with the path, and serves until it is terminated
-//	tls hop CERT,KEY CERT PORT PROTOCOL              the same, and asks another for the path before it answers
+//	tls wrapped CERT,KEY                             the same, with connections within others, below TLS and above
+//	tls hop CERT,KEY CERT PORT PROTOCOL              as serve, and asks another for the path before it answers
 //	tls ask CERT PORT SETTLE TIMES CONNECTIONS EACH  as live/tls_loop.py, by HTTP/1.1
-//	tls ask2 CERT PORT SETTLE TIMES AT-ONCE EACH     the same by HTTP/2, on one connection
+//	tls raw CERT PORT SETTLE TIMES CONNECTIONS EACH  the same without net/http, into memory on the stack
+//	tls ask2 CERT PORT SETTLE TIMES AT-ONCE EACH     by HTTP/2, on one connection
 //
-// PROTOCOL is 1 or 2: a connection for each request at once, or one for all.
+// PROTOCOL is 1 or 2: a connection for each request at once, or one for all. For Go 1.19 and later.
 package main
 
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -50,7 +51,45 @@ func get(client *http.Client, port, path string) error {
 	return err
 }
 
-func serve(both string, answer func(path string) error) {
+// Asks on a connection of its own, and reads into an array that does not leave the stack: what is called for that makes the stack grow.
+func raw(certificate, port string, paths []string) error {
+	transport := newClient(certificate, false).Transport.(*http.Transport)
+	connection, err := tls.Dial("tcp", "127.0.0.1:"+port, transport.TLSClientConfig)
+	if err != nil {
+		return err
+	}
+	defer connection.Close()
+	for _, path := range paths {
+		if _, err := connection.Write([]byte("GET " + path + " HTTP/1.1\r\nHost: localhost\r\n\r\n")); err != nil {
+			return err
+		}
+		var piece [2048]byte
+		whole := ""
+		for !strings.HasSuffix(whole, "\r\n\r\n"+path) {
+			count, err := connection.Read(piece[:])
+			if err != nil {
+				return fmt.Errorf("%s is answered with %q: %w", path, whole, err)
+			}
+			whole += string(piece[:count])
+		}
+	}
+	return nil
+}
+
+// A listener whose connections are within another, as those are that are counted.
+type wrapped struct{ net.Listener }
+
+type within struct {
+	net.Conn
+	count int
+}
+
+func (l wrapped) Accept() (net.Conn, error) {
+	connection, err := l.Listener.Accept()
+	return &within{Conn: connection}, err
+}
+
+func serve(both string, wraps bool, answer func(path string) error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		panic(err)
@@ -64,10 +103,20 @@ func serve(both string, answer func(path string) error) {
 		io.WriteString(response, request.URL.Path)
 	}
 	certificate, key, _ := strings.Cut(both, ",")
-	panic(http.ServeTLS(listener, http.HandlerFunc(handler), certificate, key))
+	if !wraps {
+		panic(http.ServeTLS(listener, http.HandlerFunc(handler), certificate, key))
+	}
+	pair, err := tls.LoadX509KeyPair(certificate, key)
+	if err != nil {
+		panic(err)
+	}
+	// net/http does not see that it is TLS: the first read agrees on keys.
+	inside := tls.NewListener(wrapped{listener}, &tls.Config{Certificates: []tls.Certificate{pair}})
+	panic(http.Serve(wrapped{inside}, http.HandlerFunc(handler)))
 }
 
-func ask(words []string, http2 bool) error {
+func ask(act string, words []string) error {
+	http2 := act == "ask2"
 	var numbers [4]int
 	for place := range numbers {
 		number, err := strconv.Atoi(words[2+place])
@@ -79,46 +128,55 @@ func ask(words []string, http2 bool) error {
 	settle, times, atOnce, each := numbers[0], numbers[1], numbers[2], numbers[3]
 	time.Sleep(time.Duration(settle) * time.Second)
 	shared := newClient(words[0], http2)
-	var failed []error
-	var lock sync.Mutex
-	for round := range times {
+	failed := make(chan error, times*atOnce*each)
+	for round := 0; round < times; round++ {
 		var all sync.WaitGroup
-		for number := range atOnce {
+		for number := 0; number < atOnce; number++ {
+			var paths []string
+			for request := 0; request < each; request++ {
+				paths = append(paths, fmt.Sprintf("/%d.%d.%d", round, number, request))
+			}
 			all.Add(1)
 			go func() {
 				defer all.Done()
+				if act == "raw" {
+					failed <- raw(words[0], words[1], paths)
+					return
+				}
 				client := shared
 				if !http2 {
 					client = newClient(words[0], false)
 					defer client.CloseIdleConnections()
 				}
-				for request := range each {
-					if err := get(client, words[1], fmt.Sprintf("/%d.%d.%d", round, number, request)); err != nil {
-						lock.Lock()
-						failed = append(failed, err)
-						lock.Unlock()
-					}
+				for _, path := range paths {
+					failed <- get(client, words[1], path)
 				}
 			}()
 		}
 		all.Wait()
 	}
-	return errors.Join(failed...)
+	close(failed)
+	for err := range failed {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func main() {
 	words := os.Args[2:]
 	switch act := os.Args[1]; act {
-	case "serve":
-		serve(words[0], func(string) error {
+	case "serve", "wrapped":
+		serve(words[0], act == "wrapped", func(string) error {
 			time.Sleep(time.Millisecond)
 			return nil
 		})
 	case "hop":
 		client := newClient(words[1], words[3] == "2")
-		serve(words[0], func(path string) error { return get(client, words[2], path) })
-	case "ask", "ask2":
-		if err := ask(words, act == "ask2"); err != nil {
+		serve(words[0], false, func(path string) error { return get(client, words[2], path) })
+	case "ask", "ask2", "raw":
+		if err := ask(act, words); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

@@ -1,5 +1,7 @@
 //! From a selection in words to probes in the kernel.
 
+use std::path::PathBuf;
+
 use anyhow::{Context as _, bail};
 use tracer_common::{
     glob::{self, NameRule},
@@ -22,17 +24,26 @@ use crate::{
     symbols::Library,
 };
 
-/// Attaches the probes. `command` is CMD's process, which waits at the gate.
+/// CMD, which waits at the gate.
+pub struct Command {
+    /// Its process.
+    pub pid: u32,
+    /// The files that it is going to be run by.
+    pub files: Vec<PathBuf>,
+}
+
+/// Attaches the probes.
 ///
 /// # Errors
 /// When a process does not exist, or the kernel does not let the agent do it; the message says what to do.
 pub fn attach<'a>(
     options: &'a Options,
-    command: Option<u32>,
+    command: Option<Command>,
     discovery: &'a Discovery,
     log: &Log,
 ) -> anyhow::Result<(Probes, Option<Judge<'a>>)> {
     let selection = &options.selection;
+    let (command, files) = command.map(|command| (command.pid, command.files)).unzip();
     let own = std::process::id();
     let agent_pid = discovery.own_pid().unwrap_or(own);
     if !discovery.is_of_kernel() || (command.is_some() && agent_pid != own) {
@@ -80,7 +91,8 @@ pub fn attach<'a>(
         sees_tls,
         // A command may be over before it could be looked at.
         libraries: if sees_tls && (selection.all || command.is_some()) {
-            Library::usual_files(root)
+            let usual = Library::usual_files(root).into_iter();
+            usual.chain(files.unwrap_or_default()).collect()
         } else {
             Vec::new()
         },

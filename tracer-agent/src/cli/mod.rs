@@ -9,6 +9,7 @@ mod daemon;
 mod exit;
 mod gate;
 mod places;
+mod program;
 mod replay;
 mod session;
 mod signals;

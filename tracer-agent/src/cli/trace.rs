@@ -1,15 +1,15 @@
 //! `trace`: runs a command under the probes, from its first instruction to its end.
 
-use std::{ffi::OsString, process::Child, thread};
+use std::{env, ffi::OsString, process::Child, thread};
 
 use anyhow::Context as _;
 
 use super::{
     CliError, Exit,
     args::{Live as LiveSettings, Settings},
-    attach::attach,
-    daemon,
+    attach, daemon,
     gate::{Gated, NotRun},
+    program,
     session::{Pace, Session},
     signals::Listener,
 };
@@ -34,7 +34,9 @@ pub fn trace(settings: Settings<LiveSettings>, command: &[OsString]) -> Result<E
     let discovery = Discovery::new(session.options.host_root.0.join("proc"));
     let gated = Gated::new(SELF, command).context("cannot start a process for CMD")?;
     let pid = gated.pid();
-    let attached = attach(&session.options, Some(pid), &discovery, &session.log);
+    let files = program::files(command, env::var_os("PATH").as_deref());
+    let command = attach::Command { pid, files };
+    let attached = attach::attach(&session.options, Some(command), &discovery, &session.log);
     let (probes, judge) = match attached {
         Ok(attached) => attached,
         Err(error) => {

@@ -67,7 +67,7 @@ settings! {
     RECORD = "record", Some("FILE"), false, false, "Keep what the kernel reports, for replay";
     RECORD_RAW = "record-raw", None, false, false, "Do not redact the recording";
     HOOKS = "hooks", Some("FAMILY"), false, false, "auto, socket, kprobe or syscall";
-    UPROBES = "uprobes", Some("WHEN"), false, false, "Breakpoints in Go programs: auto (default) or off";
+    UPROBES = "uprobes", Some("WHEN"), false, false, "Breakpoints for goroutines: auto (default) or off";
     TLS = "tls", Some("WHEN"), false, false, "Breakpoints for TLS: auto (default) or off";
     RING_SIZE = "ring-size", Some("SIZE"), false, false, "Memory for records on their way (by host)";
     HOST_ROOT = "host-root", Some("DIR"), false, false, "Where / of the host is mounted (/)";

@@ -218,9 +218,7 @@ fn join_parts(loaded: &Ebpf, kernel: &Kernel<'_>) -> Vec<(String, Hook)> {
 
 /// The programs for breakpoints in libraries of TLS.
 fn tls_parts(loaded: &Ebpf, kernel: &Kernel<'_>) -> Vec<(String, Hook)> {
-    let entries = Session::ALL.map(tls::entry).into_iter();
-    // What goes in at the beginning of one of them is the one of all ends.
-    let programs = entries.filter(|entry| *entry != tls::MOVED).chain([tls::MOVED]);
+    let programs = Session::ALL.map(tls::entry).into_iter().chain([tls::MOVED]);
     let variants = programs.map(|program| kernel.variant(program, loaded));
     let chain = (!kernel.has_loop).then(|| tls::CHAIN.0.to_owned());
     variants

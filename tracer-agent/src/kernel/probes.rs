@@ -200,7 +200,7 @@ impl Probes {
             .map_max_entries("INSIDE", if plan.sees_tls { sizes.calls } else { 1 })
             .map_max_entries("SESSIONS", if plan.sees_tls { sizes.connections } else { 1 })
             .map_max_entries("CARRIED", if plan.sees_tls { CARRYING } else { 1 })
-            .map_max_entries("READS", if plan.sees_tls { sizes.calls } else { 1 })
+            .map_max_entries("GO_CALLS", if plan.sees_tls { sizes.calls } else { 1 })
             .map_max_entries("SHAKING", if plan.sees_tls { CARRYING } else { 1 })
             .map_max_entries("PROCESSES", sizes.processes)
             .map_max_entries("CGROUPS", entries(plan.selection.cgroups.len()))

@@ -40,7 +40,7 @@ pub(super) const fn entry(session: Session) -> &'static str {
         Session::Free => "tracer_tls_free",
         Session::GoHandshake => "tracer_go_tls_handshake",
         Session::GoRead => "tracer_go_tls_read",
-        Session::GoWrite => MOVED,
+        Session::GoWrite => "tracer_go_tls_write",
     }
 }
 

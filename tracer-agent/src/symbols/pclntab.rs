@@ -22,6 +22,10 @@ const MAX_NAMES: u64 = 256 << 20;
 const STACK_AT: u64 = 16;
 /// Bytes that are read of such a table; each piece takes two or three.
 const MAX_PIECES: u64 = 16 << 10;
+/// More returns than any function has in which there is to be a breakpoint: `crypto/tls` has eight or nine.
+const MAX_RETURNS: usize = 32;
+/// Parts of a file that are read to find functions: many times what the largest programs take.
+const MAX_CHUNKS: u32 = 16 << 10;
 /// `ret`
 const RETURN: u8 = 0xc3;
 /// `nop`, from one byte to nine.
@@ -186,7 +190,7 @@ fn body_and_returns(elf: &Elf<'_>, entry: u64, pieces: Stretch, stack: u32) -> O
             None => return None,
         }
     }
-    Some((entry.checked_add(first)?, returns))
+    (returns.len() <= MAX_RETURNS).then_some((entry.checked_add(first)?, returns))
 }
 
 /// Where the return is, behind instructions that do nothing, which are there for the processor's sake.
@@ -240,6 +244,8 @@ struct Window<'a> {
     elf: &'a Elf<'a>,
     start: u64,
     bytes: Vec<u8>,
+    /// How many there may be yet.
+    left: u32,
 }
 
 impl<'a> Window<'a> {
@@ -248,6 +254,7 @@ impl<'a> Window<'a> {
             elf,
             start: 0,
             bytes: Vec::new(),
+            left: MAX_CHUNKS,
         }
     }
 
@@ -259,6 +266,7 @@ impl<'a> Window<'a> {
         let place = match place.filter(|place| place.saturating_add(len) <= self.bytes.len()) {
             Some(place) => place,
             None => {
+                self.left = self.left.checked_sub(1)?;
                 self.read(offset);
                 0
             }

@@ -75,10 +75,16 @@ fn a_go_program_is_known_by_its_own_tables_with_and_without_symbols() {
     }
 }
 
-/// Where Go's own disassembler finds a return in `crypto/tls.(*Conn).Read`.
+/// Where Go's own disassembler finds a return in `crypto/tls.(*Conn).Read`, then in `Write`.
 fn returns_by_disassembly(path: &Path) -> Vec<u64> {
+    let functions = ["Read", "Write"];
+    let returns = functions.map(|name| returns_of(path, &format!(r"crypto/tls.\(\*Conn\).{name}$")));
+    returns.concat()
+}
+
+fn returns_of(path: &Path, function: &str) -> Vec<u64> {
     let dump = Command::new("go")
-        .args(["tool", "objdump", "-s", r"crypto/tls.\(\*Conn\).Read$"])
+        .args(["tool", "objdump", "-s", function])
         .arg(path)
         .output()
         .unwrap();

@@ -53,7 +53,7 @@ pub enum Session {
     GoHandshake,
     /// [`Self::Read`] in Go.
     GoRead,
-    /// [`Self::Write`] in Go, where all is taken or the session is over.
+    /// [`Self::Write`] in Go.
     GoWrite,
 }
 
@@ -113,7 +113,7 @@ impl Session {
 pub enum Exit {
     /// Wherever the one that begins at this offset in the file returns.
     Of(u64),
-    /// By the instruction there: Go's `Read` may not find its return address changed.
+    /// By the instruction there: what is written in Go may not find its return address changed.
     By(u64),
 }
 
@@ -177,14 +177,19 @@ impl Library {
         let handshakes: Vec<_> = handshakes
             .map(|function| (Session::GoHandshake, function.entry))
             .collect();
-        if handshakes.is_empty() || read.returns.is_empty() {
+        if handshakes.is_empty() || read.returns.is_empty() || write.returns.is_empty() {
             return None;
         }
-        // Not where they begin: a write that begins twice would be told twice.
+        // Not where they begin: what has its stack grow begins twice.
         let calls = [(Session::GoRead, read.body?), (Session::GoWrite, write.body?)];
         Some(Self {
             entries: calls.into_iter().chain(handshakes).collect(),
-            exits: read.returns.into_iter().map(Exit::By).collect(),
+            exits: read
+                .returns
+                .into_iter()
+                .chain(write.returns)
+                .map(Exit::By)
+                .collect(),
         })
     }
 }

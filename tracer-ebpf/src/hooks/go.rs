@@ -17,18 +17,25 @@ use aya_ebpf::{
 
 use super::syscall;
 use crate::{
-    path::{connection, select, sock::Sock, task},
+    path::{
+        connection::{self, NEXT_WRITE},
+        select,
+        sock::Sock,
+        task,
+    },
     peek::user,
 };
 
 /// Offset of the value of `net/http.persistConn.conn`.
 const CONN: u64 = 88;
-/// Offset of `net.netFD.pfd.Sysfd`.
+/// Offsets in `net.netFD`: of `pfd.Sysfd`, and of `family`, behind which is `sotype`.
 const SYSFD: u64 = 16;
+const FAMILY: u64 = 56;
+/// `SOCK_STREAM`, `AF_INET`, `AF_INET6`
+const STREAM: u64 = 1;
+const FAMILIES: [u64; 2] = [2, 10];
 /// Offset of the value of an interface.
 const VALUE: u64 = 8;
-/// More files than a process may have open: what stands in the place of `Sysfd` where there is none is larger.
-const MAX_FILES: u64 = 1 << 20;
 /// Connections that may stand one within the other.
 const NESTED: u32 = 3;
 
@@ -55,7 +62,7 @@ fn handed(ctx: &ProbeContext) -> Option<()> {
     let connection = unsafe { &mut *connection::known(sock)? };
     connection.caller = caller;
     connection.caller_seq = if connection.is_joined() {
-        connection.sent.seq as u64
+        NEXT_WRITE
     } else {
         sock.write_seq() as u64
     };
@@ -63,18 +70,17 @@ fn handed(ctx: &ProbeContext) -> Option<()> {
 }
 
 /// The socket of the value of a `net.Conn`. That points to a `net.TCPConn`, which is a pointer to a `net.netFD`; or to what begins with
-/// another `net.Conn`, as a `tls.Conn` does, and those that count or limit connections.
+/// another `net.Conn`, as a `tls.Conn` does, and those that count or limit connections. What else may begin otherwise has no family and kind
+/// of socket in that place.
 #[inline(always)]
 pub fn sock(value: u64) -> Option<Sock> {
     let task = unsafe { bpf_get_current_task() };
     let mut value = value;
     for _ in 0..NESTED {
         let first: u64 = user(value)?;
-        let sysfd = user(first.wrapping_add(SYSFD)).unwrap_or(MAX_FILES);
-        if sysfd < MAX_FILES
-            && let Some(sock) = syscall::socket(task, sysfd)
-        {
-            return Some(sock);
+        let [family, kind] = user(first.wrapping_add(FAMILY)).unwrap_or([0_u64; 2]);
+        if FAMILIES.contains(&family) && kind == STREAM {
+            return syscall::socket(task, user(first.wrapping_add(SYSFD))?);
         }
         value = user(value.wrapping_add(VALUE))?;
     }

@@ -1,12 +1,14 @@
-//! What is in TLS, where OpenSSL does it as a shared library.
+//! What is in TLS, where OpenSSL or GnuTLS does it.
 //!
 //! Hooks: uprobes at the entries of
 //! `int SSL_do_handshake(SSL *ssl)`, which `SSL_connect` and `SSL_accept` call,
 //! `int SSL_read(SSL *ssl, void *buf, int num)`, `int SSL_write(SSL *ssl, const void *buf, int num)`,
 //! `int SSL_read_ex(SSL *ssl, void *buf, size_t num, size_t *readbytes)` and
 //! `int SSL_write_ex(SSL *ssl, const void *buf, size_t num, size_t *written)`,
-//! and uretprobes at their returns; `void SSL_free(SSL *ssl)` at its entry. OpenSSL is written in C: a return address may be
-//! changed there. Processes that are not traced come here too, since a breakpoint is in a file, and leave at once.
+//! `int gnutls_handshake(gnutls_session_t session)`, `ssize_t gnutls_record_recv(gnutls_session_t session, void *data, size_t size)` and
+//! `ssize_t gnutls_record_send(gnutls_session_t session, const void *data, size_t size)`,
+//! and uretprobes at their returns; `void SSL_free(SSL *ssl)` and `void gnutls_deinit(gnutls_session_t session)` at their entries. Both are
+//! written in C: a return address may be changed there. Processes that are not traced come here too, since a breakpoint is in a file, and leave at once.
 //! Produces: what passes in sessions.
 
 use aya_ebpf::{
@@ -15,11 +17,11 @@ use aya_ebpf::{
     programs::{ProbeContext, RetProbeContext},
 };
 
-use super::tls_go;
 use crate::path::{
     message::{self, Chain, Loop, Repeat, Source},
     select::{self, Current},
     tls::{self, Act},
+    tls_go::{self, Goroutine},
 };
 
 /// Holds `tracer_tls_chain`, on kernels without `bpf_loop`.
@@ -56,7 +58,7 @@ entries! {
     tracer_tls_write_ex => Act::Write, true;
 }
 
-/// At the returns, and at what [`super::tls_go`] tells of.
+/// At the returns, and at those that [`super::tls_go`] tells of.
 #[uretprobe]
 fn tracer_tls_moved(ctx: RetProbeContext) -> u32 {
     let _ = moved(&ctx, &Loop);
@@ -78,7 +80,7 @@ fn moved(ctx: &RetProbeContext, repeat: &impl Repeat) -> Option<()> {
         tls::end(registers.rax as i32, current)
     } else {
         current = select::followed()?;
-        tls_go::moved(registers, current)
+        tls_go::end(registers.rax, Goroutine::of(current, registers.r14))
     };
     let call = call?;
     message::moved(&call, call.memory.count, current, Source::Library, repeat);

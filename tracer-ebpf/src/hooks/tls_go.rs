@@ -1,9 +1,9 @@
 //! What is in TLS, where a program written in Go does it.
 //!
-//! Hooks: uprobes at the entries of `crypto/tls.(*Conn).clientHandshake(c *Conn, ctx context.Context)` and `serverHandshake`, at the
-//! beginning of `(*Conn).Read(c *Conn, b []byte)` and `(*Conn).Write(c *Conn, b []byte)` where their stack is large enough, since what makes it grow
-//! begins them again, and at each instruction by which `Read` returns: Go moves stacks, and may not find a return address changed. Produces: what passes in sessions. What frames it is the program of [`super::tls`], since each
-//! such program is a third of all.
+//! Hooks: uprobes at the entries of `crypto/tls.(*Conn).clientHandshake(c *Conn, ctx context.Context)` and `serverHandshake`; at the
+//! beginning of `(*Conn).Read(c *Conn, b []byte)` and `(*Conn).Write(c *Conn, b []byte)` where their stack is large enough, since what
+//! makes it grow begins them again; and at each instruction by which they return: Go moves stacks, and may not find a return address
+//! changed. At those is the program of [`super::tls`], since each that frames is a third of all. Produces: what passes in sessions.
 //!
 //! Go passes arguments in RAX, RBX and RCX, returns the first result in RAX and keeps the goroutine in R14. A `tls.Conn` begins with the
 //! `net.Conn` that it works on.
@@ -18,10 +18,9 @@ use aya_ebpf::{
 use super::go;
 use crate::{
     path::{
-        call::Call,
-        select::{self, Current},
+        select,
         sock::Sock,
-        tls_go,
+        tls_go::{self, Asked, Goroutine},
     },
     peek::user,
 };
@@ -35,40 +34,43 @@ const CONN: u64 = 8;
 
 #[uprobe]
 fn tracer_go_tls_handshake(ctx: ProbeContext) -> u32 {
-    let _ = shakes(&ctx);
+    let _ = shakes(unsafe { &*ctx.regs });
     unsafe { TLS_GO_NOWHERE.tail_call(&ctx, 0) };
     0
 }
 
 #[inline(always)]
-fn shakes(ctx: &ProbeContext) -> Option<()> {
+fn shakes(registers: &pt_regs) -> Option<()> {
     select::followed()?;
-    tls_go::shakes(sock(unsafe { &*ctx.regs })?);
+    tls_go::shakes(sock(registers)?);
     None
 }
 
 #[uprobe]
 fn tracer_go_tls_read(ctx: ProbeContext) -> u32 {
-    let _ = reads(&ctx);
+    let _ = begins(unsafe { &*ctx.regs }, false);
+    unsafe { TLS_GO_NOWHERE.tail_call(&ctx, 0) };
+    0
+}
+
+#[uprobe]
+fn tracer_go_tls_write(ctx: ProbeContext) -> u32 {
+    let _ = begins(unsafe { &*ctx.regs }, true);
     unsafe { TLS_GO_NOWHERE.tail_call(&ctx, 0) };
     0
 }
 
 #[inline(always)]
-fn reads(ctx: &ProbeContext) -> Option<()> {
+fn begins(registers: &pt_regs, sent: bool) -> Option<()> {
     let current = select::followed()?;
-    let registers = unsafe { &*ctx.regs };
-    let (buffer, room) = (registers.rbx, registers.rcx);
-    tls_go::begin_read(sock(registers)?, current, registers.r14, buffer, room)
-}
-
-/// `Read` returns or `Write` begins, whose first argument is larger than any number of bytes: what that moves.
-#[inline(always)]
-pub fn moved(registers: &pt_regs, current: Current) -> Option<Call> {
-    if let Some(call) = tls_go::end_read(registers.rax, current, registers.r14) {
-        return call;
-    }
-    tls_go::write(sock(registers)?, registers.rbx, registers.rcx)
+    let goroutine = Goroutine::of(current, registers.r14);
+    tls_go::forget(goroutine);
+    let asked = Asked {
+        buffer: registers.rbx,
+        room: registers.rcx,
+        sent,
+    };
+    tls_go::begin(sock(registers)?, goroutine, asked)
 }
 
 /// The socket of the `tls.Conn` that is the first argument.

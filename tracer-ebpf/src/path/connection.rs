@@ -47,9 +47,10 @@ mod own_flags {
     /// Something of it was received, and sent.
     pub const HEARD: u32 = 1 << 22;
     pub const SPOKE: u32 = 1 << 23;
-    /// A library that says on which connection it works is asked for what has come, and has not returned.
-    pub const READS: u32 = 1 << 24;
 }
+
+/// What is written next in TLS is the caller's: how far it was written may not be told yet when the next request is handed on.
+pub const NEXT_WRITE: u64 = u64::MAX;
 
 /// One end of a connection.
 #[repr(C)]
@@ -70,8 +71,10 @@ pub struct Connection {
     identity: u32,
     /// The goroutine that has handed a request to the one that writes.
     pub caller: Task,
-    /// Sequence number of the first byte of that request: what is written there is the caller's, and nothing else.
+    /// Sequence number of the first byte of that request: what is written there is the caller's, and nothing else. Or [`NEXT_WRITE`].
     pub caller_seq: u64,
+    /// 1 while a library that says where it works is asked for what has come.
+    reading: u64,
     /// Requests without response.
     pub waiting: Waiting,
     /// What the process reads.
@@ -93,6 +96,7 @@ impl Connection {
         identity: 0,
         caller: Task::NONE,
         caller_seq: 0,
+        reading: 0,
         waiting: Waiting {
             methods: 0,
             pushed: 0,
@@ -154,15 +158,15 @@ impl Connection {
     /// A library that says so is asked for what has come here; whether it has told how the time before ended.
     #[inline(always)]
     pub fn begin_read(&mut self) -> bool {
-        let ended = self.flags & own_flags::READS == 0;
-        self.flags |= own_flags::READS;
+        let ended = self.reading == 0;
+        self.reading = 1;
         ended
     }
 
     /// It returns.
     #[inline(always)]
     pub fn end_read(&mut self) {
-        self.flags &= !own_flags::READS;
+        self.reading = 0;
     }
 
     /// A library gives what is in it; from its beginning, or from anywhere.

@@ -177,6 +177,12 @@ pub enum Source {
 #[inline(always)]
 pub fn moved(call: &Call, moved: u64, current: Current, source: Source, repeat: &impl Repeat) {
     let Some((area, scratch)) = free_area() else {
+        if source == Source::Library
+            && let Some(connection) = connection::get(call.sock)
+        {
+            // At a socket what comes next tells how much is missing; here nothing does.
+            unsafe { (*connection).turn_opaque() };
+        }
         return emit::lost(Loss::Busy);
     };
     copy(call, &mut scratch.call);

@@ -114,7 +114,7 @@ pub fn followed() -> Option<Current> {
     let current = Current::get();
     let known = known(current.tgid);
     let is_followed = match decided(known) {
-        SELECTED => true,
+        SELECTED | DUE => true,
         UNDECIDED => settings().select_all != 0,
         _ => false,
     };

@@ -58,7 +58,7 @@ pub enum Act {
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Session {
     tgid: u64,
-    /// `SSL *`
+    /// `SSL *`, `gnutls_session_t`
     address: u64,
 }
 
@@ -100,6 +100,8 @@ struct Inside {
     act: Act,
     /// 1 once the thread has used a socket.
     at_socket: u32,
+    /// How many of the library's own calls, for the same session, it is inside of below.
+    nested: u64,
 }
 
 /// What a thread carries between sockets and sessions.
@@ -151,6 +153,14 @@ pub fn begin(act: Act, address: u64, buffer: u64, count: u64) -> Option<()> {
         let _ = SESSIONS.remove(session);
         return None;
     }
+    if let Some(known) = INSIDE.get_ptr_mut(current.key()) {
+        let outer = unsafe { &mut *known };
+        if outer.session == session && act == Act::Handshake && outer.act != Act::Handshake {
+            // GnuTLS agrees on keys by its own function when it is asked for what has come.
+            outer.nested += 1;
+            return None;
+        }
+    }
     let joined = SESSIONS
         .get_ptr(session)
         .map_or(Joined::NOT, |known| unsafe { *known });
@@ -162,6 +172,7 @@ pub fn begin(act: Act, address: u64, buffer: u64, count: u64) -> Option<()> {
         entered_ns: unsafe { bpf_ktime_get_boot_ns() },
         act,
         at_socket: 0,
+        nested: 0,
     };
     if INSIDE.insert(current.key(), inside, 0).is_err() {
         emit::lost(Loss::CallsFull);
@@ -183,7 +194,11 @@ pub fn is_inside(current: Current) -> bool {
 #[inline(always)]
 pub fn end(result: i32, current: Current) -> Option<Call> {
     // Nobody else takes it away: there is no room for it on the stack.
-    let inside = unsafe { &*INSIDE.get_ptr(current.key())? };
+    let inside = unsafe { &mut *INSIDE.get_ptr_mut(current.key())? };
+    if inside.nested != 0 {
+        inside.nested -= 1;
+        return None;
+    }
     let call = ended(result, current, inside);
     let _ = INSIDE.remove(current.key());
     call
@@ -199,16 +214,21 @@ fn ended(result: i32, current: Current, inside: &Inside) -> Option<Call> {
     if !moves {
         return None;
     }
+    let connection = unsafe { &mut *connection };
     let moved = if inside.count == 0 {
-        result as u64
+        Some(result as u64)
     } else {
-        user(inside.count)?
+        user(inside.count)
+    };
+    let Some(moved) = moved else {
+        emit::lost(Loss::UserFault);
+        connection.turn_opaque();
+        return None;
     };
     let is_sent = inside.act == Act::Write;
     if !is_sent {
         turn::reads(current);
     }
-    let connection = unsafe { &*connection };
     let mut call = given(inside.joined.sock, connection, inside.buffer, moved, is_sent);
     call.entered_ns = inside.entered_ns;
     Some(call)

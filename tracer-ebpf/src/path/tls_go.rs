@@ -3,51 +3,85 @@
 //! ```text
 //!         it begins to agree on keys            first bytes: TLS
 //!   new ─────────────────────────────▶ shaking ──────────────────▶ joined
-//!   TLS, or there before ── a read or a write begins ─────────────▶ joined, apart
+//!   TLS, or there before ── a read or a write begins or returns ──▶ joined, apart
 //!
-//!   joined:  a write begins ─▶ framed;   a read begins ─▶ reads ── it returns ─▶ framed
+//!              begin                    end(moved)
+//!   outside ─────────▶ inside a call ─────────────▶ framed, outside
 //! ```
 //!
-//! A write is framed when it begins, since all of it is sent or the connection is over. Goroutines move between threads: a read is known by
-//! its goroutine's address, which stays.
+//! Goroutines move between threads: a call is known by its goroutine's address, which stays. Their stacks move too, with what lies there.
 
 use aya_ebpf::{macros::map, maps::LruHashMap};
 use tracer_common::Loss;
 
 use super::{
     call::Call,
-    connection::{self, Connection},
+    connection::{self, Connection, NEXT_WRITE},
     emit,
     select::Current,
     sock::Sock,
-    task, tls,
+    task::Task,
+    tls,
 };
+use crate::peek::user;
 
 /// A goroutine of a process.
 #[repr(C)]
 #[derive(Clone, Copy)]
-struct Goroutine {
+pub struct Goroutine {
     tgid: u64,
     /// `runtime.g *`
     address: u64,
 }
 
-/// What a goroutine waits for.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Read {
-    /// `struct sock *`
-    sock: u64,
-    /// Its connection: another one may have taken its place.
-    connection: u64,
-    /// Where what comes is put, and how much there is room for.
-    buffer: u64,
-    room: u64,
+impl Goroutine {
+    /// The one at this address that the current thread runs.
+    #[inline(always)]
+    pub fn of(current: Current, address: u64) -> Self {
+        Self {
+            tgid: current.tgid as u64,
+            address,
+        }
+    }
+
+    /// `runtime.g` begins with where its stack begins and ends.
+    #[inline(always)]
+    fn stack(self) -> Option<[u64; 2]> {
+        user(self.address)
+    }
 }
 
-/// Goroutine to what it waits for. The longest forgotten is dropped for a new one, since nobody says that a goroutine has ended.
+/// What is asked of the library.
+#[derive(Clone, Copy)]
+pub struct Asked {
+    /// Where what is moved is, and how much at most.
+    pub buffer: u64,
+    pub room: u64,
+    /// Whether it is to be sent.
+    pub sent: bool,
+}
+
+/// What a goroutine is inside of.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Inside {
+    /// `struct sock *`
+    sock: u64,
+    /// Its connection: another one may have taken its place. 0 if it was not known when the call began.
+    connection: u64,
+    /// Where what is moved is; before the end of the stack, if it lies there.
+    buffer: u64,
+    room: u64,
+    entered_ns: u64,
+    /// Who has this goroutine write.
+    caller: Task,
+    sent: u32,
+    on_stack: u32,
+}
+
+/// Goroutine to what it is inside of. The longest forgotten is dropped for a new one, since nobody says that a goroutine has ended.
 #[map]
-static READS: LruHashMap<Goroutine, Read> = LruHashMap::with_max_entries(16384, 0);
+static GO_CALLS: LruHashMap<Goroutine, Inside> = LruHashMap::with_max_entries(16384, 0);
 
 /// Sock on which keys are to be agreed on, to its identity: nothing may have passed on it.
 #[map]
@@ -70,86 +104,99 @@ pub fn has_shaken(sock: u64, connection: &Connection) -> bool {
     identity == connection.identity()
 }
 
-/// A goroutine of a traced process asks for what has come.
+/// Whatever the goroutine was inside of is over.
 #[inline(always)]
-pub fn begin_read(sock: Sock, current: Current, goroutine: u64, buffer: u64, room: u64) -> Option<()> {
-    let connection = met(sock)?;
-    if !connection.begin_read() {
-        // What the one before was given is not known.
-        emit::lost(Loss::Unpaired);
-        connection.turn_opaque();
-        return None;
-    }
-    let read = Read {
+pub fn forget(goroutine: Goroutine) {
+    let _ = GO_CALLS.remove(goroutine);
+}
+
+/// A goroutine of a traced process asks for what has come, or has something sent. An accepted connection of which this is the first use is not
+/// known yet, and is when the call returns.
+#[inline(always)]
+pub fn begin(sock: Sock, goroutine: Goroutine, asked: Asked) -> Option<()> {
+    let mut inside = Inside {
         sock: sock.address,
-        connection: connection.id,
-        buffer,
-        room,
+        connection: 0,
+        buffer: asked.buffer,
+        room: asked.room,
+        entered_ns: unsafe { aya_ebpf::helpers::bpf_ktime_get_boot_ns() },
+        caller: Task::NONE,
+        sent: asked.sent as u32,
+        on_stack: 0,
     };
-    let _ = READS.insert(key(current, goroutine), read, 0);
+    if let Some(known) = connection::known(sock) {
+        let connection = unsafe { &mut *known };
+        if connection.ignored() {
+            return None;
+        }
+        meet(connection);
+        inside.connection = connection.id;
+        if asked.sent {
+            if connection.caller_seq == NEXT_WRITE {
+                inside.caller = connection.caller;
+            }
+            connection.caller_seq = 0;
+        } else if !connection.begin_read() {
+            // What the one before was given is not known.
+            emit::lost(Loss::Unpaired);
+            connection.turn_opaque();
+            return None;
+        }
+    }
+    let [low, high] = goroutine.stack()?;
+    if low <= asked.buffer && asked.buffer < high {
+        inside.buffer = high - asked.buffer;
+        inside.on_stack = 1;
+    }
+    let _ = GO_CALLS.insert(goroutine, inside, 0);
     None
 }
 
-/// A goroutine that waits is given so many bytes, or none; `None` if that is no number of bytes, or it does not wait.
+/// Its call returns: what that moved.
 #[inline(always)]
-pub fn end_read(result: u64, current: Current, goroutine: u64) -> Option<Option<Call>> {
-    let key = key(current, goroutine);
-    let read = unsafe { *READS.get_ptr(key)? };
-    let _ = READS.remove(key);
-    (result <= read.room).then(|| is_read(&read, result))
+pub fn end(result: u64, goroutine: Goroutine) -> Option<Call> {
+    // Read where it is: there is no room for it on the stack.
+    let inside = unsafe { &*GO_CALLS.get_ptr(goroutine)? };
+    let call = ended(result, goroutine, inside);
+    forget(goroutine);
+    call
 }
 
 #[inline(always)]
-fn is_read(read: &Read, moved: u64) -> Option<Call> {
-    let connection = unsafe { &mut *connection::get(read.sock)? };
-    if connection.id != read.connection {
+fn ended(result: u64, goroutine: Goroutine, inside: &Inside) -> Option<Call> {
+    let connection = unsafe { &mut *connection::get(inside.sock)? };
+    if inside.connection != 0 && inside.connection != connection.id {
         return None;
     }
-    connection.end_read();
-    (moved > 0 && is_given(connection)).then(|| tls::given(read.sock, connection, read.buffer, moved, false))
-}
-
-/// A goroutine of a traced process has so many bytes sent.
-#[inline(always)]
-pub fn write(sock: Sock, buffer: u64, len: u64) -> Option<Call> {
-    let connection = met(sock)?;
-    if len == 0 || !is_given(connection) {
+    if inside.sent == 0 {
+        connection.end_read();
+    }
+    // An error is none, or less.
+    if result == 0 || result > inside.room || connection.ignored() {
         return None;
     }
-    let mut call = tls::given(sock.address, connection, buffer, len, true);
-    call.caller = task::caller(connection, connection.sent.seq);
-    Some(call)
-}
-
-/// The connection of a sock, if anything is to be seen of it. One of which the beginning was not seen is joined as it is; one that was there
-/// before and has not been used since is met when its socket is.
-#[inline(always)]
-fn met(sock: Sock) -> Option<&'static mut Connection> {
-    let connection = unsafe { &mut *connection::known(sock)? };
-    if connection.ignored() {
-        return None;
-    }
-    if connection.may_be_tls() {
-        connection.join(false);
-    }
-    Some(connection)
-}
-
-/// Whether what passes is on a connection that was joined. Who writes before keys are agreed on has `Write` do both, and of that
-/// connection nothing is seen.
-#[inline(always)]
-fn is_given(connection: &mut Connection) -> bool {
+    meet(connection);
     if !connection.is_joined() {
         emit::lost(Loss::TlsUnplaced);
         connection.turn_opaque();
+        return None;
     }
-    connection.is_joined()
+    let buffer = if inside.on_stack == 0 {
+        inside.buffer
+    } else {
+        let [_, high] = goroutine.stack()?;
+        high.wrapping_sub(inside.buffer)
+    };
+    let mut call = tls::given(inside.sock, connection, buffer, result, inside.sent != 0);
+    call.entered_ns = inside.entered_ns;
+    call.caller = inside.caller;
+    Some(call)
 }
 
+/// A connection of which the beginning was not seen is joined as it is.
 #[inline(always)]
-fn key(current: Current, goroutine: u64) -> Goroutine {
-    Goroutine {
-        tgid: current.tgid as u64,
-        address: goroutine,
+fn meet(connection: &mut Connection) {
+    if connection.may_be_tls() {
+        connection.join(false);
     }
 }

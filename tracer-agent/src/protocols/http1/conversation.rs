@@ -283,11 +283,8 @@ impl Conversation {
         match self.stream(direction).at {
             At::Body(body) => {
                 self.touch(body, data, cx);
-                if body.in_pairing
-                    && self.requests_in != Some(direction)
-                    && self.pairing.last_response().is_none()
-                {
-                    // It was to HEAD, and is over: these are the responses that followed.
+                if body.in_pairing && self.requests_in != Some(direction) && self.pairing.ended_bodiless() {
+                    // These are the responses that followed.
                     let gap = Gap {
                         until: data.end,
                         holds_message: true,

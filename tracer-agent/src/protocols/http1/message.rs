@@ -142,12 +142,14 @@ impl Response {
     }
 
     /// After the head of a response to HEAD there is no body, whatever the head says (RFC 9110 §9.3.2). The kernel side does not know that
-    /// where it did not see the request, or took the response for that to another.
-    pub(super) fn end_if_bodiless(&mut self, request: &Request) {
-        if request.method == Method::Head && !self.done {
+    /// where it did not see the request, or took the response for that to another. Whether it took something for a body.
+    pub(super) fn end_if_bodiless(&mut self, request: &Request) -> bool {
+        let ends = request.method == Method::Head && !self.done;
+        if ends {
             self.done = true;
             self.body = Some(0);
         }
+        ends
     }
 
     /// Ends a response whose connection ended before it did.

@@ -40,6 +40,8 @@ pub(super) struct Pairing {
     paired: bool,
     /// The client was seen to send a request while an earlier one was not answered.
     pipelines: bool,
+    /// See [`Self::ended_bodiless`].
+    ended_bodiless: bool,
     /// A response without request was passed over since the last pair was made.
     stray_since_pair: bool,
     /// Given up.
@@ -106,7 +108,13 @@ impl Pairing {
         push(&mut self.requests, request);
     }
 
+    /// The response seen last was to HEAD, and is taken for one with a body.
+    pub(super) fn ended_bodiless(&self) -> bool {
+        self.ended_bodiless
+    }
+
     pub(super) fn push_response(&mut self, response: Response, cx: &mut Context<'_>) {
+        self.ended_bodiless = false;
         if self.responses.len() >= RESPONSES_HELD_MAX && !self.paired {
             self.responses.pop_front();
             self.stray_since_pair = true;
@@ -278,7 +286,7 @@ impl Pairing {
         self.stray_since_pair = false;
         if let (Some(request), Some(response)) = (self.requests.front(), self.responses.front_mut()) {
             response.end_if_tunnel(request);
-            response.end_if_bodiless(request);
+            self.ended_bodiless = response.end_if_bodiless(request);
             if let (true, Some(exchange), Some(moment)) =
                 (response.is_received, request.exchange, response.moment)
             {
