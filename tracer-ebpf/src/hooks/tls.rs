@@ -18,6 +18,7 @@ use aya_ebpf::{
 };
 
 use crate::path::{
+    call::Call,
     message::{self, Chain, Loop, Repeat, Source},
     select::{self, Current},
     tls::{self, Act},
@@ -76,14 +77,16 @@ fn tracer_tls_moved_chain(ctx: RetProbeContext) -> u32 {
 fn moved(ctx: &RetProbeContext, repeat: &impl Repeat) -> Option<()> {
     let mut current = Current::get();
     let registers = unsafe { &*ctx.regs };
-    let call = if tls::is_inside(current) {
-        tls::end(registers.rax as i32, current)
+    let mut call = Call::NONE;
+    let moves = if tls::is_inside(current) {
+        tls::end(registers.rax as i32, current, &mut call)
     } else {
         current = select::followed()?;
-        tls_go::end(registers.rax, Goroutine::of(current, registers.r14))
+        tls_go::end(registers.rax, Goroutine::of(current, registers.r14), &mut call)
     };
-    let call = call?;
-    message::moved(&call, call.memory.count, current, Source::Library, repeat);
+    if moves {
+        message::moved(&call, call.memory.count, current, Source::Library, repeat);
+    }
     Some(())
 }
 

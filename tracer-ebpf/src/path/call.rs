@@ -91,6 +91,20 @@ pub struct Call {
     pub caller: Task,
 }
 
+impl Call {
+    /// None: 5.10 reads nothing from the stack that was not written there.
+    pub const NONE: Self = Self {
+        sock: 0,
+        memory: Memory::unseen(false),
+        entered_ns: 0,
+        done: 0,
+        seq: 0,
+        unix: 0,
+        goroutines: 0,
+        caller: Task::NONE,
+    };
+}
+
 /// Thread to the call it is in.
 #[map]
 static CALLS: HashMap<u64, Call> = HashMap::with_max_entries(16384, 0);

@@ -190,25 +190,34 @@ pub fn is_inside(current: Current) -> bool {
     INSIDE.get_ptr(current.key()).is_some()
 }
 
-/// It returns from it: what that moved.
+/// It returns from it: whether that moved anything, and what.
 #[inline(always)]
-pub fn end(result: i32, current: Current) -> Option<Call> {
+pub fn end(result: i32, current: Current, call: &mut Call) -> bool {
     // Nobody else takes it away: there is no room for it on the stack.
-    let inside = unsafe { &mut *INSIDE.get_ptr_mut(current.key())? };
+    let Some(known) = INSIDE.get_ptr_mut(current.key()) else {
+        return false;
+    };
+    let inside = unsafe { &mut *known };
     if inside.nested != 0 {
         inside.nested -= 1;
-        return None;
+        return false;
     }
-    let call = ended(result, current, inside);
+    let moves = match ended(result, current, inside) {
+        Some(ended) => {
+            *call = ended;
+            true
+        }
+        None => false,
+    };
     let _ = INSIDE.remove(current.key());
-    call
+    moves
 }
 
 #[inline(always)]
 fn ended(result: i32, current: Current, inside: &Inside) -> Option<Call> {
     let moves = inside.act != Act::Handshake && result > 0;
     let Some(connection) = of(inside.joined) else {
-        unplaced(current, inside, moves);
+        unplaced(current.key(), inside, moves);
         return None;
     };
     if !moves {
@@ -259,9 +268,10 @@ pub fn given(sock: u64, connection: &Connection, buffer: u64, moved: u64, is_sen
     }
 }
 
-/// The thread comes out of a session of which the socket is not known, or gone.
-#[inline(always)]
-fn unplaced(current: Current, inside: &Inside, moves: bool) {
+/// The thread comes out of a session of which the socket is not known, or gone. A function of its own, with a stack of its own: that of what
+/// frames is full.
+#[inline(never)]
+fn unplaced(thread: u64, inside: &Inside, moves: bool) {
     if inside.at_socket != 0 || inside.joined.sock != 0 {
         return;
     }
@@ -271,8 +281,8 @@ fn unplaced(current: Current, inside: &Inside, moves: bool) {
         if is_new {
             let _ = SESSIONS.insert(inside.session, Joined::LATE, 0);
         }
-    } else if is_new && !has_listened(current.key(), inside.session) {
-        speaks(current.key(), inside.session);
+    } else if is_new && !has_listened(thread, inside.session) {
+        speaks(thread, inside.session);
     }
 }
 

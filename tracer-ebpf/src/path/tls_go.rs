@@ -152,14 +152,22 @@ pub fn begin(sock: Sock, goroutine: Goroutine, asked: Asked) -> Option<()> {
     None
 }
 
-/// Its call returns: what that moved.
+/// Its call returns: whether that moved anything, and what.
 #[inline(always)]
-pub fn end(result: u64, goroutine: Goroutine) -> Option<Call> {
+pub fn end(result: u64, goroutine: Goroutine, call: &mut Call) -> bool {
+    let Some(known) = GO_CALLS.get_ptr(goroutine) else {
+        return false;
+    };
     // Read where it is: there is no room for it on the stack.
-    let inside = unsafe { &*GO_CALLS.get_ptr(goroutine)? };
-    let call = ended(result, goroutine, inside);
+    let moves = match ended(result, goroutine, unsafe { &*known }) {
+        Some(ended) => {
+            *call = ended;
+            true
+        }
+        None => false,
+    };
     forget(goroutine);
-    call
+    moves
 }
 
 #[inline(always)]
