@@ -339,6 +339,7 @@ until [ -s "$1/port" ]; do sleep 0.05; done
 "$6" "$7" "${10}" "$1/certificate.pem" "$(cat "$1/port")" "$8" 2 "$2" "$3"
 status=$?
 kill $server
+wait
 exit $status
 "#;
 

@@ -71,6 +71,7 @@ until [ -s "$2/hop" ]; do sleep 0.05; done
 "$1" "$4" "$2/certificate.pem" "$(cat "$2/hop")" "$5" 2 "$6" "$7"
 status=$?
 kill $hop $last
+wait
 exit $status
 "#;
 

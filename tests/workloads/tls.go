@@ -1,6 +1,7 @@
 // HTTPS by Go's own crypto/tls, no tracing.
 //
-//	tls serve CERT,KEY                               prints its port, answers with the path, and serves until it is terminated
+//	tls serve CERT,KEY                               prints its port, answers with the path, and serves until it is terminated,
+//	                                                 not before what it answers is written
 //	tls wrapped CERT,KEY                             the same, with connections within others, below TLS and above
 //	tls hop CERT,KEY CERT PORT PROTOCOL              as serve, and asks another for the path before it answers
 //	tls ask CERT PORT SETTLE TIMES CONNECTIONS EACH  as live/tls_loop.py, by HTTP/1.1
@@ -11,6 +12,7 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -18,9 +20,11 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -103,8 +107,25 @@ func serve(both string, wraps bool, answer func(path string) error) {
 		io.WriteString(response, request.URL.Path)
 	}
 	certificate, key, _ := strings.Cut(both, ",")
+	server := &http.Server{Handler: http.HandlerFunc(handler)}
+	done := make(chan error)
+	go func() {
+		asked := make(chan os.Signal, 1)
+		signal.Notify(asked, syscall.SIGTERM)
+		<-asked
+		done <- server.Shutdown(context.Background())
+	}()
+	ended := func(err error) {
+		if err == http.ErrServerClosed {
+			err = <-done
+		}
+		if err != nil {
+			panic(err)
+		}
+	}
 	if !wraps {
-		panic(http.ServeTLS(listener, http.HandlerFunc(handler), certificate, key))
+		ended(server.ServeTLS(listener, certificate, key))
+		return
 	}
 	pair, err := tls.LoadX509KeyPair(certificate, key)
 	if err != nil {
@@ -112,7 +133,7 @@ func serve(both string, wraps bool, answer func(path string) error) {
 	}
 	// net/http does not see that it is TLS: the first read agrees on keys.
 	inside := tls.NewListener(wrapped{listener}, &tls.Config{Certificates: []tls.Certificate{pair}})
-	panic(http.Serve(wrapped{inside}, http.HandlerFunc(handler)))
+	ended(server.Serve(wrapped{inside}))
 }
 
 func ask(act string, words []string) error {

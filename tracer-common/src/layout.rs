@@ -150,6 +150,14 @@ impl Settings {
     };
 }
 
+/// Calls that one CPU may frame at once.
+pub mod scratch_areas {
+    /// Where programs are run to their end: one may still come in an interrupt of another.
+    pub const RUN_TO_END: u32 = 2;
+    /// Where the kernel preempts them.
+    pub const PREEMPTED: u32 = 8;
+}
+
 /// Bits of [`Settings::rules`].
 pub mod rule {
     /// By control group.

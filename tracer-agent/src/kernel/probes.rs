@@ -17,7 +17,9 @@ use aya::{
 use tracer_common::{
     Loss,
     glob::NameRule,
-    layout::{ABSENT, Exe, Goroutines, Layout, PORT_WORDS, Settings, mark, process, registers, rule},
+    layout::{
+        ABSENT, Exe, Goroutines, Layout, PORT_WORDS, Settings, mark, process, registers, rule, scratch_areas,
+    },
 };
 
 use super::{
@@ -188,12 +190,18 @@ impl Probes {
         let sizes = Sizes::of_host();
         let ring_bytes = plan.ring_bytes.unwrap_or(sizes.ring_bytes);
         let cpus = nr_cpus().map_err(|(_, source)| KernelError::Cpus(source))?;
+        let preemption = Preemption::of_running_kernel();
+        let areas = match preemption {
+            Preemption::Off => scratch_areas::RUN_TO_END,
+            Preemption::On | Preemption::Unknown => scratch_areas::PREEMPTED,
+        };
         let mut loaded = loader
             .btf(None)
             .override_global("LAYOUT", bytes_of(&resolved.layout), true)
             .override_global("SETTINGS", bytes_of(&settings), true)
             .map_max_entries("LOSSES", entries(cpus))
             .map_max_entries("RECORDS", ring_bytes)
+            .map_max_entries("SCRATCH", areas)
             .map_max_entries("CONNECTIONS", sizes.connections)
             .map_max_entries("CALLS", sizes.calls)
             .map_max_entries("WAITERS", sizes.waiters)
@@ -245,7 +253,7 @@ impl Probes {
             resolved: &resolved,
             types: types.as_ref(),
             has_loop,
-            preemption: Preemption::of_running_kernel(),
+            preemption,
             joins: plan.joins,
             has_uprobes: plan.has_uprobes,
             sees_tls: plan.sees_tls,

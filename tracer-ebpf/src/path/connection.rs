@@ -252,9 +252,9 @@ pub enum Maker {
 #[map]
 static BLANK: PerCpuArray<Connection> = PerCpuArray::with_max_entries(5, 0);
 
-/// Connections made on this CPU.
+/// Connections made on this CPU, by who makes them.
 #[map]
-static MADE: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+static MADE: PerCpuArray<u64> = PerCpuArray::with_max_entries(5, 0);
 
 /// The connection of a `struct sock`, if it is known.
 #[inline(always)]
@@ -404,12 +404,12 @@ pub fn closing(sock: Sock, state: u8) {
 #[inline(always)]
 fn make(sock: Sock, current: Current, flags: u32, maker: u32) -> Option<*mut Connection> {
     let made = BLANK.get_ptr_mut(maker)?;
-    let count = MADE.get_ptr_mut(0)?;
+    let count = MADE.get_ptr_mut(maker)?;
     let blank = unsafe { &mut *made };
     unsafe {
         *count += 1;
         *made = Connection::NEW;
-        blank.id = (bpf_get_smp_processor_id() as u64 + 1) << 40 | *count;
+        blank.id = (bpf_get_smp_processor_id() as u64 + 1) << 40 | (maker as u64) << 37 | *count;
         blank.start_ns = bpf_ktime_get_boot_ns();
     }
     blank.tgid = current.tgid;

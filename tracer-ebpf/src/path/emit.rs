@@ -8,6 +8,8 @@ use aya_ebpf::{
 };
 use tracer_common::{Loss, Losses};
 
+use crate::atomic;
+
 #[map]
 static RECORDS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
 
@@ -23,7 +25,7 @@ pub fn lost(cause: Loss) {
     if let Some(losses) = LOSSES.get_ptr_mut(cpu)
         && let Some(count) = unsafe { &mut (*losses).counts }.get_mut(cause as usize)
     {
-        *count += 1;
+        unsafe { atomic::add(count, 1) };
     }
 }
 

@@ -12,10 +12,14 @@ use tracer_common::{
     Loss,
     framer::{self, HEAD_MAX, Port, Step, Work},
     lane::{State, fact},
+    layout::scratch_areas,
     record::{DataRecord, data_flags},
 };
 
-use crate::peek::{at, settings, user};
+use crate::{
+    atomic,
+    peek::{at, settings, user},
+};
 
 use super::{
     call::{Call, Shape},
@@ -26,8 +30,6 @@ use super::{
 
 /// Steps of the framer in one call: a head of HEAD_SEARCH_MAX bytes of usual lines, many times over.
 const STEPS: u32 = 4096;
-/// Calls that one CPU may frame at once: where the kernel preempts programs, one may begin in the middle of another.
-const AREAS: u32 = 2;
 /// Steps in one program where programs call each other: each is verified for itself.
 const TURNS: u32 = 128;
 
@@ -59,12 +61,13 @@ struct Scratch {
     /// Who made it.
     current: Current,
     source: Source,
-    /// 1 while it is in use.
-    busy: u64,
+    /// Programs that use it or try to: the one that found itself alone uses it.
+    takers: u64,
 }
 
+/// As many as calls may be framed at once by one CPU: one may begin in the middle of another.
 #[map]
-static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(AREAS, 0);
+static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(scratch_areas::PREEMPTED, 0);
 
 struct Kernel;
 
@@ -201,7 +204,7 @@ extern "C" fn tracer_prepare(area: u32) -> u32 {
     let Some(scratch) = scratch(area) else { return 0 };
     let prepared = prepare(scratch);
     if prepared.is_none() {
-        scratch.busy = 0;
+        leave(scratch);
     }
     prepared.is_some() as u32
 }
@@ -263,19 +266,26 @@ fn prepare(scratch: &mut Scratch) -> Option<()> {
     Some(())
 }
 
-/// A scratch area of this CPU that is not in use. Where the kernel preempts programs, one may find the first taken.
+/// A scratch area of this CPU that is not in use. A program may be preempted between any two instructions here, and another come to
+/// the same area: it is taken by who has counted himself in and then finds nobody else.
 #[inline(always)]
 fn free_area() -> Option<(u32, &'static mut Scratch)> {
     let mut area = 0;
-    while area < AREAS {
+    while area < scratch_areas::PREEMPTED {
         let scratch = scratch(area)?;
-        if scratch.busy == 0 {
-            scratch.busy = 1;
+        unsafe { atomic::add(&raw mut scratch.takers, 1) };
+        if unsafe { (&raw const scratch.takers).read_volatile() } == 1 {
             return Some((area, scratch));
         }
+        leave(scratch);
         area += 1;
     }
     None
+}
+
+#[inline(always)]
+fn leave(scratch: &mut Scratch) {
+    unsafe { atomic::add(&raw mut scratch.takers, u64::MAX) };
 }
 
 #[inline(always)]
@@ -319,7 +329,7 @@ extern "C" fn tracer_finish(area: u32) -> u32 {
 extern "C" fn tracer_remember(area: u32) -> u32 {
     if let Some(scratch) = scratch(area) {
         keep(scratch);
-        scratch.busy = 0;
+        leave(scratch);
     }
     0
 }
