@@ -43,7 +43,7 @@ impl Attached {
     /// Takes over from the object.
     pub(super) fn new(loaded: &mut Ebpf, links: Vec<Link>) -> Self {
         let chains = Family::ALL.map(|family| family.chain().1).into_iter();
-        let chains: Vec<_> = chains.chain([tls::CHAIN.1]).collect();
+        let chains: Vec<_> = chains.chain([tls::CHAIN.1, tls::WRITES]).collect();
         // At every system call of everybody, for what a few processes wait for at the start: what it misses is hardly ever theirs.
         let programs = loaded
             .programs()

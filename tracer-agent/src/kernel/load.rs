@@ -233,6 +233,8 @@ pub(super) fn libraries(loaded: &mut Ebpf, kernel: &Kernel<'_>) -> Libraries {
         // Without it the programs are not there, which is found out next.
         let _ = close_chain(loaded, tls::CHAIN.0, tls::CHAIN.1);
     }
+    // The same holds for this.
+    let _ = close_chain(loaded, &kernel.variant(tls::MOVED, loaded), tls::WRITES);
     Libraries::of(loaded, |program| kernel.variant(program, loaded))
 }
 

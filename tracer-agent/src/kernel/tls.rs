@@ -29,6 +29,9 @@ pub(super) const MOVED: &str = "tracer_tls_moved";
 /// The program that goes on there, and the map that holds it.
 pub(super) const CHAIN: (&str, &str) = ("tracer_tls_chain", "TLS_CHAIN");
 
+/// The map that holds the former for what Go is about to write.
+pub(super) const WRITES: &str = "TLS_GO_WRITES";
+
 /// The program at the entry of a function.
 pub(super) const fn entry(session: Session) -> &'static str {
     match session {

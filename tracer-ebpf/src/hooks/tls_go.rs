@@ -3,7 +3,8 @@
 //! Hooks: uprobes at the entries of `crypto/tls.(*Conn).clientHandshake(c *Conn, ctx context.Context)` and `serverHandshake`; at the
 //! beginning of `(*Conn).Read(c *Conn, b []byte)` and `(*Conn).Write(c *Conn, b []byte)` where their stack is large enough, since what
 //! makes it grow begins them again; and at each instruction by which they return: Go moves stacks, and may not find a return address
-//! changed. At those is the program of [`super::tls`], since each that frames is a third of all. Produces: what passes in sessions.
+//! changed. At those is the program of [`super::tls`], since each that frames is a third of all; what is written is framed by it before.
+//! Produces: what passes in sessions.
 //!
 //! Go passes arguments in RAX, RBX and RCX, returns the first result in RAX and keeps the goroutine in R14. A `tls.Conn` begins with the
 //! `net.Conn` that it works on.
@@ -28,6 +29,10 @@ use crate::{
 /// Empty, and why is said of [`super::go`]'s.
 #[map]
 static TLS_GO_NOWHERE: ProgramArray = ProgramArray::with_max_entries(1, 0);
+
+/// Holds `tracer_tls_moved`, or the one with `_chain` behind its name.
+#[map]
+static TLS_GO_WRITES: ProgramArray = ProgramArray::with_max_entries(1, 0);
 
 /// Offset of the value of `crypto/tls.Conn.conn`.
 const CONN: u64 = 8;
@@ -55,13 +60,14 @@ fn tracer_go_tls_read(ctx: ProbeContext) -> u32 {
 
 #[uprobe]
 fn tracer_go_tls_write(ctx: ProbeContext) -> u32 {
-    let _ = begins(unsafe { &*ctx.regs }, true);
-    unsafe { TLS_GO_NOWHERE.tail_call(&ctx, 0) };
+    if begins(unsafe { &*ctx.regs }, true) == Some(true) {
+        unsafe { TLS_GO_WRITES.tail_call(&ctx, 0) };
+    }
     0
 }
 
 #[inline(always)]
-fn begins(registers: &pt_regs, sent: bool) -> Option<()> {
+fn begins(registers: &pt_regs, sent: bool) -> Option<bool> {
     let current = select::followed()?;
     let goroutine = Goroutine::of(current, registers.r14);
     tls_go::forget(goroutine);

@@ -7,7 +7,11 @@
 //!
 //!              begin                    end(moved)
 //!   outside ─────────▶ inside a call ─────────────▶ framed, outside
+//!      └── begin of a write, joined ──────────────────▲
 //! ```
+//!
+//! What is written is framed before it is: when the call returns, another goroutine may have read the answer and closed the connection, or the
+//! process have been ended. Only while it is not known whether keys are agreed on yet the return is waited for.
 //!
 //! Goroutines move between threads: a call is known by its goroutine's address, which stays. Their stacks move too, with what lies there.
 
@@ -77,6 +81,8 @@ struct Inside {
     caller: Task,
     sent: u32,
     on_stack: u32,
+    /// 1 if all that it is asked for counts as moved.
+    at_once: u64,
 }
 
 /// Goroutine to what it is inside of. The longest forgotten is dropped for a new one, since nobody says that a goroutine has ended.
@@ -111,9 +117,9 @@ pub fn forget(goroutine: Goroutine) {
 }
 
 /// A goroutine of a traced process asks for what has come, or has something sent. An accepted connection of which this is the first use is not
-/// known yet, and is when the call returns.
+/// known yet, and is when the call returns. Whether it is to be ended at once.
 #[inline(always)]
-pub fn begin(sock: Sock, goroutine: Goroutine, asked: Asked) -> Option<()> {
+pub fn begin(sock: Sock, goroutine: Goroutine, asked: Asked) -> Option<bool> {
     let mut inside = Inside {
         sock: sock.address,
         connection: 0,
@@ -123,6 +129,7 @@ pub fn begin(sock: Sock, goroutine: Goroutine, asked: Asked) -> Option<()> {
         caller: Task::NONE,
         sent: asked.sent as u32,
         on_stack: 0,
+        at_once: 0,
     };
     if let Some(known) = connection::known(sock) {
         let connection = unsafe { &mut *known };
@@ -136,6 +143,7 @@ pub fn begin(sock: Sock, goroutine: Goroutine, asked: Asked) -> Option<()> {
                 inside.caller = connection.caller;
             }
             connection.caller_seq = 0;
+            inside.at_once = connection.is_joined() as u64;
         } else if !connection.begin_read() {
             // What the one before was given is not known.
             emit::lost(Loss::Unpaired);
@@ -148,8 +156,15 @@ pub fn begin(sock: Sock, goroutine: Goroutine, asked: Asked) -> Option<()> {
         inside.buffer = high - asked.buffer;
         inside.on_stack = 1;
     }
-    let _ = GO_CALLS.insert(goroutine, inside, 0);
-    None
+    if GO_CALLS.insert(goroutine, inside, 0).is_err() {
+        emit::lost(Loss::CallsFull);
+        if let Some(connection) = connection::known(sock) {
+            // Nothing will tell what it moved.
+            unsafe { (*connection).turn_opaque() };
+        }
+        return None;
+    }
+    Some(inside.at_once != 0)
 }
 
 /// Its call returns: whether that moved anything, and what.
@@ -172,13 +187,21 @@ pub fn end(result: u64, goroutine: Goroutine, call: &mut Call) -> bool {
 
 #[inline(always)]
 fn ended(result: u64, goroutine: Goroutine, inside: &Inside) -> Option<Call> {
-    let connection = unsafe { &mut *connection::get(inside.sock)? };
-    if inside.connection != 0 && inside.connection != connection.id {
+    let known = connection::get(inside.sock)
+        .filter(|known| inside.connection == 0 || inside.connection == unsafe { (**known).id });
+    let Some(known) = known else {
+        let moved = result != 0 && result <= inside.room;
+        if moved && inside.sent != 0 && inside.connection != 0 {
+            // Another goroutine has closed it since. Who reads then has no use for it.
+            emit::lost(Loss::TlsUnplaced);
+        }
         return None;
-    }
+    };
+    let connection = unsafe { &mut *known };
     if inside.sent == 0 {
         connection.end_read();
     }
+    let result = if inside.at_once == 0 { result } else { inside.room };
     // An error is none, or less.
     if result == 0 || result > inside.room || connection.ignored() {
         return None;
