@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use xtask::judge::{Truth, judge};
 
 use crate::Test;
-use crate::agent::{Agent, Traced};
+use crate::agent::{Agent, Traced, in_guest};
 use crate::skip::{Skip, needs};
 use crate::spans::{Kind, Span};
 
@@ -33,8 +33,11 @@ pub const TESTS: &[Test] = &[
     ("calls_by_grpc_100_at_once_on_a_connection", |agent| {
         echo(agent, "grpc-go", "grpc-go", &["--in-flight", "100"])
     }),
-    ("calls_by_grpc_one_after_the_other_through_three_hops", |agent| {
-        hops(agent)
+    ("calls_by_grpc_of_hops_in_go_32_in_flight", |agent| {
+        hops(agent, "sequential", "task")
+    }),
+    ("calls_by_grpc_of_hops_in_go_that_fan_out_32_in_flight", |agent| {
+        hops(agent, "nested", "handoff")
     }),
     ("requests_in_http_2_from_h2load_to_nginx", |agent| {
         needs(&["h2load", "nginx"])?;
@@ -245,8 +248,9 @@ fn h2c(agent: &Agent, client: &str, server: &str, options: &[&str]) -> Result<()
     both_ends(&traced)
 }
 
-/// Whoever writes on a connection of HTTP/2 writes for all streams, so that times alone tell which request a call was made for.
-fn hops(agent: &Agent) -> Result<()> {
+/// Whoever reads or writes a connection does so for all its streams: the goroutines tell that work on them. Each request has one that works on it, or
+/// that makes others for its calls.
+fn hops(agent: &Agent, order: &str, evidence: &str) -> Result<()> {
     let folder = TempDir::new()?;
     let truth = folder.path().join("truth.txt").display().to_string();
     let asked = [
@@ -255,16 +259,25 @@ fn hops(agent: &Agent) -> Result<()> {
         "--runtime",
         "grpc-go",
         "--total",
-        "60",
+        "64",
         "--in-flight",
-        "1",
+        "32",
+        "--calls",
+        "2",
+        "--order",
+        order,
+        // They are followed by then.
+        "--settle-ms",
+        if in_guest() { "8000" } else { "2000" },
     ];
     let traced = traced(agent, &["grpc-go"], "chain.py", &asked)?;
     let called = fs::read_to_string(&truth)?;
     let verdict = judge(&Truth::new(called.lines(), true), traced.export.lines())?;
+    // One call of the first hop for each request, and two of the second.
+    let calls = 3 * 64;
     let is_right = verdict.found_spans == verdict.expected_spans
-        && verdict.exported_links == verdict.right_links
-        && verdict.recall() > 0.9;
+        && (verdict.right_links, verdict.exported_links) == (verdict.true_links, verdict.true_links)
+        && verdict.by_evidence.get(evidence) == Some(&(calls, calls));
     ensure!(is_right, "{verdict}\nstandard error was:\n{}", traced.errors);
     Ok(())
 }

@@ -88,7 +88,7 @@ const ALIKE: &[&str] = &[
     "calls_by_grpc_from_java",
     "calls_by_grpc_from_rust",
     "calls_by_grpc_100",
-    "calls_by_grpc_one_after",
+    "calls_by_grpc_of_hops_in_go_that",
     "requests_in_http_2_from_httpx",
     "requests_in_http_2_from_go",
     "requests_in_http_2_from_nghttp",

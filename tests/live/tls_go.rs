@@ -75,8 +75,8 @@ wait
 exit $status
 "#;
 
-/// Each request at a server is under the one it was made by, by the connection; and what the hop calls by HTTP/1 is under what it was asked, by
-/// the goroutine that handed it on.
+/// Each request at a server is under the one it was made by, by the connection; and what the hop calls is under what it was asked, by the goroutine
+/// that handed it on or had it sent.
 fn hop(agent: &Agent, protocol: &str, ask: &str) -> Result<()> {
     needs(&["openssl"])?;
     needs_files("the program of TLS in Go", &[built("tls-go")])?;
@@ -109,14 +109,12 @@ fn hop(agent: &Agent, protocol: &str, ask: &str) -> Result<()> {
         ensure!(span.summary() == "GET 200", "{span:?} is not answered");
     }
     let calls = of_kind(&traced, Kind::Client, 2 * asked)?;
-    if protocol == "1" {
-        let linked = calls.iter().filter(|span| is_under(span, &spans, "handoff"));
-        let linked = linked.count();
-        ensure!(
-            linked == asked,
-            "{linked} of {asked} calls are under their requests"
-        );
-    }
+    let linked = calls.iter().filter(|span| is_under(span, &spans, "handoff"));
+    let linked = linked.count();
+    ensure!(
+        linked == asked,
+        "{linked} of {asked} calls are under their requests"
+    );
     for call in calls.iter().filter(|call| !call.parent.is_empty()) {
         let parent = spans.get(call.parent.as_str());
         let is_right = parent.is_some_and(|parent| path(parent) == path(call));

@@ -188,6 +188,22 @@ pub struct Goroutines {
     pub maker: u32,
 }
 
+/// Where gRPC for Go keeps what tells streams apart, all of them offsets.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GrpcGo {
+    /// Of `conn` in `transport.http2Server`.
+    pub server_conn: u32,
+    /// Of `conn` in `transport.http2Client`.
+    pub client_conn: u32,
+    /// Of the client in what `NewStream` returns.
+    pub client: u32,
+    /// Of the number of a stream.
+    pub id: u32,
+    /// 1 if what `NewStream` returns, and `handleStream` is given, only points to that with its first word.
+    pub is_pointed: u32,
+}
+
 /// Kinds of [`Goroutines`] that can be told apart in the process map.
 pub const GO_KINDS: u32 = 16;
 

@@ -16,6 +16,8 @@ pub mod kind {
     pub const PROCESS: u32 = 4;
     /// [`super::AskRecord`]
     pub const ASK: u32 = 5;
+    /// [`super::StreamRecord`]
+    pub const STREAM: u32 = 6;
 }
 
 /// Bits of [`DataRecord::flags`].
@@ -283,6 +285,28 @@ pub struct ProcessRecord {
     pub comm: [u8; 16],
 }
 
+/// A goroutine begins to work on one of the requests that a connection of HTTP/2 carries at once, or has one sent: others read and write for it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StreamRecord {
+    /// [`kind::STREAM`]
+    pub kind: u32,
+    /// Size of the record.
+    pub size: u32,
+    /// The connection; 0 where it is not known yet, of a goroutine that is about to have a request sent by one that it makes.
+    pub connection: u64,
+    /// When.
+    pub at_ns: u64,
+    /// The goroutine.
+    pub task: u64,
+    /// The goroutine that made it, 0 where that is not known.
+    pub maker: u64,
+    /// Its process.
+    pub tgid: u32,
+    /// The stream, 0 where it is not known yet.
+    pub stream: u32,
+}
+
 /// A process runs a program that only the user side can judge. Not part of the way of the data: it is answered, and
 /// neither recorded nor told to anyone.
 #[repr(C)]
@@ -305,3 +329,4 @@ const _: () = assert!(size_of::<DataRecord>() == 96);
 const _: () = assert!(size_of::<OpenRecord>() == 112);
 const _: () = assert!(size_of::<CloseRecord>() == 64);
 const _: () = assert!(size_of::<ProcessRecord>() == 48);
+const _: () = assert!(size_of::<StreamRecord>() == 48);

@@ -25,6 +25,8 @@ pub enum Record<'a> {
     Close(Close),
     /// A process was born, changed its program, ended or was selected.
     Process(ProcessEvent),
+    /// A goroutine works on a stream of HTTP/2.
+    Stream(StreamTask),
 }
 
 /// Which way bytes went, seen from the process that made the call.
@@ -151,6 +153,17 @@ pub struct ProcessEvent {
     pub pid: Pid,
     pub change: Change,
     pub comm: Comm,
+}
+
+/// See [`tracer_common::record::StreamRecord`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each field is documented on StreamRecord")]
+pub struct StreamTask {
+    /// `None` where they are not known yet.
+    pub stream: Option<(ConnectionId, u32)>,
+    pub at: BootNanos,
+    pub task: Task,
+    pub maker: Option<Task>,
 }
 
 /// See [`tracer_common::record::AskRecord`]: not a record of what passed, but a question, which is answered and gone.

@@ -121,6 +121,7 @@ fn time(input: &Input<'_>) -> BootNanos {
             Ok(Record::Open(open)) => open.established.unwrap_or(open.start),
             Ok(Record::Close(close)) => close.at,
             Ok(Record::Process(event)) => event.at,
+            Ok(Record::Stream(taken)) => taken.at,
             Err(_) => BootNanos(0),
         },
         Input::Host(_) | Input::Process(_) | Input::Lost { .. } => BootNanos(0),

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque, hash_map::Entry};
 
 use super::{connection::Connection, counters::ConnectionCounters, ends::Ends};
 use crate::{
-    capture::record::{Close, Data, Open, Record},
+    capture::record::{Close, Data, Open, Record, StreamTask},
     ids::{BootNanos, ConnectionId},
 };
 
@@ -56,6 +56,8 @@ pub enum Passed<'t, 'r> {
         /// Its close record.
         close: Close,
     },
+    /// A task works on a stream of it.
+    Taken(StreamTask),
 }
 
 /// The connection ends of this host that are open, or were lately.
@@ -110,6 +112,10 @@ impl Connections {
             Record::Process(_) => Step {
                 evicted: None,
                 passed: Passed::Nothing,
+            },
+            Record::Stream(taken) => Step {
+                evicted: None,
+                passed: Passed::Taken(*taken),
             },
         }
     }

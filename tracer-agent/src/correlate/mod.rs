@@ -28,6 +28,7 @@ mod processes;
 mod request_ids;
 mod sampler;
 mod settings;
+mod streams;
 mod table;
 mod tally;
 #[cfg(test)]
@@ -124,6 +125,8 @@ impl Correlator {
                     Side::Outbound => self.begin_outbound(exchange, out),
                 }
             }
+            ExchangeEvent::Taken(id, worker) => self.taken(id, worker, out),
+            ExchangeEvent::Calls(worker) => self.threads.made(worker, &mut self.counters),
             ExchangeEvent::Read(id, task, moment) => self.note_read(id, task, moment, out),
             ExchangeEvent::ConnectFailed(failure) => {
                 self.now = self.now.max(failure.end);

@@ -19,6 +19,9 @@ use super::{
     timing::Answer,
 };
 
+/// How many goroutines are looked at, each the maker of the one before.
+const GENERATIONS: usize = 3;
+
 /// Which inbound exchanges a context that goes out came in with.
 enum Source {
     None,
@@ -108,7 +111,14 @@ impl Correlator {
         let in_flight = || self.known.served_by(outbound.pid());
         let is_timed =
             cause == Cause::Unknown && self.timing.called(&outbound, hint, in_flight, &mut self.counters);
-        let waits = is_timed || waits;
+        // Who had it sent may tell so after it was.
+        let may_be_taken = cause == Cause::Unknown && outbound.multiplexed && outbound.task.is_goroutine();
+        let wait_ns = if is_timed || waits {
+            self.settings.wait_timing_ns
+        } else {
+            self.settings.wait_maybe_ns
+        };
+        let waits = is_timed || waits || may_be_taken;
         if let Cause::Edge(Edge::Local(request, _)) = cause {
             self.timing.knows(&outbound, request);
         }
@@ -116,7 +126,7 @@ impl Correlator {
         live.candidate = cause.candidate();
         (live.guess, live.may_be_told) = (guess, may_be_told);
         if waits {
-            let deadline = self.now.plus(self.settings.wait_timing_ns);
+            let deadline = self.now.plus(wait_ns);
             live.deadline = Some(deadline);
             self.deadlines.insert((deadline, id));
         }
@@ -301,21 +311,44 @@ impl Correlator {
 
     /// What the task that sent a request, or had it sent, tells of it; else the goroutine that made that task.
     fn by_worker(&mut self, outbound: &Exchange) -> Cause {
+        let (task, start) = (outbound.task, outbound.start);
         if outbound.multiplexed {
-            return Cause::Unknown;
+            // One that was made to send this is no one that writes for all.
+            return match self.by_makers(task, outbound.maker, start) {
+                cause @ Cause::Edge(Edge::Local(..)) => cause,
+                _ => Cause::Unknown,
+            };
         }
-        match (self.by_task(outbound.task, outbound.start), outbound.maker) {
-            (Cause::Edge(Edge::Local(inbound, Evidence::Task)), _) if outbound.handed => {
+        match self.by_goroutine(task, outbound.maker, start) {
+            Cause::Edge(Edge::Local(inbound, Evidence::Task)) if outbound.handed => {
                 Cause::Edge(Edge::Local(inbound, Evidence::Handoff))
             }
-            (Cause::Unknown, Some(maker)) => self.by_maker(maker, outbound),
-            (cause, _) => cause,
+            cause => cause,
         }
     }
 
-    fn by_maker(&mut self, maker: Task, outbound: &Exchange) -> Cause {
-        let pid = outbound.pid();
-        let (task, start) = (outbound.task, outbound.start);
+    /// What a task tells, else the goroutine that made it.
+    pub(super) fn by_goroutine(&mut self, task: Task, maker: Option<Task>, start: BootNanos) -> Cause {
+        match self.by_task(task, start) {
+            Cause::Unknown => self.by_makers(task, maker, start),
+            cause => cause,
+        }
+    }
+
+    /// What the goroutine tells that made this one, or the one that made that.
+    fn by_makers(&mut self, mut task: Task, mut maker: Option<Task>, start: BootNanos) -> Cause {
+        for _ in 0..GENERATIONS {
+            let Some(older) = maker else { break };
+            match self.by_maker(older, task, start) {
+                Cause::Unknown => (task, maker) = (older, self.threads.maker(older)),
+                cause => return cause,
+            }
+        }
+        Cause::Unknown
+    }
+
+    fn by_maker(&mut self, maker: Task, task: Task, start: BootNanos) -> Cause {
+        let pid = task.pid;
         match self.threads.made_for(maker, task, start, &mut self.counters) {
             MadeFor::Held { inbound, is_first } if self.known.contains(inbound) => {
                 if is_first || !self.processes.have_goroutines_outlived(pid) {

@@ -16,7 +16,10 @@
 
 use crate::{
     ids::{BootNanos, ConnectionId, Pid, Task},
-    protocols::{Exchange, ExchangeId, exchange::Ending},
+    protocols::{
+        Exchange, ExchangeId,
+        exchange::{Ending, Worker},
+    },
 };
 
 use super::{Counters, Settings, table::Table};
@@ -30,6 +33,8 @@ pub struct Threads {
     threads: Table<Task, Thread>,
     /// Goroutines that hold nothing, with when each called first.
     callers: Table<Task, BootNanos>,
+    /// Goroutines that have others made to send for them, with who made them.
+    makers: Table<Task, Option<Task>>,
     after_response_ns: u64,
 }
 
@@ -89,6 +94,17 @@ impl Thread {
         !self.interleaves && !self.hands_on
     }
 
+    fn hold(&mut self, inbound: &Exchange) {
+        self.last = None;
+        self.requests = self.requests.saturating_add(1);
+        self.held.push(Held {
+            exchange: inbound.id,
+            connection: inbound.connection,
+            ready: inbound.head_end,
+            overtaken: None,
+        });
+    }
+
     fn distrust(&mut self) {
         self.held = Vec::new();
         self.last = None;
@@ -96,10 +112,30 @@ impl Thread {
 }
 
 impl Threads {
+    /// A task works on this request from now on, and on no other.
+    pub fn take(&mut self, inbound: &Exchange, counters: &mut Counters) {
+        let thread = self.threads.entry(inbound.task, &mut counters.evicted_tasks);
+        thread.held.clear();
+        thread.hold(inbound);
+    }
+
+    /// A goroutine is about to make another that sends for it.
+    pub fn made(&mut self, worker: Worker, counters: &mut Counters) {
+        if worker.maker.is_some() {
+            *self.makers.entry(worker.task, &mut counters.evicted_tasks) = worker.maker;
+        }
+    }
+
+    /// Who made a goroutine that has told so.
+    pub fn maker(&self, task: Task) -> Option<Task> {
+        *self.makers.get(task)?
+    }
+
     pub fn new(settings: &Settings) -> Self {
         Self {
             threads: Table::new(settings.max_tasks),
             callers: Table::new(settings.max_tasks),
+            makers: Table::new(settings.max_tasks),
             after_response_ns: settings.after_response_ns,
         }
     }
@@ -115,14 +151,7 @@ impl Threads {
                 held.overtaken = Some(inbound.start);
             }
         }
-        thread.last = None;
-        thread.requests = thread.requests.saturating_add(1);
-        thread.held.push(Held {
-            exchange: inbound.id,
-            connection: inbound.connection,
-            ready: inbound.head_end,
-            overtaken: None,
-        });
+        thread.hold(inbound);
         if thread.held.len() > MAX_HELD {
             thread.interleaves = true;
             counters.interleaving_threads += 1;
@@ -159,7 +188,7 @@ impl Threads {
                 thread.interleaves = true;
                 counters.interleaving_threads += 1;
                 thread.distrust();
-            } else if thread.held.is_empty() && answered_here {
+            } else if thread.held.is_empty() && (answered_here || inbound.multiplexed) {
                 thread.last = Some((inbound.id, ending.end));
             }
         }
@@ -238,5 +267,6 @@ impl Threads {
     pub fn forget(&mut self, pid: Pid) {
         self.threads.remove_range(Task::all_of(pid));
         self.callers.remove_range(Task::all_of(pid));
+        self.makers.remove_range(Task::all_of(pid));
     }
 }

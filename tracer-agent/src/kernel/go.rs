@@ -1,4 +1,4 @@
-//! What is attached to a Go program: a breakpoint in one process, at the function by which its HTTP client hands a request on. Gone
+//! What is attached to a Go program: breakpoints in one process, at the functions by which goroutines hand requests on and take them. Gone
 //! when the process ends, or the agent does.
 
 use std::{
@@ -15,17 +15,27 @@ use super::{
     breakpoint::{self, At, Obstacle, Who},
     capability,
 };
-use crate::symbols::Go;
+use crate::symbols::{Go, GoHook};
 
-/// The program that runs at the breakpoint.
-pub(super) const PROGRAM: &str = "tracer_go_round_trip";
+/// The program that runs at a breakpoint.
+pub(super) const fn program(hook: GoHook) -> &'static str {
+    match hook {
+        GoHook::RoundTrip => "tracer_go_round_trip",
+        GoHook::Serves => "tracer_go_serves",
+        GoHook::Calls => "tracer_go_calls",
+        GoHook::GrpcServes => "tracer_grpc_go_serves",
+        GoHook::GrpcCalled => "tracer_grpc_go_called",
+    }
+}
+
 /// Processes that are followed at once.
 const MAX_FOLLOWED: usize = 4096;
 
-/// The program that runs at breakpoints, and the threads that set them and take them away. Both take the kernel long (8 to 29 ms, and 87 to
+/// The programs that run at breakpoints, and the threads that set them and take them away. Both take the kernel long (8 to 29 ms, and 87 to
 /// 100 ms, by `strace -f -T -e perf_event_open,close`), so neither is waited for, and no process waits to be followed until others are not.
 pub(super) struct Breakpoints {
-    program: Option<ProgramFd>,
+    /// In the order of [`GoHook::ALL`].
+    programs: Option<Vec<ProgramFd>>,
     wanted: Option<Sender<Wanted>>,
 }
 
@@ -38,17 +48,18 @@ enum Wanted {
 pub type Refused = Box<dyn Fn(u32, &Go, io::Error) + Send>;
 
 impl Breakpoints {
-    /// Takes the program over from the object, if the kernel took it.
+    /// Takes the programs over from the object, if the kernel took them.
     pub fn of(loaded: &Ebpf) -> Self {
+        let programs = GoHook::ALL.map(|hook| breakpoint::program(loaded, program(hook)));
         Self {
-            program: breakpoint::program(loaded, PROGRAM),
+            programs: programs.into_iter().collect(),
             wanted: None,
         }
     }
 
     /// Why no breakpoint can be set, if none can.
     pub fn obstacle(&self) -> Option<&'static str> {
-        if self.program.is_none() {
+        if self.programs.is_none() {
             return Some(breakpoint::REFUSED);
         }
         breakpoint::obstacle().map(|obstacle| match obstacle {
@@ -59,14 +70,14 @@ impl Breakpoints {
 
     /// From here on processes are followed, by threads that keep the rights for it.
     pub fn begin(&mut self, refused: Refused) -> io::Result<()> {
-        let Some(program) = self.program.take() else {
+        let Some(programs) = self.programs.take() else {
             return Ok(());
         };
         let (wanted, wants) = mpsc::channel();
         let (done, events) = mpsc::channel::<OwnedFd>();
         named("breakpoints").spawn(move || {
             capability::keep(capability::TO_SET_BREAKPOINTS);
-            set(&wants, &program, &done, &refused);
+            set(&wants, &programs, &done, &refused);
         })?;
         named("breakpoints-off").spawn(move || {
             capability::keep(capability::NONE);
@@ -78,7 +89,7 @@ impl Breakpoints {
 
     /// Is to be attached to one process soon.
     pub fn attach(&self, pid: u32, go: &Go) {
-        if go.program.round_trip.is_some() {
+        if !go.program.hooks.is_empty() {
             self.want(Wanted::Attached(pid, go.clone()));
         }
     }
@@ -101,23 +112,23 @@ fn named(name: &str) -> thread::Builder {
 }
 
 /// Sets what is wanted until nobody wants anything any more.
-fn set(wants: &Receiver<Wanted>, program: &ProgramFd, done: &Sender<OwnedFd>, refused: &Refused) {
+fn set(wants: &Receiver<Wanted>, programs: &[ProgramFd], done: &Sender<OwnedFd>, refused: &Refused) {
     // Each breakpoint is there as long as its event is open.
-    let mut events = HashMap::<u32, OwnedFd>::new();
+    let mut events = HashMap::<u32, Vec<OwnedFd>>::new();
     let mut is_permitted = true;
     for wanted in wants {
         match wanted {
             Wanted::Attached(..) if !is_permitted => {}
             Wanted::Attached(pid, _) if events.contains_key(&pid) => {}
             Wanted::Attached(pid, go) => {
-                let event = if events.len() < MAX_FOLLOWED {
-                    breakpoint(pid, &go, program)
+                let set = if events.len() < MAX_FOLLOWED {
+                    breakpoints(pid, &go, programs)
                 } else {
                     Err(io::Error::other("too many Go programs run at once"))
                 };
-                match event {
-                    Ok(event) => {
-                        events.insert(pid, event);
+                match set {
+                    Ok(set) => {
+                        events.insert(pid, set);
                     }
                     // It has ended meanwhile.
                     Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
@@ -130,7 +141,7 @@ fn set(wants: &Receiver<Wanted>, program: &ProgramFd, done: &Sender<OwnedFd>, re
                 }
             }
             Wanted::Detached(pid) => {
-                if let Some(event) = events.remove(&pid) {
+                for event in events.remove(&pid).into_iter().flatten() {
                     let _ = done.send(event);
                 }
             }
@@ -138,10 +149,15 @@ fn set(wants: &Receiver<Wanted>, program: &ProgramFd, done: &Sender<OwnedFd>, re
     }
 }
 
-/// A breakpoint in a process, at which the program runs.
-fn breakpoint(pid: u32, go: &Go, program: &ProgramFd) -> io::Result<OwnedFd> {
-    let at = At::Entry(go.program.round_trip.unwrap_or_default());
-    breakpoint::set(Who::Process(pid), &go.file, at, program)
+/// The breakpoints in a process, at which the programs run.
+fn breakpoints(pid: u32, go: &Go, programs: &[ProgramFd]) -> io::Result<Vec<OwnedFd>> {
+    let by_hook = GoHook::ALL.iter().zip(programs);
+    let of_hooks = by_hook.flat_map(|(hook, program)| {
+        let places = go.program.hooks.iter().filter(move |(other, _)| other == hook);
+        places.map(move |(_, place)| (At::Entry(*place), program))
+    });
+    let set = |(at, program)| breakpoint::set(Who::Process(pid), &go.file, at, program);
+    of_hooks.map(set).collect()
 }
 
 /// Said once, for all.

@@ -18,7 +18,7 @@ use super::{
     preemption::{PREEMPTED, Preemption},
     tls::{self, Libraries},
 };
-use crate::symbols::Session;
+use crate::symbols::{GoHook, Session};
 
 /// Why a family was not taken.
 #[derive(Debug)]
@@ -171,7 +171,7 @@ fn attach_family(
         Vec::new()
     };
     if kernel.has_uprobes {
-        ahead.push((go::PROGRAM.to_owned(), Hook::User));
+        ahead.extend(GoHook::ALL.map(|hook| (go::program(hook).to_owned(), Hook::User)));
     }
     if kernel.sees_tls {
         ahead.extend(tls_parts(loaded, kernel));

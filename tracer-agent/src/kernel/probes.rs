@@ -1,6 +1,7 @@
 //! The kernel side while it is attached: the way to its maps. Everything vanishes with this value.
 
 use std::{
+    collections::HashSet,
     io,
     os::fd::{AsFd as _, BorrowedFd},
     path::PathBuf,
@@ -18,7 +19,8 @@ use tracer_common::{
     Loss,
     glob::NameRule,
     layout::{
-        ABSENT, Exe, Goroutines, Layout, PORT_WORDS, Settings, mark, process, registers, rule, scratch_areas,
+        ABSENT, Exe, Goroutines, GrpcGo, Layout, PORT_WORDS, Settings, mark, process, registers, rule,
+        scratch_areas,
     },
 };
 
@@ -119,6 +121,9 @@ pub struct Probes {
     ring_bytes: u32,
     processes: HashMap<MapData, u32, u8>,
     exes: HashMap<MapData, ExeKey, u8>,
+    grpc: HashMap<MapData, u32, GrpcKind>,
+    /// The processes in it.
+    have_grpc: HashSet<u32>,
     losses: Counters,
     /// See [`Selection::chosen`].
     chosen: u8,
@@ -247,6 +252,7 @@ impl Probes {
                 .map_err(of_map("GOROUTINES"))?;
         }
         let exes = take(&mut loaded, "EXES")?;
+        let grpc = take(&mut loaded, "GRPC_GO")?;
         let ring = take(&mut loaded, "RECORDS")?;
         let losses = Counters::of_map(&loaded, "LOSSES", cpus)?;
         let kernel = Kernel {
@@ -290,6 +296,8 @@ impl Probes {
             ring_bytes,
             processes,
             exes,
+            grpc,
+            have_grpc: HashSet::new(),
             losses,
             chosen: plan.selection.chosen(),
             attached,
@@ -373,12 +381,22 @@ impl Probes {
         }
         self.replace(pid, mark::of(decided, kind.0))
             .map_err(io::Error::other)?;
+        if let Some(layout) = go.program.grpc {
+            self.grpc
+                .insert(pid, GrpcKind(layout), 0)
+                .map_err(io::Error::other)?;
+            self.have_grpc.insert(pid);
+        }
         self.breakpoints.attach(pid, go);
         Ok(())
     }
 
     /// A process has ended, or runs another program.
     pub fn unfollow(&mut self, pid: u32) {
+        if self.have_grpc.remove(&pid) {
+            // It is there.
+            let _ = self.grpc.remove(&pid);
+        }
         self.breakpoints.detach(pid);
     }
 
@@ -573,6 +591,15 @@ struct GoKind(Goroutines);
 #[expect(unsafe_code, reason = "values are handed to the kernel as bytes")]
 // SAFETY: it is repr(C), without padding, and any bytes are one.
 unsafe impl aya::Pod for GoKind {}
+
+/// A kind of gRPC as a value of a map.
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct GrpcKind(GrpcGo);
+
+#[expect(unsafe_code, reason = "values are handed to the kernel as bytes")]
+// SAFETY: it is repr(C), without padding, and any bytes are one.
+unsafe impl aya::Pod for GrpcKind {}
 
 /// The bytes of a struct that has no padding.
 trait Plain {}

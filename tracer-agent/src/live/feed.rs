@@ -161,7 +161,7 @@ impl<'a, C: Core, D: Processes> Feed<'a, C, D> {
                 self.push(&Input::Record(bytes));
                 return self.follow(&event);
             }
-            Ok(Record::Close(_)) => {}
+            Ok(Record::Close(_) | Record::Stream(_)) => {}
             Err(error) => self.log.say(&Event::MalformedRecord(error)),
         }
         // The core counts what is malformed, and the recording is to show it.

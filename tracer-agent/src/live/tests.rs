@@ -118,7 +118,8 @@ impl Processes for FakeProcesses {
             program: Arc::new(GoProgram {
                 version: "go1.99".into(),
                 goroutines: None,
-                round_trip: None,
+                hooks: Vec::new(),
+                grpc: None,
             }),
         })
     }

@@ -1,6 +1,6 @@
 //! What is said on one connection end, in whichever version of HTTP it is.
 
-use super::{context::Context, http1, http2};
+use super::{context::Context, exchange::Worker, http1, http2};
 use crate::{
     capture::record::{Close, Data},
     ids::BootNanos,
@@ -53,6 +53,15 @@ impl Conversation {
         match &mut self.speaks {
             Speaks::Http1(conversation) => conversation.bytes(data, lost_before, cx),
             Speaks::Http2(conversation) => conversation.bytes(data, lost_before, cx),
+        }
+    }
+
+    /// A task works on a stream of it.
+    pub fn taken(&mut self, stream: u32, worker: Worker, cx: &mut Context<'_>) {
+        match &mut self.speaks {
+            // It is told before anything that is HTTP/2.
+            Speaks::Http1(_) => {}
+            Speaks::Http2(conversation) => conversation.taken(stream, worker, cx),
         }
     }
 

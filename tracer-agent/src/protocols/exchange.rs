@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use crate::{
-    capture::{address::Address, record::Marks},
+    capture::{
+        address::Address,
+        record::{Marks, StreamTask},
+    },
     ids::{BootNanos, ConnectionId, Moment, Pid, SpanId, Task, TraceId},
 };
 
@@ -29,10 +32,36 @@ pub enum ExchangeEvent {
     Begun(Box<Exchange>),
     /// The task read more of it, at this moment of its event loop: of the body of a request that came in, or the head of a response.
     Read(ExchangeId, Task, Moment),
+    /// Of a connection that carries many requests at once: this task works on the request, or had it sent.
+    Taken(ExchangeId, Worker),
+    /// The task is about to have a request sent by a task that it makes.
+    Calls(Worker),
     /// The exchange is over.
     Ended(ExchangeId, Ending),
     /// A `connect` failed before any request was made.
     ConnectFailed(Box<ConnectFailure>),
+}
+
+/// A task, as it says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Worker {
+    /// The task.
+    pub task: Task,
+    /// The one that made it, where that is known.
+    pub maker: Option<Task>,
+    /// When.
+    pub at: BootNanos,
+}
+
+impl Worker {
+    /// What this record says.
+    pub fn of(taken: &StreamTask) -> Self {
+        Self {
+            task: taken.task,
+            maker: taken.maker,
+            at: taken.at,
+        }
+    }
 }
 
 /// The part of an exchange that is known when its request head is.

@@ -6,11 +6,13 @@ use std::{
 };
 
 use super::{
-    ExchangeEvent, ExchangeId, ProtocolCounters, Settings, context::Context, conversation::Conversation,
-    exchange::ConnectFailure,
+    ExchangeEvent, ExchangeId, ProtocolCounters, Settings,
+    context::Context,
+    conversation::Conversation,
+    exchange::{ConnectFailure, Worker},
 };
 use crate::{
-    capture::record::{Close, Data},
+    capture::record::{Close, Data, StreamTask},
     connections::{Connection, FarEnd, Passed, Step},
     ids::{BootNanos, ConnectionId, Task},
 };
@@ -83,6 +85,7 @@ impl Protocols {
                 self.connect_failed(connection, &close, out)
             }
             Passed::Closed { connection, close } => self.close(connection, close, out),
+            Passed::Taken(taken) => self.taken(&taken, out),
         }
     }
 
@@ -139,6 +142,18 @@ impl Protocols {
         {
             conversation.has_timer = true;
             self.timers.push(Reverse((due, id)));
+        }
+    }
+
+    fn taken(&mut self, taken: &StreamTask, out: &mut Vec<ExchangeEvent>) {
+        let worker = Worker::of(taken);
+        match taken.stream {
+            None => out.push(ExchangeEvent::Calls(worker)),
+            Some((id, stream)) => {
+                if let Some(conversation) = self.conversations.get_mut(&id) {
+                    conversation.taken(stream, worker, &mut context!(self, None, out));
+                }
+            }
         }
     }
 

@@ -1,11 +1,11 @@
 //! Programs written in Go: which version made them, where its runtime keeps what tells goroutines apart, and where in the file the
-//! function is by which its HTTP client hands a request on.
+//! functions are by which goroutines hand requests on and take them.
 
 use std::{fs::File, sync::Arc};
 
-use tracer_common::layout;
+use tracer_common::layout::{self, GrpcGo};
 
-use super::{Elf, pclntab};
+use super::{Elf, build_info::BuildInfo, grpc_go, pclntab};
 
 /// A kind of goroutine, as the kernel side numbers it: its place in [`GOROUTINES`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,8 +33,51 @@ const BY_MINOR: [Goroutines; 9] = [
     Goroutines(4),
 ];
 
-/// `net/http` hands a request to the goroutine that writes on its connection.
-const ROUND_TRIP: &str = "net/http.(*persistConn).roundTrip";
+/// A place in a Go program where a breakpoint goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GoHook {
+    /// `net/http` hands a request to the goroutine that writes on its connection.
+    RoundTrip,
+    /// A goroutine begins to work on a stream of HTTP/2.
+    Serves,
+    /// One is about to make another that has a request sent on a stream.
+    Calls,
+    /// The same as [`Self::Serves`], in gRPC.
+    GrpcServes,
+    /// One has had a request sent on a stream.
+    GrpcCalled,
+}
+
+impl GoHook {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::RoundTrip,
+        Self::Serves,
+        Self::Calls,
+        Self::GrpcServes,
+        Self::GrpcCalled,
+    ];
+}
+
+/// The functions that have them. What has both a function with a small and one with a large first letter calls the former in the latter.
+const FUNCTIONS: [(GoHook, &str); 9] = [
+    (GoHook::RoundTrip, "net/http.(*persistConn).roundTrip"),
+    (GoHook::Serves, "net/http.(*http2serverConn).runHandler"),
+    (GoHook::Serves, "golang.org/x/net/http2.(*serverConn).runHandler"),
+    (GoHook::Calls, "net/http.(*http2ClientConn).roundTrip"),
+    (GoHook::Calls, "net/http.(*http2ClientConn).RoundTrip"),
+    (GoHook::Calls, "golang.org/x/net/http2.(*ClientConn).roundTrip"),
+    (GoHook::Calls, "golang.org/x/net/http2.(*ClientConn).RoundTrip"),
+    (
+        GoHook::GrpcServes,
+        "google.golang.org/grpc.(*Server).handleStream",
+    ),
+    (
+        GoHook::GrpcCalled,
+        "google.golang.org/grpc/internal/transport.(*http2Client).NewStream",
+    ),
+];
+const GRPC: &str = "google.golang.org/grpc";
 
 /// A file with a program written in Go.
 #[derive(Clone, Debug)]
@@ -52,38 +95,50 @@ pub struct GoProgram {
     pub version: String,
     /// How its goroutines are told apart; `None` for a version that is not known here.
     pub goroutines: Option<Goroutines>,
-    /// Where in the file its HTTP client hands a request on, if it has one.
-    pub round_trip: Option<u64>,
+    /// Where in the file breakpoints go.
+    pub hooks: Vec<(GoHook, u64)>,
+    /// How its gRPC tells streams apart, if it has any of a version that is known here.
+    pub grpc: Option<GrpcGo>,
 }
-
-/// What stands at the beginning of build information, which is aligned to 16 bytes.
-const MAGIC: &[u8; 14] = b"\xff Go buildinf:";
-/// The version stands in it as it is, with its length before it.
-const INLINE: u8 = 2;
-/// Where it does.
-const VERSION_AT: u64 = 32;
 
 /// The Go program in this file, if it is one that says its version.
 pub(super) fn read(elf: &Elf<'_>) -> Option<GoProgram> {
-    let info = elf.section(&[".go.buildinfo"])?;
-    let head: [u8; 16] = elf.read(info.offset).ok()?;
-    if !head.starts_with(MAGIC) || head.last()? & INLINE == 0 {
-        return None;
-    }
-    let [len]: [u8; 1] = elf.read(info.behind(VERSION_AT)?.offset).ok()?;
-    let text = info.behind(VERSION_AT + 1)?.first(u64::from(len))?;
-    let mut bytes = vec![0; usize::from(len)];
-    elf.fill(&mut bytes, text.offset).ok()?;
-    let version = String::from_utf8(bytes).ok()?;
-    let goroutines = minor(&version).and_then(goroutines);
+    let info = BuildInfo::read(elf)?;
+    let goroutines = minor(&info.version).and_then(goroutines);
+    let grpc = info.module(GRPC).and_then(grpc_go::layout);
+    let hooks = goroutines.and_then(|_| hooks(elf, grpc.is_some()));
     Some(GoProgram {
-        round_trip: goroutines.and_then(|_| {
-            let [round_trip] = pclntab::find(elf, [ROUND_TRIP])?;
-            Some(round_trip?.entry)
-        }),
         goroutines,
-        version,
+        hooks: hooks.unwrap_or_default(),
+        grpc,
+        version: info.version,
     })
+}
+
+fn hooks(elf: &Elf<'_>, has_grpc: bool) -> Option<Vec<(GoHook, u64)>> {
+    let found = pclntab::find(elf, FUNCTIONS.map(|(_, name)| name))?;
+    let has = |name: &str| {
+        let named = FUNCTIONS.iter().zip(&found);
+        named
+            .into_iter()
+            .any(|((_, other), found)| *other == name && found.is_some())
+    };
+    let is_wanted = |hook, name: &str| match hook {
+        GoHook::GrpcServes | GoHook::GrpcCalled => has_grpc,
+        GoHook::Calls => !name.ends_with("RoundTrip") || !has(&name.replace("RoundTrip", "roundTrip")),
+        GoHook::RoundTrip | GoHook::Serves => true,
+    };
+    let mut hooks = Vec::new();
+    for ((hook, name), function) in FUNCTIONS.iter().zip(&found) {
+        let Some(function) = function.as_ref().filter(|_| is_wanted(*hook, name)) else {
+            continue;
+        };
+        match hook {
+            GoHook::GrpcCalled => hooks.extend(function.returns.iter().map(|place| (*hook, *place))),
+            _ => hooks.push((*hook, function.entry)),
+        }
+    }
+    Some(hooks)
 }
 
 fn goroutines(minor: u32) -> Option<Goroutines> {

@@ -2,7 +2,9 @@
 //! to tell its goroutines apart, and where its breakpoints go. Kept true: nothing is believed, reads are bounded, nothing panics, and
 //! a file is looked at once.
 
+mod build_info;
 mod go;
+mod grpc_go;
 mod pclntab;
 #[cfg(test)]
 mod tests;
@@ -19,7 +21,7 @@ use std::{
 
 use object::{Object as _, ObjectSection as _, ObjectSegment as _, read::ReadCache};
 
-pub use go::{GOROUTINES, Go, GoProgram, Goroutines};
+pub use go::{GOROUTINES, Go, GoHook, GoProgram, Goroutines};
 pub use tls::{Exit, Library, Session};
 
 /// Files that are remembered; past it all are forgotten and looked at again.

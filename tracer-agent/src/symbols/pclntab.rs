@@ -85,7 +85,7 @@ pub(super) fn find<const COUNT: usize>(
     let names = table
         .behind(names)?
         .first(units.checked_sub(names)?.min(MAX_NAMES))?;
-    let names_at = wanted.map(|name| u32::try_from(name_at(elf, names, name)?).ok());
+    let names_at = names_at(elf, names, wanted);
     let section = elf.section(&[".text"]).map(|section| section.address);
     // Where it is 0 the section begins with it, unless there is C code before it.
     let texts = [Some(text).filter(|text| *text != 0), section];
@@ -108,24 +108,39 @@ pub(super) fn find<const COUNT: usize>(
     Some(named.map(|named| placed(named?)))
 }
 
-/// Where a name stands among the names.
-fn name_at(elf: &Elf<'_>, names: Stretch, name: &str) -> Option<u64> {
-    let wanted: Vec<u8> = [b"\0", name.as_bytes(), b"\0"].concat();
+/// Where these stand among the names.
+fn names_at<const COUNT: usize>(
+    elf: &Elf<'_>,
+    names: Stretch,
+    wanted: [&str; COUNT],
+) -> [Option<u32>; COUNT] {
     let mut window = Window::new(elf);
-    let mut at = 0;
-    while at < names.len {
+    let mut found = [None; COUNT];
+    // Of a name that is longer than a chunk the rest is no name.
+    let (mut at, mut is_rest) = (0, false);
+    while at < names.len && found.contains(&None) {
         let len = (CHUNK as u64).min(names.len - at);
-        let bytes = window.bytes(names.offset + at, usize::try_from(len).ok()?)?;
-        let found = bytes
-            .windows(wanted.len())
-            .position(|bytes| bytes == wanted.as_slice());
-        if let Some(found) = found {
-            return Some(at + found as u64 + 1);
+        let bytes = usize::try_from(len)
+            .ok()
+            .and_then(|len| window.bytes(names.offset + at, len));
+        let Some(bytes) = bytes else { break };
+        let Some(last) = bytes.iter().rposition(|byte| *byte == 0) else {
+            (at, is_rest) = (at + len, true);
+            continue;
+        };
+        let mut start = at;
+        for name in bytes.get(..last).unwrap_or_default().split(|byte| *byte == 0) {
+            if !std::mem::take(&mut is_rest)
+                && let Some(place) = wanted.iter().position(|wanted| wanted.as_bytes() == name)
+                && let Some(found) = found.get_mut(place)
+            {
+                *found = u32::try_from(start).ok();
+            }
+            start += name.len() as u64 + 1;
         }
-        // The next begins with what a name at the end of this may begin with.
-        at += len.saturating_sub(wanted.len() as u64).max(1);
+        at += last as u64 + 1;
     }
-    None
+    found
 }
 
 /// What is said of a function.

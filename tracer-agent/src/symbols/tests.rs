@@ -13,7 +13,7 @@ fn build(folder: &Path, name: &str, flags: &[&str]) -> PathBuf {
     let source = folder.join("main.go");
     fs::write(
         &source,
-        "package main\nimport \"net/http\"\nfunc main() { _, _ = http.Get(\"http://127.0.0.1:1/\") }\n",
+        "package main\nimport \"net/http\"\nfunc main() {\n\t_, _ = http.Get(\"http://127.0.0.1:1/\")\n\t_ = http.ListenAndServeTLS(\"\", \"\", \"\", nil)\n}\n",
     )
     .unwrap();
     let built = folder.join(name);
@@ -28,8 +28,17 @@ fn build(folder: &Path, name: &str, flags: &[&str]) -> PathBuf {
     built
 }
 
-/// Where the linker says that the function is, which is what Go's own tool says.
-fn by_symbol(path: &Path) -> u64 {
+/// Where the linker says that the functions are, which is what Go's own tool says.
+fn by_symbol(path: &Path) -> Vec<(GoHook, u64)> {
+    let place = |function| by_symbol_of(path, function);
+    vec![
+        (GoHook::RoundTrip, place("net/http.(*persistConn).roundTrip")),
+        (GoHook::Serves, place("net/http.(*http2serverConn).runHandler")),
+        (GoHook::Calls, place("net/http.(*http2ClientConn).roundTrip")),
+    ]
+}
+
+fn by_symbol_of(path: &Path, function: &str) -> u64 {
     let nm = Command::new("go")
         .args(["tool", "nm"])
         .arg(path)
@@ -38,7 +47,7 @@ fn by_symbol(path: &Path) -> u64 {
     let text = String::from_utf8(nm.stdout).unwrap();
     let line = text
         .lines()
-        .find(|line| line.ends_with(" net/http.(*persistConn).roundTrip"))
+        .find(|line| line.ends_with(&format!(" {function}")))
         .unwrap();
     let address = line.split_whitespace().next().unwrap();
     let address = u64::from_str_radix(address, 16).unwrap();
@@ -56,10 +65,11 @@ fn a_go_program_is_known_by_its_own_tables_with_and_without_symbols() {
     assert!(known.version.starts_with("go1."), "{known:?}");
     if known.goroutines.is_none() {
         // A version that came after this agent: it says so, and looks for nothing.
-        assert_eq!(known.round_trip, None);
+        assert_eq!(known.hooks, []);
         return;
     }
-    assert_eq!(known.round_trip, Some(by_symbol(&whole)));
+    assert_eq!(known.hooks, by_symbol(&whole));
+    assert_eq!(known.grpc, None);
     for (name, flags) in [
         ("stripped", ["-ldflags=-s -w"].as_slice()),
         ("pie", &["-buildmode=pie"]),
@@ -68,9 +78,9 @@ fn a_go_program_is_known_by_its_own_tables_with_and_without_symbols() {
         let path = build(folder.path(), name, flags);
         let program = executables.go(&path).unwrap().program;
         assert_eq!(program.version, known.version, "{name}");
-        assert!(program.round_trip.is_some(), "{name}");
+        assert_eq!(program.hooks.len(), known.hooks.len(), "{name}");
         if name == "pie" {
-            assert_eq!(program.round_trip, Some(by_symbol(&path)));
+            assert_eq!(program.hooks, by_symbol(&path));
         }
     }
 }
@@ -109,8 +119,8 @@ fn where_a_read_of_tls_returns_is_known_by_go_s_own_tables() {
     let expected: Vec<_> = returns_by_disassembly(&whole).into_iter().map(Exit::By).collect();
     assert!(!expected.is_empty());
     assert_eq!(library.exits, expected);
-    // A client's handshake, and both directions.
-    assert_eq!(library.entries.len(), 3);
+    // Both ends' handshakes, and both directions.
+    assert_eq!(library.entries.len(), 4);
     for (name, flags) in [
         ("stripped", ["-ldflags=-s -w"].as_slice()),
         ("pie", &["-buildmode=pie"]),
@@ -119,7 +129,7 @@ fn where_a_read_of_tls_returns_is_known_by_go_s_own_tables() {
         let library = read(&build(folder.path(), name, flags));
         assert_eq!(
             (library.exits.len(), library.entries.len()),
-            (expected.len(), 3),
+            (expected.len(), 4),
             "{name}"
         );
     }

@@ -4,6 +4,7 @@
 
 mod flags;
 mod go;
+mod go_streams;
 mod iter;
 mod kprobe;
 mod lifecycle;

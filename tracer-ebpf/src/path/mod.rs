@@ -6,6 +6,7 @@ pub mod emit;
 pub mod message;
 pub mod select;
 pub mod sock;
+pub mod streams;
 pub mod task;
 pub mod tls;
 pub mod tls_go;

@@ -7,7 +7,9 @@ use tracer_common::{
     record::{data_flags, kind, open_flags},
 };
 
-use super::{Ask, Change, Close, Comm, Data, Direction, Marks, Open, Origin, ProcessEvent, Record, Verdict};
+use super::{
+    Ask, Change, Close, Comm, Data, Direction, Marks, Open, Origin, ProcessEvent, Record, StreamTask, Verdict,
+};
 use crate::{
     capture::address::Address,
     ids::{BootNanos, ConnectionId, Moment, Pid, StreamOffset, Task},
@@ -69,6 +71,7 @@ impl<'a> Record<'a> {
             kind::OPEN => open(&mut read).map(Self::Open),
             kind::CLOSE => close(&mut read).map(Self::Close),
             kind::PROCESS => process_event(&mut read).map(Self::Process),
+            kind::STREAM => stream_task(&mut read).map(Self::Stream),
             other => Err(RecordError::Kind(other)),
         }
     }
@@ -210,6 +213,23 @@ fn process_event(read: &mut Fields<'_>) -> Result<ProcessEvent, RecordError> {
         pid,
         change,
         comm: Comm(read.array()?),
+    })
+}
+
+fn stream_task(read: &mut Fields<'_>) -> Result<StreamTask, RecordError> {
+    let connection = read.u64()?;
+    let at = BootNanos(read.u64()?);
+    let (task, maker) = (read.u64()?, read.u64()?);
+    let pid = Pid(read.u32()?);
+    let stream = read.u32()?;
+    if task == 0 {
+        return Err(RecordError::Field("task"));
+    }
+    Ok(StreamTask {
+        stream: (connection != 0).then_some((ConnectionId(connection), stream)),
+        at,
+        task: Task::goroutine(pid, task),
+        maker: (maker != 0).then(|| Task::goroutine(pid, maker)),
     })
 }
 

@@ -6,6 +6,7 @@ mod pairing;
 mod properties;
 mod request_ids;
 mod scene;
+mod streams;
 mod threads;
 mod timing;
 mod truth_table;

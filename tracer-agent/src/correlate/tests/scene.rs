@@ -11,7 +11,7 @@ use crate::{
         Exchange, ExchangeEvent, ExchangeId,
         exchange::{
             ConnectFailure, ContextFormat, Cover, Ending, Failure, OtherEnd, RemoteParent, Request, Response,
-            Sampled, Side, WireContext,
+            Sampled, Side, WireContext, Worker,
         },
         propagation::RequestId,
     },
@@ -126,6 +126,12 @@ impl Draft {
     /// It has another write.
     pub fn handed(mut self) -> Self {
         self.0.handed = true;
+        self
+    }
+
+    /// On a connection with many others.
+    pub fn multiplexed(mut self) -> Self {
+        self.0.multiplexed = true;
         self
     }
 
@@ -276,6 +282,37 @@ impl Scene {
             ..answer(time(self.now), self.exchanges[&id].task)
         };
         self.tell(ExchangeEvent::Ended(id, ending));
+    }
+
+    /// By whoever writes for all.
+    pub fn end_stream(&mut self, id: ExchangeId) {
+        self.now += 1;
+        let ending = Ending {
+            response_task: None,
+            ..answer(time(self.now), task(0, 0))
+        };
+        self.tell(ExchangeEvent::Ended(id, ending));
+    }
+
+    /// This goroutine works on it, or had it sent.
+    pub fn taken(&mut self, id: ExchangeId, number: u64, maker: Option<u64>) {
+        let worker = self.worker(self.exchanges[&id].pid(), number, maker);
+        self.tell(ExchangeEvent::Taken(id, worker));
+    }
+
+    /// This goroutine is about to make one that sends for it.
+    pub fn calls(&mut self, pid: u32, number: u64, maker: u64) {
+        let worker = self.worker(Pid(pid), number, Some(maker));
+        self.tell(ExchangeEvent::Calls(worker));
+    }
+
+    fn worker(&mut self, pid: Pid, number: u64, maker: Option<u64>) -> Worker {
+        self.now += 1;
+        Worker {
+            task: Task::goroutine(pid, number),
+            maker: maker.map(|maker| Task::goroutine(pid, maker)),
+            at: time(self.now),
+        }
     }
 
     pub fn fail(&mut self, id: ExchangeId, failure: Failure) {

@@ -12,7 +12,7 @@ use crate::{
     protocols::{
         begin::{Begins, begin, open},
         context::Context,
-        exchange::{ExchangeId, Failure},
+        exchange::{ExchangeId, Failure, Worker},
         http1::Upgraded,
     },
 };
@@ -92,6 +92,11 @@ impl Conversation {
             self.opaque = true;
             cx.counters.opaque_connections += 1;
         }
+    }
+
+    /// A task works on a stream, or had it sent.
+    pub(in crate::protocols) fn taken(&mut self, stream: u32, worker: Worker, cx: &mut Context<'_>) {
+        self.streams.taken(stream, worker, cx);
     }
 
     /// Whether bytes of it are still to be reported, going by the totals of its close record.
@@ -241,7 +246,7 @@ impl Turn<'_, '_> {
                 seq: beginning.seq,
                 cover: beginning.cover,
                 task: beginning.task,
-                maker: None,
+                maker: beginning.maker,
                 handed: false,
                 multiplexed: true,
                 moment: None,

@@ -75,6 +75,7 @@ pub(super) struct Beginning {
     pub stream: u32,
     pub start: BootNanos,
     pub task: Task,
+    pub maker: Option<Task>,
     pub seq: u32,
     pub cover: Cover,
 }
@@ -233,6 +234,7 @@ impl Frames {
                     stream: frame.stream,
                     start: data.start,
                     task: data.task,
+                    maker: data.maker,
                     seq,
                     cover: Cover::of(data.marks),
                 },
@@ -302,6 +304,7 @@ impl Frames {
         if data.direction == Direction::Received {
             // Whoever has read the last of it can work on it.
             block.beginning.task = data.task;
+            block.beginning.maker = data.maker;
         }
         let fragment = payload
             .and_then(|payload| fragment(frame, payload))

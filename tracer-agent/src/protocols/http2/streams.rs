@@ -6,13 +6,16 @@ use crate::{
     ids::BootNanos,
     protocols::{
         context::Context,
-        exchange::{self, Ending, ExchangeEvent, ExchangeId, Failure},
+        exchange::{self, Ending, ExchangeEvent, ExchangeId, Failure, Worker},
         http1::UpgradedRequest,
     },
 };
 
 /// Streams of which only a response was seen: the request may be told later.
 const EARLY_MAX: usize = 64;
+
+/// Streams of which a task has told that it works on them, and no request was seen yet.
+const TAKEN_MAX: usize = 256;
 
 /// One request with its response.
 ///
@@ -81,6 +84,8 @@ impl Stream {
 pub(super) struct Streams {
     streams: BTreeMap<u32, Stream>,
     early: usize,
+    /// A request may be told after the task that had it sent.
+    taken: BTreeMap<u32, Worker>,
     /// The last that a request began: they come in order (RFC 9113 §5.1.1).
     newest: u32,
 }
@@ -117,6 +122,10 @@ impl Streams {
         self.newest = self.newest.max(stream);
         known.last = known.last.max(last);
         known.sent.is_whole |= is_whole;
+        let worker = self.taken.remove(&stream);
+        if let Some((exchange, worker)) = exchange.zip(worker) {
+            cx.out.push(ExchangeEvent::Taken(exchange, worker));
+        }
         // Its response may have been told before it.
         self.end_if_over(stream, cx);
     }
@@ -138,6 +147,23 @@ impl Streams {
                 ..Stream::default()
             },
         );
+    }
+
+    /// A task works on a stream, or had it sent.
+    pub(super) fn taken(&mut self, stream: u32, worker: Worker, cx: &mut Context<'_>) {
+        match self.streams.get(&stream).and_then(|known| known.request) {
+            Some(Some(exchange)) => cx.out.push(ExchangeEvent::Taken(exchange, worker)),
+            // None is to be made of it.
+            Some(None) => {}
+            // It is over.
+            None if stream <= self.newest => {}
+            None => {
+                self.taken.insert(stream, worker);
+                if self.taken.len() > TAKEN_MAX {
+                    self.taken.pop_first();
+                }
+            }
+        }
     }
 
     /// A response began.

@@ -27,6 +27,34 @@ fn streams_are_answered_in_any_order() {
 }
 
 #[test]
+fn a_stream_is_taken_by_who_says_so_before_or_after_its_request_and_never_when_it_is_over() {
+    let outcome = Talk::client()
+        .taken(3, 40)
+        .request(headers(1, END_STREAM, &fields("GET /first")))
+        .request(headers(3, END_STREAM, &fields("GET /second")))
+        .taken(1, 41)
+        .response(headers(1, END_STREAM, &fields("200")))
+        .taken(1, 42)
+        .taken(7, 43)
+        .request(headers(5, END_STREAM, &fields("GET /third")))
+        .outcome();
+    assert_eq!(outcome.taken(), [("/second", 40), ("/first", 41)]);
+}
+
+#[test]
+fn of_streams_that_are_taken_and_never_begin_the_oldest_are_forgotten() {
+    let mut talk = Talk::client();
+    for stream in 0..300 {
+        talk = talk.taken(2 * stream + 1, u64::from(stream) + 1);
+    }
+    let outcome = talk
+        .request(headers(1, END_STREAM, &fields("GET /first")))
+        .request(headers(599, END_STREAM, &fields("GET /last")))
+        .outcome();
+    assert_eq!(outcome.taken(), [("/last", 300)]);
+}
+
+#[test]
 fn the_status_of_a_call_is_in_its_trailers_or_in_its_only_fields() {
     let outcome = Talk::server()
         .request(call(1, "Unary"))

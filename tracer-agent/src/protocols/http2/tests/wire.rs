@@ -183,6 +183,19 @@ impl Talk {
         self.records.extend(records.iter().map(encoded));
     }
 
+    /// A goroutine tells that it works on a stream, or had it sent.
+    pub fn taken(mut self, stream: u32, goroutine: u64) -> Self {
+        let mut bytes = Vec::new();
+        bytes.extend(tracer_common::record::kind::STREAM.to_ne_bytes());
+        bytes.extend(48_u32.to_ne_bytes());
+        for word in [1, self.now, goroutine, 0] {
+            bytes.extend(word.to_ne_bytes());
+        }
+        bytes.extend([101, stream].map(u32::to_ne_bytes).concat());
+        self.records.push(bytes);
+        self
+    }
+
     /// Time passes.
     pub fn wait(mut self, nanos: u64) -> Self {
         self.now += nanos;
@@ -310,6 +323,27 @@ impl Outcome {
             }
         }
         begun
+    }
+
+    /// Target of a request and the goroutine that works on it.
+    pub fn taken(&self) -> Vec<(&str, u64)> {
+        let begun = self.begun();
+        let target = |id| {
+            begun
+                .iter()
+                .find(|begun| begun.id == id)
+                .unwrap()
+                .request
+                .target
+                .as_str()
+        };
+        let mut taken = Vec::new();
+        for event in &self.events {
+            if let ExchangeEvent::Taken(id, worker) = event {
+                taken.push((target(*id), worker.task.context));
+            }
+        }
+        taken
     }
 
     pub fn endings(&self) -> Vec<&Ending> {
