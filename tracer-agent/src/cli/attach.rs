@@ -99,6 +99,8 @@ pub fn attach<'a>(
         agent_pid,
         ring_bytes: options.ring_size.0,
     };
+    // The command was started before, with what the agent was given.
+    kernel::allow_open_files();
     let mut probes = Probes::attach(&plan)
         .inspect_err(|error| {
             if let KernelError::NoFamily { refused } = error {

@@ -112,25 +112,6 @@ impl Thread {
 }
 
 impl Threads {
-    /// A task works on this request from now on, and on no other.
-    pub fn take(&mut self, inbound: &Exchange, counters: &mut Counters) {
-        let thread = self.threads.entry(inbound.task, &mut counters.evicted_tasks);
-        thread.held.clear();
-        thread.hold(inbound);
-    }
-
-    /// A goroutine is about to make another that sends for it.
-    pub fn made(&mut self, worker: Worker, counters: &mut Counters) {
-        if worker.maker.is_some() {
-            *self.makers.entry(worker.task, &mut counters.evicted_tasks) = worker.maker;
-        }
-    }
-
-    /// Who made a goroutine that has told so.
-    pub fn maker(&self, task: Task) -> Option<Task> {
-        *self.makers.get(task)?
-    }
-
     pub fn new(settings: &Settings) -> Self {
         Self {
             threads: Table::new(settings.max_tasks),
@@ -157,6 +138,25 @@ impl Threads {
             counters.interleaving_threads += 1;
             thread.distrust();
         }
+    }
+
+    /// A task works on this request from now on, and on no other.
+    pub fn take(&mut self, inbound: &Exchange, counters: &mut Counters) {
+        let thread = self.threads.entry(inbound.task, &mut counters.evicted_tasks);
+        thread.held.clear();
+        thread.hold(inbound);
+    }
+
+    /// A goroutine is about to make another that sends for it.
+    pub fn made(&mut self, worker: Worker, counters: &mut Counters) {
+        if worker.maker.is_some() {
+            *self.makers.entry(worker.task, &mut counters.evicted_tasks) = worker.maker;
+        }
+    }
+
+    /// Who made a goroutine that has told so.
+    pub fn maker(&self, task: Task) -> Option<Task> {
+        *self.makers.get(task)?
     }
 
     /// An inbound request is over: no thread holds it any more. True if that proves that work migrates

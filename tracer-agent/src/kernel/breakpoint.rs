@@ -16,7 +16,7 @@ use aya::{
     programs::{Program, ProgramFd},
 };
 
-use super::capability;
+use super::{capability, descriptors};
 
 /// Where the kernel says what it calls breakpoints in programs.
 const KIND: &str = "/sys/bus/event_source/devices/uprobe/type";
@@ -34,6 +34,8 @@ pub(super) fn obstacle() -> Option<Obstacle> {
 
 /// What is said where the programs for them are not there.
 pub(super) const REFUSED: &str = "the kernel refused the program for breakpoints";
+/// What is said where there are too many.
+const FULL: &str = "as many files are open as may be (RLIMIT_NOFILE), each breakpoint is one";
 /// What is said of [`Obstacle::Unknown`].
 pub(super) const UNKNOWN: &str =
     "this kernel knows no breakpoints in programs (uprobes), or they are not shown in /sys";
@@ -76,6 +78,9 @@ pub(super) enum At {
 /// A breakpoint at which the program runs, there until the event is closed.
 pub(super) fn set(who: Who, file: &File, at: At, program: &ProgramFd) -> io::Result<OwnedFd> {
     let event = event_at(who, file, at)?;
+    if !descriptors::leaves_enough(&event) {
+        return Err(io::Error::other(FULL));
+    }
     run_at(&event, program)?;
     Ok(event)
 }

@@ -5,6 +5,7 @@ mod breakpoint;
 pub mod btf;
 pub mod capability;
 mod counters;
+mod descriptors;
 mod error;
 mod family;
 mod go;
@@ -15,6 +16,7 @@ mod probes;
 mod sizes;
 mod tls;
 
+pub use descriptors::allow_all as allow_open_files;
 pub use error::KernelError;
 use std::{io, os::fd::BorrowedFd};
 

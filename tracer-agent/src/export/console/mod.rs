@@ -192,7 +192,7 @@ impl ConsoleExporter {
 /// The last line: how much there was, how much of it is not above, and what is missing.
 fn summary(collection: &Collection, hidden: usize, losses: &[(&str, u64)]) -> String {
     let mut line = match collection.spans {
-        0 => "no spans: no HTTP/1 request over plain TCP was seen".to_owned(),
+        0 => "no spans: no HTTP request was seen".to_owned(),
         spans => format!(
             "{} in {}, {}",
             text::count(spans, "span"),
