@@ -16,8 +16,13 @@ use super::{
 };
 
 impl Correlator {
-    /// Sets the edge of an exchange, once; its context follows now or with that of its parent.
+    /// Sets the edge of an exchange, once; its context follows now or with that of its parent. What would be its own ancestor is no parent,
+    /// whatever speaks for it: two times may be the same.
     pub(super) fn decide(&mut self, id: ExchangeId, edge: Edge, out: &mut Vec<Linked>) {
+        let edge = match edge {
+            Edge::Local(parent, _) if self.known.descends_without_context(parent, id) => Edge::Root,
+            edge => edge,
+        };
         let Some(live) = self.known.live.get_mut(&id) else {
             return;
         };

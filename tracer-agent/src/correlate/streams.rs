@@ -26,7 +26,8 @@ impl Correlator {
                 self.threads.take(exchange, &mut self.counters);
             }
             Side::Outbound if live.edge.is_none() => {
-                let cause = self.by_goroutine(worker.task, worker.maker, worker.at);
+                let start = exchange.start;
+                let cause = self.by_goroutine(worker.task, worker.maker, start);
                 if let Cause::Edge(Edge::Local(request, evidence)) = cause {
                     self.decide_guess(id, (request, evidence), out);
                 }

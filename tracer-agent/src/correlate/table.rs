@@ -33,12 +33,31 @@ impl<K: Ord + Copy, V: Default> Table<K, V> {
 
     /// The entry of `key`, made if there is none; `evicted` counts the entries that had to go for it.
     pub fn entry(&mut self, key: K, evicted: &mut u64) -> &mut V {
+        self.entry_sparing(key, 0, |_| true, evicted)
+    }
+
+    /// The same where entries that are in use are spared: the oldest that is not goes, and is not counted, if it is among the first so many.
+    pub fn entry_sparing(
+        &mut self,
+        key: K,
+        looks: usize,
+        is_used: impl Fn(&V) -> bool,
+        evicted: &mut u64,
+    ) -> &mut V {
         if !self.entries.contains_key(&key) {
+            let mut looks = looks;
             while self.entries.len() >= self.bound {
                 let Some(oldest) = self.made.pop_front() else {
                     break;
                 };
-                *evicted += u64::from(self.entries.remove(&oldest).is_some());
+                let is_used = self.entries.get(&oldest).is_some_and(&is_used);
+                if is_used && looks > 0 {
+                    looks -= 1;
+                    self.made.push_back(oldest);
+                } else {
+                    self.entries.remove(&oldest);
+                    *evicted += u64::from(is_used);
+                }
             }
             self.made.push_back(key);
             if self.made.len() > self.bound.saturating_mul(2) {
@@ -78,6 +97,19 @@ mod tests {
             *table.entry(key, &mut evicted) = key;
         }
         assert_eq!((table.get(1), table.get(2), evicted), (None, Some(&2), 1));
+    }
+
+    #[test]
+    fn an_entry_that_is_in_use_is_spared_while_there_are_others_and_only_it_is_counted() {
+        let (mut table, mut evicted) = (Table::<u32, bool>::new(3), 0);
+        *table.entry(1, &mut evicted) = true;
+        for key in 2..=6 {
+            table.entry_sparing(key, 2, |is_used| *is_used, &mut evicted);
+        }
+        assert_eq!((table.get(1), table.get(4), evicted), (Some(&true), None, 0));
+        table.values_mut().for_each(|is_used| *is_used = true);
+        table.entry_sparing(7, 2, |is_used| *is_used, &mut evicted);
+        assert_eq!(evicted, 1);
     }
 
     #[test]

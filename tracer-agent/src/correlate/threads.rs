@@ -24,6 +24,8 @@ use crate::{
 
 use super::{Counters, Settings, table::Table};
 
+/// Tasks that are looked at to find one that holds nothing, where there is no room: most are such, since each stream may have its own.
+const LOOKS: usize = 8;
 /// More than any thread serves that is not an event loop, pipelined requests included.
 const MAX_HELD: usize = 64;
 
@@ -121,9 +123,16 @@ impl Threads {
         }
     }
 
+    fn entry(&mut self, task: Task, counters: &mut Counters) -> &mut Thread {
+        // What was found against one is kept too.
+        let is_used = |thread: &Thread| !thread.held.is_empty() || !thread.is_trusted();
+        self.threads
+            .entry_sparing(task, LOOKS, is_used, &mut counters.evicted_tasks)
+    }
+
     /// A thread has read the head of this inbound request.
     pub fn hold(&mut self, inbound: &Exchange, counters: &mut Counters) {
-        let thread = self.threads.entry(inbound.task, &mut counters.evicted_tasks);
+        let thread = self.entry(inbound.task, counters);
         if !thread.is_trusted() {
             return;
         }
@@ -142,7 +151,7 @@ impl Threads {
 
     /// A task works on this request from now on, and on no other.
     pub fn take(&mut self, inbound: &Exchange, counters: &mut Counters) {
-        let thread = self.threads.entry(inbound.task, &mut counters.evicted_tasks);
+        let thread = self.entry(inbound.task, counters);
         thread.held.clear();
         thread.hold(inbound);
     }
@@ -166,7 +175,7 @@ impl Threads {
         let mut migrates = false;
         let answered_here = ending.response_task == Some(inbound.task);
         if let Some(other) = ending.response_task.filter(|other| *other != inbound.task) {
-            let writer = self.threads.entry(other, &mut counters.evicted_tasks);
+            let writer = self.entry(other, counters);
             writer.answers = true;
             migrates |= writer.hands_on && other.pid == inbound.pid() && !other.is_goroutine();
         }

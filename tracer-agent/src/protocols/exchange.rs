@@ -49,8 +49,6 @@ pub struct Worker {
     pub task: Task,
     /// The one that made it, where that is known.
     pub maker: Option<Task>,
-    /// When.
-    pub at: BootNanos,
 }
 
 impl Worker {
@@ -59,7 +57,6 @@ impl Worker {
         Self {
             task: taken.task,
             maker: taken.maker,
-            at: taken.at,
         }
     }
 }

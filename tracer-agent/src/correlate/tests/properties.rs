@@ -118,6 +118,15 @@ enum Nonsense {
         start: u64,
         span: u64,
         other: u8,
+        is_stream: bool,
+    },
+    Taken {
+        which: prop::sample::Index,
+        number: u64,
+    },
+    Calls {
+        pid: u32,
+        number: u64,
     },
     End {
         which: prop::sample::Index,
@@ -138,11 +147,13 @@ enum Nonsense {
 fn nonsense() -> impl Strategy<Value = Nonsense> {
     let (pid, tid) = (1..4_u32, 1..3_u32);
     prop_oneof![
-        6 => (any::<bool>(), pid.clone(), tid.clone(), 0..4_u16, 1..60_u64, 0..8_u64, 0..3_u8).prop_map(
-            |(is_inbound, pid, tid, wire, start, span, other)| Nonsense::Begin {
-                is_inbound, pid, tid, wire, start, span, other,
+        6 => (any::<bool>(), pid.clone(), tid.clone(), 0..4_u16, 1..60_u64, 0..8_u64, 0..3_u8, any::<bool>()).prop_map(
+            |(is_inbound, pid, tid, wire, start, span, other, is_stream)| Nonsense::Begin {
+                is_inbound, pid, tid, wire, start, span, other, is_stream,
             },
         ),
+        2 => (any::<prop::sample::Index>(), 1..4_u64).prop_map(|(which, number)| Nonsense::Taken { which, number }),
+        1 => (pid.clone(), 1..4_u64).prop_map(|(pid, number)| Nonsense::Calls { pid, number }),
         5 => (any::<prop::sample::Index>(), tid.clone(), any::<bool>())
             .prop_map(|(which, tid, fails)| Nonsense::End { which, tid, fails }),
         1 => (pid.clone(), tid).prop_map(|(pid, tid)| Nonsense::Connect { pid, tid }),
@@ -170,6 +181,7 @@ fn play(steps: &[Nonsense]) -> super::scene::Tree {
                 start,
                 span,
                 other,
+                is_stream,
             } => {
                 let draft = if is_inbound {
                     inbound(pid, tid)
@@ -177,6 +189,11 @@ fn play(steps: &[Nonsense]) -> super::scene::Tree {
                     outbound(pid, tid)
                 };
                 let draft = draft.wire(wire).at(start).connection(u64::from(wire) + 1);
+                let draft = if is_stream {
+                    draft.multiplexed().by(u64::from(tid)).made_by(u64::from(tid) + 1)
+                } else {
+                    draft
+                };
                 let sent = (span > 0 && span < 5).then(|| context(u128::from(span), span));
                 let other_end = [OtherEnd::Traced, OtherEnd::Maybe, OtherEnd::Untraced][usize::from(other)];
                 begun.push((scene.begin(draft.with(sent).other_end(other_end)), pid));
@@ -189,7 +206,12 @@ fn play(steps: &[Nonsense]) -> super::scene::Tree {
                     scene.end_by(id, task(pid, tid));
                 }
             }
-            Nonsense::End { .. } => {}
+            Nonsense::Taken { which, number } if !begun.is_empty() => {
+                let (id, _) = begun[which.index(begun.len())];
+                scene.taken(id, number, Some(number + 1));
+            }
+            Nonsense::End { .. } | Nonsense::Taken { .. } => {}
+            Nonsense::Calls { pid, number } => scene.calls(pid, number, number + 1),
             Nonsense::Connect { pid, tid } => drop(scene.fail_connect(task(pid, tid))),
             Nonsense::Process { pid, exits: true } => scene.process(pid, Change::Exited),
             Nonsense::Process { pid, exits: false } => scene.process(pid, Change::Executed),

@@ -311,7 +311,6 @@ impl Scene {
         Worker {
             task: Task::goroutine(pid, number),
             maker: maker.map(|maker| Task::goroutine(pid, maker)),
-            at: time(self.now),
         }
     }
 

@@ -26,6 +26,22 @@ fn nested_and_sequential_calls_are_children_of_the_request_that_the_thread_holds
 }
 
 #[test]
+fn a_call_is_no_child_of_the_request_that_it_made_itself_though_their_times_are_the_same() {
+    let mut scene = Scene::new();
+    // Read by the thread that wrote it; another request is in flight, so the call waits for what its thread proves to be.
+    let request = scene.begin(inbound(1, 1).wire(1).at(5));
+    let other = scene.begin(inbound(1, 2));
+    let call = scene.begin(outbound(1, 1).wire(1).at(5));
+    scene.wait(3_000);
+    for id in [call, request, other] {
+        scene.end(id);
+    }
+    let tree = scene.finish();
+    assert_eq!(tree.place(request), Place::Under(call, Evidence::Connection));
+    assert_eq!(tree.place(call), Place::Root);
+}
+
+#[test]
 fn a_thread_that_holds_nothing_begins_traces() {
     let mut scene = Scene::without_timing();
     scene.begin(inbound(1, 1));
