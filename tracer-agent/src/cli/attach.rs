@@ -59,7 +59,7 @@ pub fn attach<'a>(
     let is_apart = agent_pid != own;
     if is_apart && options.uprobes == Uprobes::Auto {
         log.say(&Event::Remark(
-            "calls of Go programs by net/http are linked by times only: in a pid namespace of its own the agent sets no \
+            "calls of Go programs by net/http and gRPC are linked by times only: in a pid namespace of its own the agent sets no \
              breakpoints; --uprobes off says nothing"
                 .to_owned(),
         ));
