@@ -8,6 +8,7 @@ use clap::{
     builder::NonEmptyStringValueParser,
 };
 
+use super::config::Config;
 use crate::config::settings::{self, CONFIG, SETTINGS, Setting};
 
 /// Distributed traces of unmodified programs, read from the kernel.
@@ -52,6 +53,13 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Say what can be configured, and whether what was said can be used
+    #[command(after_help = CONFIG_EXAMPLES)]
+    Config {
+        /// What to say.
+        #[command(subcommand)]
+        asked: Config,
+    },
     /// Trace a small shop of services that the agent brings along
     #[command(after_help = DEMO_EXAMPLES)]
     Demo,
@@ -86,7 +94,7 @@ const TRACE_EXAMPLES: &str = "Ready before CMD's first instruction; the exit sta
   tracer-agent trace --port 5432 --export json=out.json -- python3 app.py";
 
 const RUN_EXAMPLES: &str = "Goes to OTLP if an OTEL_EXPORTER_OTLP_ variable is set, else to the console.
-Examples:
+`tracer-agent config default` has more settings. Examples:
   tracer-agent run --port 80,8000-8010 --export otlp=http://localhost:4317
   tracer-agent run --exe '*/nginx' --exe 'python3*' --record shop.rec";
 
@@ -94,6 +102,10 @@ const CHECK_EXAMPLES: &str = "Exit status 0 if tracing will work, 1 if not.
 Examples:
   tracer-agent check
   tracer-agent check --json | jq .";
+
+const CONFIG_EXAMPLES: &str = "Exit status 2 if the settings cannot be used. Examples:
+  tracer-agent config default > agent.yaml
+  tracer-agent config check --config agent.yaml";
 
 const DEMO_EXAMPLES: &str = "Needs no network and no other program, but the rights that `check` names.
 Example:
@@ -178,7 +190,10 @@ impl<For: Takes> clap::Args for Settings<For> {
 }
 
 fn flag(setting: &'static Setting) -> Arg {
-    let arg = Arg::new(setting.name).long(setting.name).help(setting.help);
+    let arg = Arg::new(setting.name)
+        .long(setting.name)
+        .help(setting.help)
+        .hide(setting.seldom);
     match setting.value {
         None => arg.action(ArgAction::SetTrue),
         // Every value is taken as a text here, also one that begins with a dash: its own parser refuses it better.
@@ -268,6 +283,8 @@ mod tests {
             &["trace", "--help"],
             &["run", "--help"],
             &["check", "-h"],
+            &["config", "-h"],
+            &["config", "show", "-h"],
             &["replay", "-h"],
         ] {
             let help = refused(args);

@@ -5,6 +5,7 @@
 mod args;
 mod attach;
 mod check;
+mod config;
 mod daemon;
 mod exit;
 mod gate;
@@ -103,6 +104,7 @@ fn carry_out(command: Command) -> Result<Exit, CliError> {
         Command::Trace { settings, command } => trace::trace(settings, &command),
         Command::Run { settings } => daemon::run(settings),
         Command::Check { json } => Ok(check::check(json)?),
+        Command::Config { asked } => config::config(asked),
         Command::Demo => demo(),
         Command::Replay { settings, file } => replay::replay(settings, &file),
         Command::Gate { command } => Ok(gate::wait_and_become(&command)),

@@ -47,11 +47,7 @@ impl Session {
     /// # Errors
     /// [`CliError::Misuse`] for what cannot be used.
     pub fn open<For: Takes>(settings: Settings<For>) -> Result<Self, CliError> {
-        // A variable that is no text is none of ours.
-        let environment = env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        let layers = Layers::gather(settings.flags, settings.config, environment)?;
-        let options = Options::resolve(&layers)?;
+        let options = Options::resolve(&layers(settings)?)?;
         let log = Arc::new(Log::to_stderr(options.log_level));
         for remark in &options.remarks {
             log.say(&Event::Remark(remark.clone()));
@@ -65,6 +61,18 @@ impl Session {
     /// # Errors
     /// When a destination cannot be used or opened.
     pub fn exporters(&self, pace: Pace, host: &HostInfo, begin: fn()) -> Result<Exporters, CliError> {
+        let (targets, batch) = self.targets(pace)?;
+        let log = Arc::clone(&self.log);
+        let notify =
+            Arc::new(move |notice: crate::export::Notice| log.say(&Event::Export(notice.to_string())));
+        Ok(Exporters::start(&targets, &batch, host, notify, begin).context("cannot export")?)
+    }
+
+    /// Where spans go, and in which batches.
+    ///
+    /// # Errors
+    /// [`CliError::Misuse`] for a destination that cannot be used.
+    pub fn targets(&self, pace: Pace) -> Result<(Vec<Target>, BatchSettings), CliError> {
         let default = match pace {
             Pace::Live if self.options.has_otlp_environment => ExportTarget::Otlp { url: None },
             _ => ExportTarget::Console,
@@ -84,10 +92,7 @@ impl Session {
         } else {
             batch
         };
-        let log = Arc::clone(&self.log);
-        let notify =
-            Arc::new(move |notice: crate::export::Notice| log.say(&Event::Export(notice.to_string())));
-        Ok(Exporters::start(&targets, &batch, host, notify, begin).context("cannot export")?)
+        Ok((targets, batch))
     }
 
     /// Ends the exporters and says what came of everything. `told` is what the stages before have to say.
@@ -141,6 +146,17 @@ impl Session {
             .into_iter()
             .for_each(|warning| self.log.say(&Event::Remark(warning)));
     }
+}
+
+/// The settings of all sources, as they were said.
+///
+/// # Errors
+/// [`CliError::Misuse`] when the file cannot be used.
+pub fn layers<For: Takes>(settings: Settings<For>) -> Result<Layers, CliError> {
+    // A variable that is no text is none of ours.
+    let environment = env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    Ok(Layers::gather(settings.flags, settings.config, environment)?)
 }
 
 fn variable(name: &str) -> Option<String> {

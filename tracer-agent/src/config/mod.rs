@@ -8,6 +8,7 @@ mod file;
 mod layers;
 mod nearest;
 mod options;
+mod reference;
 pub mod settings;
 pub mod values;
 
@@ -15,3 +16,4 @@ pub use error::{ConfigError, Origin};
 pub use layers::Layers;
 pub use nearest::nearest;
 pub use options::{Options, Selection};
+pub use reference::{defaults, effective, schema};

@@ -1,5 +1,7 @@
 //! The table of settings: the one place that says which there are, what they are called and what they mean.
 
+use super::values::{Hooks, Instrumented, Level, Switch, Tls, Uprobes};
+
 /// One setting: a flag `--name`, a variable `TRACER_NAME` and a key `name` of the configuration file.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Setting {
@@ -13,6 +15,12 @@ pub struct Setting {
     pub help: &'static str,
     /// `replay` takes it too: it does not concern the kernel side.
     pub in_replay: bool,
+    /// What it is where nothing was said, as it would be written; empty where that is nothing, or depends on the host.
+    pub default: &'static str,
+    /// The values there are, where they can be listed.
+    pub words: &'static [&'static str],
+    /// Left out of the help, which fits a screen; `tracer-agent config default` has it.
+    pub seldom: bool,
 }
 
 impl Setting {
@@ -37,17 +45,39 @@ pub const CONFIG: Setting = Setting {
     repeats: false,
     help: "YAML file with these options as keys",
     in_replay: true,
+    default: "",
+    words: &[],
+    seldom: false,
 };
 
+/// `CONSTANT = "name", value, repeats, in_replay, "help" = "default" of Words: seldom;`, the last three where they apply.
 macro_rules! settings {
-    ($($constant:ident = $name:literal, $value:expr, $repeats:literal, $in_replay:literal, $help:literal;)+) => {
+    ($($constant:ident = $name:literal, $value:expr, $repeats:literal, $in_replay:literal, $help:literal
+        $(= $default:literal)? $(of $words:ident)? $(: $seldom:ident)?;)+) => {
         $(
             #[doc = $help]
-            pub const $constant: Setting =
-                Setting { name: $name, value: $value, repeats: $repeats, help: $help, in_replay: $in_replay };
+            pub const $constant: Setting = Setting {
+                name: $name,
+                value: $value,
+                repeats: $repeats,
+                help: $help,
+                in_replay: $in_replay,
+                default: concat!($($default)?),
+                words: words!($($words)?),
+                seldom: stringify!($($seldom)?).len() > 0,
+            };
         )+
         /// Every setting, in the order of the help.
         pub const SETTINGS: &[Setting] = &[$($constant,)+];
+    };
+}
+
+macro_rules! words {
+    () => {
+        &[]
+    };
+    ($words:ident) => {
+        $words::WORDS
     };
 }
 
@@ -57,7 +87,7 @@ settings! {
     EXE = "exe", Some("GLOB"), true, false, "Trace programs by path or file name (*/nginx)";
     CGROUP = "cgroup", Some("PATH"), true, false, "Trace what is in this control group or below it";
     NETNS = "netns", Some("NAME"), true, false, "Trace what is in this network namespace";
-    ALL = "all", None, false, false, "Trace every process of the host";
+    ALL = "all", None, false, false, "Trace every process of the host" = "false" of Switch;
     EXCLUDE_PID = "exclude-pid", Some("PID"), true, false, "Leave this process out";
     EXCLUDE_PORT = "exclude-port", Some("LIST"), true, false, "Leave out what listens on these ports";
     EXCLUDE_EXE = "exclude-exe", Some("GLOB"), true, false, "Leave these programs out";
@@ -65,17 +95,17 @@ settings! {
     EXCLUDE_NETNS = "exclude-netns", Some("NAME"), true, false, "Leave this network namespace out";
     EXPORT = "export", Some("TO"), true, true, "console, otlp[=URL] or json=FILE (-: stdout)";
     RECORD = "record", Some("FILE"), false, false, "Keep what the kernel reports, for replay";
-    RECORD_RAW = "record-raw", None, false, false, "Do not redact the recording";
-    HOOKS = "hooks", Some("FAMILY"), false, false, "auto, socket, kprobe or syscall";
-    UPROBES = "uprobes", Some("WHEN"), false, false, "Breakpoints for goroutines: auto (default) or off";
-    TLS = "tls", Some("WHEN"), false, false, "Breakpoints for TLS: auto (default) or off";
-    RING_SIZE = "ring-size", Some("SIZE"), false, false, "Memory for records on their way (by host)";
-    HOST_ROOT = "host-root", Some("DIR"), false, false, "Where / of the host is mounted (/)";
-    INSTRUMENTED = "instrumented", Some("WHAT"), false, true, "Self-tracing programs: skip (default) or keep";
+    RECORD_RAW = "record-raw", None, false, false, "Do not redact the recording" = "false" of Switch: seldom;
+    HOOKS = "hooks", Some("FAMILY"), false, false, "auto, socket, kprobe or syscall" = "auto" of Hooks: seldom;
+    UPROBES = "uprobes", Some("WHEN"), false, false, "Breakpoints for goroutines: auto (default) or off" = "auto" of Uprobes;
+    TLS = "tls", Some("WHEN"), false, false, "Breakpoints for TLS: auto (default) or off" = "auto" of Tls;
+    RING_SIZE = "ring-size", Some("SIZE"), false, false, "Memory for records on their way (by host)": seldom;
+    HOST_ROOT = "host-root", Some("DIR"), false, false, "Where / of the host is mounted (/)" = "/": seldom;
+    INSTRUMENTED = "instrumented", Some("WHAT"), false, true, "Self-tracing programs: skip (default) or keep" = "skip" of Instrumented;
     ROUTE = "route", Some("PATTERN"), true, true, "Name spans by route (/orders/{id})";
     CAPTURE_HEADER = "capture-header", Some("NAME"), true, true, "Keep this HTTP header on spans";
-    SAMPLER = "sampler", Some("NAME[=ARG]"), false, true, "Sampler, as OTEL_TRACES_SAMPLER names them";
-    LOG_LEVEL = "log-level", Some("LEVEL"), false, true, "error, warn, info (default) or debug";
+    SAMPLER = "sampler", Some("NAME[=ARG]"), false, true, "Sampler, as OTEL_TRACES_SAMPLER names them" = "parentbased_always_on";
+    LOG_LEVEL = "log-level", Some("LEVEL"), false, true, "error, warn, info (default) or debug" = "info" of Level;
 }
 
 /// The setting with this name as a flag.

@@ -26,6 +26,11 @@ macro_rules! words {
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
         pub enum $name { $($(#[$variant_doc])+ $variant,)+ }
 
+        impl $name {
+            /// All, as they are written.
+            pub const WORDS: &'static [&'static str] = &[$($word),+];
+        }
+
         impl FromStr for $name {
             type Err = NotAValue;
 
@@ -198,6 +203,11 @@ impl FromStr for Name {
         }
         Ok(Self(text.to_owned()))
     }
+}
+
+impl Instrumented {
+    /// All, as they are written.
+    pub const WORDS: &'static [&'static str] = &["skip", "keep"];
 }
 
 impl FromStr for Instrumented {
