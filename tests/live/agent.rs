@@ -194,6 +194,28 @@ impl Running {
         self.end()
     }
 
+    /// Sends SIGHUP.
+    pub fn hang_up(&self) -> Result<()> {
+        let id = self.agent.id().to_string();
+        let status = Command::new("kill").args(["-HUP", &id]).status()?;
+        ensure!(status.success(), "no signal was sent: {status}");
+        Ok(())
+    }
+
+    /// Waits until it has said something so often.
+    pub fn until_said(&self, text: &str, times: usize) -> Result<()> {
+        let begun = now();
+        while self.errors()?.matches(text).count() < times {
+            ensure!(
+                begun.elapsed() < LIMIT,
+                "{text:?} is not said {times} times:\n{}",
+                self.errors()?
+            );
+            thread::sleep(STEP);
+        }
+        Ok(())
+    }
+
     /// The effective capabilities of each of its threads.
     pub fn capabilities(&self) -> Result<Vec<u64>> {
         let mut sets = Vec::new();

@@ -14,6 +14,7 @@ mod http1;
 mod http2;
 mod load;
 mod mishap;
+mod reload;
 mod run;
 mod sampling;
 mod select;
@@ -165,6 +166,7 @@ fn main() -> ExitCode {
         http2::TESTS,
         run::TESTS,
         select::TESTS,
+        reload::TESTS,
         sampling::TESTS,
         sockets::TESTS,
         unix::TESTS,

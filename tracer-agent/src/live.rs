@@ -4,6 +4,7 @@
 //! Kept true: the host comes first and the end last; a process is told before the first record that needs it;
 //! every loss in the kernel is told before the end; the core cannot tell a live run from its recording.
 
+mod changes;
 mod feed;
 mod selection;
 mod stop;
@@ -13,6 +14,7 @@ use std::{collections::HashMap, io, os::fd::BorrowedFd, time::Duration};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracer_common::{Loss, layout::Exe};
 
+pub use changes::{Changing, Inbox};
 pub use feed::{Core, Feed, Processes, Recorder, Tally};
 pub use selection::{Judge, Programs};
 pub use stop::Stop;
@@ -94,6 +96,8 @@ pub struct Live<'a, P, C, D> {
     /// Answers what the kernel side asks about processes.
     judge: Option<Judge<'a>>,
     log: &'a Log,
+    /// Takes what was asked for while it runs.
+    changing: Option<Changing<'a, P, C>>,
     /// The clock of the records.
     clock: fn() -> BootNanos,
     /// When nobody is left who waited before; none after it has come.
@@ -114,9 +118,16 @@ impl<'a, P: Probes, C: Core, D: Processes> Live<'a, P, C, D> {
             feed,
             judge,
             log,
+            changing: None,
             clock,
             settles_at: Some(clock().plus(SETTLED_AFTER_NS)),
         }
+    }
+
+    /// The same, which is changed while it runs.
+    pub fn changing(mut self, changing: Option<Changing<'a, P, C>>) -> Self {
+        self.changing = changing;
+        self
     }
 
     /// Runs until `stop` says so, then flushes; what came of it, and whether it had to end early because the kernel
@@ -137,7 +148,14 @@ impl<'a, P: Probes, C: Core, D: Processes> Live<'a, P, C, D> {
         let room = u64::from(self.probes.ring_bytes()).min(GATHERED_BYTES);
         let gathered = Duration::from_nanos(GATHERED_NS * room / GATHERED_BYTES);
         while !stop.is_asked() {
-            wait([self.probes.ring(), stop.asked()], self.pause(reported))?;
+            let pause = self.pause(reported);
+            match &self.changing {
+                Some(changing) => wait([self.probes.ring(), stop.asked(), changing.asked()], pause)?,
+                None => wait([self.probes.ring(), stop.asked()], pause)?,
+            }
+            if let Some(changing) = &mut self.changing {
+                changing.take(&mut self.probes, self.feed.core(), &mut self.judge);
+            }
             let taken = self.take(BATCH);
             let now = (self.clock)();
             self.feed.tick(now);

@@ -67,6 +67,14 @@ impl Pipeline {
         }
     }
 
+    /// Works otherwise from the next input on. Bounds of tables stay as they are.
+    pub fn configure(&mut self, settings: Settings) {
+        self.protocols.configure(settings.protocols.clone());
+        self.correlator.configure(settings.correlate.clone());
+        self.builder.configure(settings.spans.clone());
+        self.settings = settings;
+    }
+
     /// Takes one input; finished spans are added to `out`.
     pub fn push(&mut self, input: &Input<'_>, out: &mut Vec<Span>) {
         match input {

@@ -127,6 +127,16 @@ pub struct Settings<For> {
     command: PhantomData<For>,
 }
 
+impl<For> Clone for Settings<For> {
+    fn clone(&self) -> Self {
+        Self {
+            config: self.config.clone(),
+            flags: self.flags.clone(),
+            command: PhantomData,
+        }
+    }
+}
+
 impl<For> Default for Settings<For> {
     fn default() -> Self {
         Self {

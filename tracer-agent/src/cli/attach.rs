@@ -1,6 +1,6 @@
 //! From a selection in words to probes in the kernel.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use tracer_common::{
@@ -16,7 +16,6 @@ use crate::{
         Options, Selection,
         values::{Glob, Hooks, Ports, Tls, Uprobes},
     },
-    correlate::Sampler,
     discovery::Discovery,
     kernel::{self, Family, KernelError, Probes, Refusal},
     live::{Judge, Programs},
@@ -37,7 +36,7 @@ pub struct Command {
 /// # Errors
 /// When a process does not exist, or the kernel does not let the agent do it; the message says what to do.
 pub fn attach<'a>(
-    options: &'a Options,
+    options: &Options,
     command: Option<Command>,
     discovery: &'a Discovery,
     log: &Log,
@@ -65,27 +64,14 @@ pub fn attach<'a>(
         ));
     }
     let sees_tls = options.tls == Tls::Auto && !is_apart;
-    let names = names(selection);
     let root = options.host_root.0.as_path();
     let hierarchy = Hierarchy::of(root);
+    let mut numbers = in_numbers(selection, root, hierarchy.as_ref(), discovery)?;
+    numbers.pids.extend(command);
     let plan = kernel::Plan {
-        selection: kernel::Selection {
-            all: selection.all,
-            pids: selection.pids.iter().copied().chain(command).collect(),
-            excluded_pids: excluded(selection, discovery),
-            ports: ports(&selection.ports),
-            excluded_ports: ports(&selection.exclude_ports),
-            cgroups: places::marked("cgroup", &selection.cgroups, &selection.exclude_cgroups, |name| {
-                places::cgroup(name, hierarchy.as_ref())
-            })?,
-            netns: places::marked("netns", &selection.netns, &selection.exclude_netns, |name| {
-                places::netns(name, root)
-            })?,
-            asks: names.is_none(),
-            names: names.unwrap_or_default(),
-        },
+        selection: numbers,
         families: families(options.hooks),
-        follows_sampling: matches!(options.sampler, Sampler::ParentBased(_)),
+        follows_sampling: options.sampler.is_parent_based(),
         joins: selection.may_grow() || !selection.pids.is_empty(),
         has_uprobes: options.uprobes == Uprobes::Auto && !is_apart,
         sees_tls,
@@ -126,29 +112,9 @@ pub fn attach<'a>(
     log.say(&Event::Hooks {
         family: probes.family.to_string(),
     });
-    // Whoever begins to listen from here on is seen by the kernel side; whoever did before, here.
-    if !selection.ports.is_empty() {
-        for pid in discovery.pids_listening_on(&plan.selection.ports) {
-            if probes.select(pid).context("cannot trace")? {
-                log.say(&Event::Selected { pid });
-            }
-        }
-    }
+    select_listening(&plan.selection.ports, discovery, &mut probes, log)?;
     still_there(selection, command, discovery, log)?;
-    let by_program = !(selection.exes.is_empty() && selection.exclude_exes.is_empty());
-    let judge = by_program.then(|| {
-        Judge::new(Rules {
-            selection,
-            places: Places {
-                all: selection.all,
-                cgroups: plan.selection.cgroups,
-                netns: plan.selection.netns,
-                hierarchy,
-            },
-            discovery,
-            own: agent_pid,
-        })
-    });
+    let judge = judge(selection, &plan.selection, hierarchy, discovery);
     if let Some(judge) = &judge {
         judge.look(&mut probes, log);
     }
@@ -158,9 +124,101 @@ pub fn attach<'a>(
     Ok((probes, judge))
 }
 
+/// Selects otherwise from now on, among the processes that run too; who judges what the kernel side asks about.
+///
+/// # Errors
+/// When a place does not exist, or only a new start can do it; then everything stays as it was.
+pub fn reselect<'a>(
+    options: &Options,
+    discovery: &'a Discovery,
+    probes: &mut Probes,
+    log: &Log,
+) -> anyhow::Result<Option<Judge<'a>>> {
+    let selection = &options.selection;
+    let root = options.host_root.0.as_path();
+    let hierarchy = Hierarchy::of(root);
+    if let Some(pid) = selection.pids.iter().find(|pid| !discovery.runs(**pid)) {
+        bail!("there is no process {pid}");
+    }
+    let numbers = in_numbers(selection, root, hierarchy.as_ref(), discovery)?;
+    probes.reselect(&numbers)?;
+    for pid in discovery.pids_listening_on(&numbers.excluded_ports) {
+        probes.judge(pid, process::EXCLUDED).context("cannot leave out")?;
+    }
+    select_listening(&numbers.ports, discovery, probes, log)?;
+    let judge = judge(selection, &numbers, hierarchy, discovery);
+    if let Some(judge) = &judge {
+        judge.look(probes, log);
+    }
+    Ok(judge)
+}
+
+/// A selection by the numbers that the kernel has for what is named in it.
+fn in_numbers(
+    selection: &Selection,
+    root: &Path,
+    hierarchy: Option<&Hierarchy>,
+    discovery: &Discovery,
+) -> anyhow::Result<kernel::Selection> {
+    let names = names(selection);
+    Ok(kernel::Selection {
+        all: selection.all,
+        pids: selection.pids.clone(),
+        excluded_pids: excluded(selection, discovery),
+        ports: ports(&selection.ports),
+        excluded_ports: ports(&selection.exclude_ports),
+        cgroups: places::marked("cgroup", &selection.cgroups, &selection.exclude_cgroups, |name| {
+            places::cgroup(name, hierarchy)
+        })?,
+        netns: places::marked("netns", &selection.netns, &selection.exclude_netns, |name| {
+            places::netns(name, root)
+        })?,
+        asks: names.is_none(),
+        names: names.unwrap_or_default(),
+    })
+}
+
+/// Whoever begins to listen from here on is seen by the kernel side; whoever did before, here.
+fn select_listening(
+    ports: &[u16],
+    discovery: &Discovery,
+    probes: &mut Probes,
+    log: &Log,
+) -> anyhow::Result<()> {
+    for pid in discovery.pids_listening_on(ports) {
+        if probes.select(pid).context("cannot trace")? {
+            log.say(&Event::Selected { pid });
+        }
+    }
+    Ok(())
+}
+
+/// Who judges programs, if any rule is about them.
+fn judge<'a>(
+    selection: &Selection,
+    numbers: &kernel::Selection,
+    hierarchy: Option<Hierarchy>,
+    discovery: &'a Discovery,
+) -> Option<Judge<'a>> {
+    let by_program = !(selection.exes.is_empty() && selection.exclude_exes.is_empty());
+    by_program.then(|| {
+        Judge::new(Rules {
+            selection: selection.clone(),
+            places: Places {
+                all: selection.all,
+                cgroups: numbers.cgroups.clone(),
+                netns: numbers.netns.clone(),
+                hierarchy,
+            },
+            discovery,
+            own: discovery.own_pid().unwrap_or_else(std::process::id),
+        })
+    })
+}
+
 /// The rules about programs and places, and who they are about.
 struct Rules<'a> {
-    selection: &'a Selection,
+    selection: Selection,
     places: Places,
     discovery: &'a Discovery,
     /// The agent.

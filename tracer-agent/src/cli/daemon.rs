@@ -8,7 +8,8 @@ use anyhow::Context as _;
 use super::{
     CliError, Exit,
     args::{Live as LiveSettings, Settings},
-    attach::{attach, in_words},
+    attach::{attach, in_words, reselect},
+    reload::{Change, Reloading},
     session::{Pace, Session},
     signals::Listener,
 };
@@ -19,44 +20,80 @@ use crate::{
     },
     discovery::Discovery,
     kernel::{Probes, capability},
-    live::{Feed, Judge, Live, Recorder, Stop, Tally},
-    observe::{Event, Summary},
+    live::{Changing, Feed, Inbox, Judge, Live, Recorder, Stop, Tally},
+    observe::{Event, Log, Summary},
     pipeline::Pipeline,
     symbols::Go,
 };
 
-/// Traces until SIGINT, SIGTERM, SIGHUP or SIGQUIT.
+/// Traces until SIGINT, SIGTERM, SIGQUIT, or a SIGHUP that is not to read the configuration file again.
 ///
 /// # Errors
 /// When nothing is selected, or it cannot be traced.
 pub fn run(settings: Settings<LiveSettings>) -> Result<Exit, CliError> {
+    let asked_for = settings.clone();
     let mut session = Session::open(settings)?;
     session.options = session.options.with_selection()?;
     let discovery = Discovery::new(session.options.host_root.0.join("proc"));
     let stop = Stop::new().context("cannot start")?;
     let (asked, log) = (stop.clone(), Arc::clone(&session.log));
-    let ending = Listener::ending(move || {
+    let reloading = Reloading::start(&asked_for, &session.log)?;
+    let nudge = reloading.as_ref().map(|reloading| reloading.nudge.clone());
+    let end = move || {
         log.say(&Event::Ending);
         asked.ask();
+    };
+    let reload = nudge.map(|nudge| {
+        move || {
+            // Whoever reads the file again ends with the agent.
+            let _ = nudge.send(());
+        }
     });
+    let ending = Listener::ending(end, reload);
     let _ending = ending.context("cannot catch signals")?;
     let options = &session.options;
     let (probes, judge) = attach(options, None, &discovery, &session.log)?;
     session.log.say(&Event::Ready {
         what: in_words(&options.selection),
     });
-    follow(&session, Pace::Live, &discovery, probes, judge, &stop, &|_| None)?;
+    let inbox = reloading.map(|reloading| reloading.inbox);
+    follow(
+        &session,
+        Pace::Live,
+        &discovery,
+        (probes, judge),
+        (&stop, inbox),
+        &|_| None,
+    )?;
     Ok(Exit::Done)
 }
 
-/// Follows the probes until `stop`, then flushes and says what came of it; `remark` adds a line to that.
+/// Does what the configuration says by now.
+fn reconfigure<'a>(
+    change: Change,
+    (probes, core): (&mut Probes, &mut Pipeline),
+    judge: &mut Option<Judge<'a>>,
+    discovery: &'a Discovery,
+    log: &Log,
+) {
+    let options = &change.options;
+    log.set_level(options.log_level);
+    core.configure(options.pipeline());
+    match reselect(options, discovery, probes, log) {
+        Ok(judges) => *judge = judges,
+        Err(error) => log.say(&Event::NotReselected(format!("{error:#}"))),
+    }
+    log.say(&change.into());
+}
+
+/// Follows the probes until `stop`, doing what comes into the inbox, then flushes and says what came of it; `remark` adds a line
+/// to that.
 pub fn follow(
     session: &Session,
     pace: Pace,
     discovery: &Discovery,
-    mut probes: Probes,
-    judge: Option<Judge<'_>>,
-    stop: &Stop,
+    (mut probes, judge): (Probes, Option<Judge<'_>>),
+    (stop, inbox): (&Stop, Option<Inbox<Change>>),
     remark: &dyn Fn(&Tally) -> Option<String>,
 ) -> anyhow::Result<()> {
     let (options, log) = (&session.options, session.log.as_ref());
@@ -98,7 +135,17 @@ pub fn follow(
         log,
     );
     feed.host(host);
-    let (tally, outcome) = Live::new(probes, feed, judge, log, clock::boot_now).run(stop);
+    let changing = inbox.map(|inbox| {
+        Changing::new(
+            inbox,
+            |change, probes: &mut Probes, core: &mut &mut Pipeline, judge| {
+                reconfigure(change, (probes, core), judge, discovery, log);
+            },
+        )
+    });
+    let (tally, outcome) = Live::new(probes, feed, judge, log, clock::boot_now)
+        .changing(changing)
+        .run(stop);
     let unrecorded = ("recording", "inputs_missing", tally.unrecorded);
     let mut summary = Summary::new(tally.spans, pipeline.counters().into_iter().chain([unrecorded]));
     summary.remarks.extend(remark(&tally));

@@ -11,6 +11,7 @@ mod exit;
 mod gate;
 mod places;
 mod program;
+mod reload;
 mod replay;
 mod session;
 mod signals;

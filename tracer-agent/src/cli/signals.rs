@@ -31,12 +31,19 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Calls `end` on every signal that asks a daemon to end.
+    /// Calls `end` on every signal that asks a daemon to end. SIGHUP from a process asks to `reload` instead, where there is
+    /// something to; from the kernel it says that the terminal is gone.
     ///
     /// # Errors
     /// When a handler cannot be installed.
-    pub fn ending(end: impl Fn() + Send + 'static) -> io::Result<Self> {
-        Self::on(ENDING, move |_| end())
+    pub fn ending(
+        end: impl Fn() + Send + 'static,
+        reload: Option<impl Fn() + Send + 'static>,
+    ) -> io::Result<Self> {
+        Self::on(ENDING, move |origin| match &reload {
+            Some(reload) if origin.signal == SIGHUP && !matches!(origin.cause, Cause::Kernel) => reload(),
+            _ => end(),
+        })
     }
 
     /// Catches every signal that is CMD's and passes it on, unless CMD got it from the same hand: the terminal, or a

@@ -61,9 +61,8 @@ pub fn trace(settings: Settings<LiveSettings>, command: &[OsString]) -> Result<E
             &session,
             Pace::AtEnd,
             &discovery,
-            probes,
-            judge,
-            &stop,
+            (probes, judge),
+            (&stop, None),
             &survivors,
         );
         // Also when tracing has failed: CMD runs on, and its end is the agent's.

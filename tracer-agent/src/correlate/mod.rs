@@ -106,6 +106,11 @@ impl Correlator {
         }
     }
 
+    /// Decides otherwise from now on; what was decided stays, and so do the bounds of tables.
+    pub fn configure(&mut self, settings: Settings) {
+        self.settings = settings;
+    }
+
     /// Takes one event; what can be given out by it is appended to `out`.
     pub fn on_event(&mut self, event: ExchangeEvent, out: &mut Vec<Linked>) {
         match event {

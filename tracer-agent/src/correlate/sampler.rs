@@ -63,6 +63,11 @@ impl Sampler {
         }
     }
 
+    /// Whether it goes by what the caller decided.
+    pub fn is_parent_based(self) -> bool {
+        matches!(self, Self::ParentBased(_))
+    }
+
     /// Whether a span is exported that begins a trace or continues one from the wire.
     pub fn samples(self, trace: TraceId, caller: Option<Sampled>) -> bool {
         match (self, caller) {

@@ -15,6 +15,9 @@ const TABLE_MAX: u64 = 64 * 1024 * 1024;
 const LINE_MAX: u64 = 4096;
 
 pub(super) fn listening_on(proc: &Proc, ports: &[u16]) -> Vec<u32> {
+    if ports.is_empty() {
+        return Vec::new();
+    }
     let pids = proc.pids();
     let mut namespaces = HashSet::new();
     let mut sockets = HashSet::new();

@@ -24,7 +24,7 @@ use tracer_common::{Loss, layout::Exe};
 
 pub use family::Family;
 pub use load::{LeftOut, Refusal};
-pub use probes::{Plan, Probes, Selection};
+pub use probes::{Plan, Probes, ReselectError, Selection};
 
 use crate::{capture::record::Verdict, live, symbols::Go};
 

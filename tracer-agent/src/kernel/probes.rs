@@ -1,5 +1,9 @@
 //! The kernel side while it is attached: the way to its maps. Everything vanishes with this value.
 
+mod reselect;
+
+pub use reselect::ReselectError;
+
 use std::{
     collections::HashSet,
     io,
@@ -16,11 +20,9 @@ use aya::{
     util::nr_cpus,
 };
 use tracer_common::{
-    Loss,
-    glob::NameRule,
+    Loss, glob,
     layout::{
-        ABSENT, Exe, Goroutines, GrpcGo, Layout, PORT_WORDS, Settings, mark, process, registers, rule,
-        scratch_areas,
+        ABSENT, Exe, Goroutines, GrpcGo, Layout, Settings, mark, process, registers, rule, scratch_areas,
     },
 };
 
@@ -67,7 +69,7 @@ pub struct Selection {
     /// Network namespaces by inode number, with what becomes of processes in them.
     pub netns: Vec<(u32, u8)>,
     /// Files by name, with what becomes of processes that run them.
-    pub names: Vec<NameRule>,
+    pub names: Vec<glob::NameRule>,
     /// Programs are judged by the agent in any case: it is asked when a process runs one that nobody has judged.
     pub asks: bool,
 }
@@ -121,6 +123,7 @@ pub struct Probes {
     ring_bytes: u32,
     processes: HashMap<MapData, u32, u8>,
     exes: HashMap<MapData, ExeKey, u8>,
+    rules: reselect::Rules,
     grpc: HashMap<MapData, u32, GrpcKind>,
     /// The processes in it.
     have_grpc: HashSet<u32>,
@@ -187,7 +190,7 @@ impl Probes {
             agent_tgid: plan.agent_pid,
             select_all: u32::from(plan.selection.all),
             rules: plan.selection.rules(asks),
-            names: u32::try_from(names.len()).unwrap_or(u32::MAX),
+            names: if names.is_empty() { 0 } else { glob::RULES },
             follows_sampling: u32::from(plan.follows_sampling),
             registers: registers(&resolved.layout),
             sees_tls: u32::from(plan.sees_tls),
@@ -216,8 +219,8 @@ impl Probes {
             .map_max_entries("GO_CALLS", if plan.sees_tls { sizes.calls } else { 1 })
             .map_max_entries("SHAKING", if plan.sees_tls { CARRYING } else { 1 })
             .map_max_entries("PROCESSES", sizes.processes)
-            .map_max_entries("CGROUPS", entries(plan.selection.cgroups.len()))
-            .map_max_entries("NETNS", entries(plan.selection.netns.len()))
+            .map_max_entries("CGROUPS", reselect::places(plan.selection.cgroups.len()))
+            .map_max_entries("NETNS", reselect::places(plan.selection.netns.len()))
             .map_max_entries("EXES", if asks || !names.is_empty() { EXES } else { 1 })
             .load(OBJECT)?;
         let mut processes: HashMap<_, u32, u8> = take(&mut loaded, "PROCESSES")?;
@@ -227,24 +230,8 @@ impl Probes {
         for pid in &plan.selection.pids {
             set(&mut processes, *pid, plan.selection.chosen())?;
         }
-        let mut ports: Array<_, u64> = take(&mut loaded, "PORTS")?;
-        let selecting = port_words(&plan.selection.ports);
-        let excluding = port_words(&plan.selection.excluded_ports);
-        for (word, bits) in selecting.chain(excluding.map(|(word, bits)| (word + PORT_WORDS, bits))) {
-            ports.set(word, bits, 0).map_err(of_map("PORTS"))?;
-        }
-        let mut cgroups: HashMap<_, u64, u8> = take(&mut loaded, "CGROUPS")?;
-        for (group, mark) in &plan.selection.cgroups {
-            cgroups.insert(group, mark, 0).map_err(of_map("CGROUPS"))?;
-        }
-        let mut netns: HashMap<_, u32, u8> = take(&mut loaded, "NETNS")?;
-        for (namespace, mark) in &plan.selection.netns {
-            netns.insert(namespace, mark, 0).map_err(of_map("NETNS"))?;
-        }
-        let mut rules: Array<_, Name> = take(&mut loaded, "NAMES")?;
-        for (place, rule) in (0..).zip(names) {
-            rules.set(place, Name(*rule), 0).map_err(of_map("NAMES"))?;
-        }
+        let mut rules = reselect::Rules::take(&mut loaded, &plan.selection, (!names.is_empty(), asks))?;
+        rules.write(&plan.selection, names)?;
         let mut kinds: Array<_, GoKind> = take(&mut loaded, "GOROUTINES")?;
         for (kind, offsets) in (0..).zip(symbols::GOROUTINES) {
             kinds
@@ -296,6 +283,7 @@ impl Probes {
             ring_bytes,
             processes,
             exes,
+            rules,
             grpc,
             have_grpc: HashSet::new(),
             losses,
@@ -447,11 +435,17 @@ impl Probes {
         if self.exes.insert(ExeKey(exe), verdict, 0).is_ok() {
             return Ok(());
         }
+        self.unlearn()?;
+        self.exes.insert(ExeKey(exe), verdict, 0).map_err(of_map("EXES"))
+    }
+
+    /// All programs are asked about again.
+    fn unlearn(&mut self) -> Result<(), KernelError> {
         let known: Vec<_> = self.exes.keys().filter_map(Result::ok).collect();
         for key in known {
             self.exes.remove(&key).map_err(of_map("EXES"))?;
         }
-        self.exes.insert(ExeKey(exe), verdict, 0).map_err(of_map("EXES"))
+        Ok(())
     }
 
     /// Readable when there are records.
@@ -546,15 +540,6 @@ struct ExeKey(Exe);
 // SAFETY: it is repr(C), without padding, and any bytes are one.
 unsafe impl aya::Pod for ExeKey {}
 
-/// One bit a port, in words of 64, only those with a bit set.
-fn port_words(ports: &[u16]) -> impl Iterator<Item = (u32, u64)> {
-    let mut words = std::collections::BTreeMap::<u32, u64>::new();
-    for port in ports {
-        *words.entry(u32::from(port >> 6)).or_default() |= 1 << (port & 63);
-    }
-    words.into_iter()
-}
-
 /// Loading takes some 25 MiB for a moment. The allocator gives it back only when more is allocated later, which an agent
 /// that waits does not do; and the object is not looked at again.
 #[expect(
@@ -573,15 +558,6 @@ fn give_back_memory() {
         let _ = rustix::mm::madvise(pages, whole, rustix::mm::Advice::LinuxDontNeed);
     }
 }
-
-/// A rule as a value of a map.
-#[repr(transparent)]
-#[derive(Clone, Copy)]
-struct Name(NameRule);
-
-#[expect(unsafe_code, reason = "values are handed to the kernel as bytes")]
-// SAFETY: it is repr(C), without padding, and any bytes are one.
-unsafe impl aya::Pod for Name {}
 
 /// A kind of goroutine as a value of a map.
 #[repr(transparent)]

@@ -145,6 +145,11 @@ impl<'a, C: Core, D: Processes> Feed<'a, C, D> {
         }
     }
 
+    /// The core, for what is no input.
+    pub(super) fn core(&mut self) -> &mut C {
+        &mut self.core
+    }
+
     /// Tells the host: first of all, and once.
     pub fn host(&mut self, host: HostInfo) {
         self.push(&Input::Host(host));

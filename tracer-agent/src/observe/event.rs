@@ -70,6 +70,17 @@ pub enum Event {
     Recording(WriteError),
     /// Something about a destination of spans.
     Export(String),
+    /// What was said in the configuration file is done from now on.
+    Reconfigured {
+        /// Settings that are other than before.
+        changed: Vec<&'static str>,
+        /// Those among them that are looked at when the agent starts only.
+        ignored: Vec<&'static str>,
+    },
+    /// What the configuration file says cannot be done; what it said before goes on.
+    NotReconfigured(String),
+    /// What it selects cannot be traced from now on; what was selected before goes on.
+    NotReselected(String),
     /// The agent was asked to end.
     Ending,
 }
@@ -81,8 +92,10 @@ impl Event {
             Self::Recording(_) => Level::Error,
             Self::NotSelected { .. } | Self::KernelLost { .. } | Self::MalformedRecord(_) => Level::Warn,
             Self::NotFollowed { .. } | Self::NotLookedInto { .. } => Level::Warn,
-            Self::Remark(_) | Self::Export(_) => Level::Warn,
-            Self::Ready { .. } => Level::Info,
+            Self::Remark(_) | Self::Export(_) | Self::NotReconfigured(_) | Self::NotReselected(_) => {
+                Level::Warn
+            }
+            Self::Ready { .. } | Self::Reconfigured { .. } => Level::Info,
             Self::Selected { .. } | Self::Hooks { .. } | Self::HooksRefused { .. } | Self::Ending => {
                 Level::Debug
             }
@@ -111,6 +124,19 @@ impl fmt::Display for Event {
             }
             Self::MalformedRecord(error) => write!(out, "the kernel side sent what is no record: {error}"),
             Self::Recording(error) => error.fmt(out),
+            Self::Reconfigured { changed, ignored } => {
+                write!(out, "the configuration has changed: {}", changed.join(", "))?;
+                match ignored.as_slice() {
+                    [] => Ok(()),
+                    ignored => write!(
+                        out,
+                        "; of no effect before the agent is started again: {}",
+                        ignored.join(", ")
+                    ),
+                }
+            }
+            Self::NotReconfigured(why) => write!(out, "the configuration stays as it was: {why}"),
+            Self::NotReselected(why) => write!(out, "the same is traced as before: {why}"),
             Self::Ending => out.write_str("asked to end"),
         }
     }

@@ -14,7 +14,7 @@ const WRITTEN_IN_FULL: u64 = 8;
 
 /// Writes events up to a level, and counts all.
 pub struct Log {
-    level: Level,
+    level: Mutex<Level>,
     state: Mutex<State>,
 }
 
@@ -32,7 +32,7 @@ impl Log {
     /// A log to any place.
     pub fn new(level: Level, out: impl Write + Send + 'static) -> Self {
         Self {
-            level,
+            level: Mutex::new(level),
             state: Mutex::new(State {
                 out: Box::new(out),
                 seen: Vec::new(),
@@ -42,14 +42,19 @@ impl Log {
 
     /// How much is written.
     pub fn level(&self) -> Level {
-        self.level
+        *self.level.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes more or less from now on.
+    pub fn set_level(&self, level: Level) {
+        *self.level.lock().unwrap_or_else(PoisonError::into_inner) = level;
     }
 
     /// Counts the event and, if it matters enough, writes it.
     pub fn say(&self, event: &Event) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let count = state.count(event);
-        if event.level() > self.level || (count > WRITTEN_IN_FULL && !count.is_power_of_two()) {
+        if event.level() > self.level() || (count > WRITTEN_IN_FULL && !count.is_power_of_two()) {
             return;
         }
         let times = if count > WRITTEN_IN_FULL {
@@ -63,7 +68,7 @@ impl Log {
 
     /// Writes lines for people as they are, unless only errors are wanted.
     pub fn tell(&self, text: &str) {
-        if self.level > Level::Error {
+        if self.level() > Level::Error {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             for line in text.lines() {
                 let _ = writeln!(state.out, "tracer-agent: {line}");

@@ -59,6 +59,11 @@ impl Protocols {
         }
     }
 
+    /// Reads what comes from now on otherwise.
+    pub fn configure(&mut self, settings: Settings) {
+        self.settings = settings;
+    }
+
     /// What was seen and could not be told so far.
     pub fn counters(&self) -> &ProtocolCounters {
         &self.counters

@@ -39,6 +39,11 @@ impl Builder {
         }
     }
 
+    /// Describes what ends from now on otherwise.
+    pub fn configure(&mut self, settings: Settings) {
+        self.settings = settings;
+    }
+
     /// Takes what was found out of a process.
     pub fn on_process_info(&mut self, info: Arc<ProcessInfo>) {
         self.processes.learn(info);
