@@ -34,6 +34,8 @@ pub trait Probes {
     fn ring_bytes(&self) -> u32;
     /// Hands over at most `most` records; how many there were.
     fn drain(&mut self, most: usize, each: &mut dyn FnMut(&[u8])) -> usize;
+    /// What the kernel side has said of itself since that was asked for.
+    fn said(&mut self) -> Vec<String>;
     /// Losses since the probes were attached, by cause.
     fn losses(&self) -> Vec<(Loss, u64)>;
     /// Those who waited when the probes were attached are no longer looked for.
@@ -196,6 +198,9 @@ impl<'a, P: Probes, C: Core, D: Processes> Live<'a, P, C, D> {
             }
         }
         self.feed.deliver();
+        for line in self.probes.said() {
+            self.log.say(&Event::Kernel(line));
+        }
         taken
     }
 

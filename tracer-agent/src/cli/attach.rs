@@ -14,7 +14,7 @@ use crate::{
     capture::record::Verdict,
     config::{
         Options, Selection,
-        values::{Glob, Hooks, Ports, Tls, Uprobes},
+        values::{Glob, Hooks, Level, Ports, Tls, Uprobes},
     },
     discovery::Discovery,
     kernel::{self, Family, KernelError, Probes, Refusal},
@@ -83,6 +83,7 @@ pub fn attach<'a>(
             Vec::new()
         },
         agent_pid,
+        speaks: options.log_level == Level::Debug,
         ring_bytes: options.ring_size.0,
     };
     // The command was started before, with what the agent was given.

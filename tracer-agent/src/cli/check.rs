@@ -196,6 +196,7 @@ fn hooks() -> Vec<Finding> {
         libraries: Vec::new(),
         joins: true,
         agent_pid: process::id(),
+        speaks: false,
         ring_bytes: Some(1 << 16),
     };
     match Probes::attach(&plan) {

@@ -15,6 +15,7 @@ mod preemption;
 mod probes;
 mod sizes;
 mod tls;
+mod voice;
 
 pub use descriptors::allow_all as allow_open_files;
 pub use error::KernelError;
@@ -39,6 +40,10 @@ impl live::Probes for Probes {
 
     fn drain(&mut self, most: usize, each: &mut dyn FnMut(&[u8])) -> usize {
         self.drain(most, each)
+    }
+
+    fn said(&mut self) -> Vec<String> {
+        self.said()
     }
 
     fn losses(&self) -> Vec<(Loss, u64)> {

@@ -38,6 +38,7 @@ use super::{
     preemption::{PREEMPTED, Preemption},
     sizes::Sizes,
     tls::{self, Libraries},
+    voice::{self, Voice},
 };
 use crate::symbols::{self, Go};
 
@@ -113,6 +114,8 @@ pub struct Plan {
     pub libraries: Vec<PathBuf>,
     /// The agent itself.
     pub agent_pid: u32,
+    /// The programs in the kernel say what they do.
+    pub speaks: bool,
     /// Size of the ring buffer: a power of two, at least a page; by the size of the host where it is not said.
     pub ring_bytes: Option<u32>,
 }
@@ -124,6 +127,7 @@ pub struct Probes {
     processes: HashMap<MapData, u32, u8>,
     exes: HashMap<MapData, ExeKey, u8>,
     rules: reselect::Rules,
+    voice: Option<Voice>,
     grpc: HashMap<MapData, u32, GrpcKind>,
     /// The processes in it.
     have_grpc: HashSet<u32>,
@@ -207,6 +211,15 @@ impl Probes {
             .btf(None)
             .override_global("LAYOUT", bytes_of(&resolved.layout), true)
             .override_global("SETTINGS", bytes_of(&settings), true)
+            .override_global(
+                aya_log::LEVEL,
+                if plan.speaks {
+                    &voice::DEBUG
+                } else {
+                    &voice::SILENT
+                },
+                true,
+            )
             .map_max_entries("LOSSES", entries(cpus))
             .map_max_entries("RECORDS", ring_bytes)
             .map_max_entries("SCRATCH", areas)
@@ -222,6 +235,14 @@ impl Probes {
             .map_max_entries("CGROUPS", reselect::places(plan.selection.cgroups.len()))
             .map_max_entries("NETNS", reselect::places(plan.selection.netns.len()))
             .map_max_entries("EXES", if asks || !names.is_empty() { EXES } else { 1 })
+            .map_max_entries(
+                voice::MAP,
+                if plan.speaks {
+                    voice::BYTES
+                } else {
+                    voice::NO_BYTES
+                },
+            )
             .load(OBJECT)?;
         let mut processes: HashMap<_, u32, u8> = take(&mut loaded, "PROCESSES")?;
         for pid in &plan.selection.excluded_pids {
@@ -238,6 +259,7 @@ impl Probes {
                 .set(kind, GoKind(offsets), 0)
                 .map_err(of_map("GOROUTINES"))?;
         }
+        let voice = if plan.speaks { Voice::of(&mut loaded) } else { None };
         let exes = take(&mut loaded, "EXES")?;
         let grpc = take(&mut loaded, "GRPC_GO")?;
         let ring = take(&mut loaded, "RECORDS")?;
@@ -284,6 +306,7 @@ impl Probes {
             processes,
             exes,
             rules,
+            voice,
             grpc,
             have_grpc: HashSet::new(),
             losses,
@@ -467,6 +490,11 @@ impl Probes {
             }
         }
         most
+    }
+
+    /// What the programs have said since that was asked for.
+    pub fn said(&mut self) -> Vec<String> {
+        self.voice.as_mut().map(Voice::said).unwrap_or_default()
     }
 
     /// Losses since the programs were attached, by cause.

@@ -152,6 +152,10 @@ impl Probes for FakeProbes {
         count
     }
 
+    fn said(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+
     fn losses(&self) -> Vec<(Loss, u64)> {
         self.losses.clone()
     }

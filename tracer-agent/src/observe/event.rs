@@ -64,6 +64,8 @@ pub enum Event {
         /// How many.
         count: u64,
     },
+    /// The kernel side says what it does.
+    Kernel(String),
     /// The kernel side and the agent do not understand each other.
     MalformedRecord(RecordError),
     /// Something is missing from the recording.
@@ -96,9 +98,11 @@ impl Event {
                 Level::Warn
             }
             Self::Ready { .. } | Self::Reconfigured { .. } => Level::Info,
-            Self::Selected { .. } | Self::Hooks { .. } | Self::HooksRefused { .. } | Self::Ending => {
-                Level::Debug
-            }
+            Self::Kernel(_)
+            | Self::Selected { .. }
+            | Self::Hooks { .. }
+            | Self::HooksRefused { .. }
+            | Self::Ending => Level::Debug,
         }
     }
 }
@@ -122,6 +126,7 @@ impl fmt::Display for Event {
             Self::KernelLost { cause, count } => {
                 write!(out, "{count} events lost in the kernel: {}", cause.name())
             }
+            Self::Kernel(line) => write!(out, "kernel: {line}"),
             Self::MalformedRecord(error) => write!(out, "the kernel side sent what is no record: {error}"),
             Self::Recording(error) => error.fmt(out),
             Self::Reconfigured { changed, ignored } => {

@@ -7,6 +7,7 @@ use aya_ebpf::{
     macros::map,
     maps::{HashMap, PerCpuArray},
 };
+use aya_log_ebpf::debug;
 use tracer_common::{
     Loss,
     framer::Waiting,
@@ -321,6 +322,13 @@ fn meet(sock: Sock, maker: u32) -> Option<()> {
     let made = make(sock, current, flags, maker)?;
     let connection = unsafe { &mut *made };
     number(sock, connection);
+    debug!(
+        (),
+        "connection {} of process {}, first used{}",
+        connection.id,
+        current.tgid,
+        if joined { " after it was open" } else { "" }
+    );
     if joined {
         connection.received.state = State::SEEK;
         connection.sent.state = State::SEEK;
@@ -339,7 +347,14 @@ pub fn connecting(sock: Sock, current: Current) {
     }
     let flags = open_flags::CONNECTED | if own { open_flags::OWN } else { 0 };
     let maker = if sock.unix { Maker::Connect } else { Maker::State };
-    let _ = make(sock, current, flags, maker as u32);
+    if let Some(made) = make(sock, current, flags, maker as u32) {
+        debug!(
+            (),
+            "connection {} of process {}, connects",
+            unsafe { (*made).id },
+            current.tgid
+        );
+    }
 }
 
 /// The current thread accepted a connection between Unix sockets. For TCP its first use tells: there is a count of what passed.

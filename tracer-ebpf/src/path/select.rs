@@ -21,6 +21,7 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, PerCpuArray},
 };
+use aya_log_ebpf::debug;
 use tracer_common::{
     Loss,
     glob::{self, Matching, NAME_MAX, NameRule},
@@ -171,6 +172,15 @@ extern "C" fn tracer_judge(tgid: u32, known: u32) -> u32 {
 fn decide(task: u64, tgid: u32, known: u8, program: u8, exe: Exe, event: u32) -> u8 {
     let place = by_place(task);
     let verdict = together(decided(known), place, program);
+    debug!(
+        (),
+        "process {} was {}; its place says {}, its program {}: it is {}",
+        tgid,
+        known as u32,
+        place as u32,
+        program as u32,
+        verdict as u32
+    );
     // First, since the answer is for a process that is known.
     set(tgid, mark::of(verdict, mark::goroutines(known)));
     if program == UNDECIDED {
