@@ -9,6 +9,7 @@ use super::{
     CliError, Exit,
     args::{Live as LiveSettings, Settings},
     attach::{attach, in_words},
+    service::{self, State},
     session::{Pace, Session},
     signals::Listener,
 };
@@ -20,7 +21,7 @@ use crate::{
     discovery::Discovery,
     kernel::{Probes, capability},
     live::{Feed, Judge, Live, Recorder, Stop, Tally},
-    observe::{Event, Summary},
+    observe::{Event, Log, Summary},
     pipeline::Pipeline,
     symbols::Go,
 };
@@ -37,6 +38,7 @@ pub fn run(settings: Settings<LiveSettings>) -> Result<Exit, CliError> {
     let (asked, log) = (stop.clone(), Arc::clone(&session.log));
     let ending = Listener::ending(move || {
         log.say(&Event::Ending);
+        tell_manager(State::Stopping, &log);
         asked.ask();
     });
     let _ending = ending.context("cannot catch signals")?;
@@ -45,8 +47,18 @@ pub fn run(settings: Settings<LiveSettings>) -> Result<Exit, CliError> {
     session.log.say(&Event::Ready {
         what: in_words(&options.selection),
     });
+    tell_manager(State::Ready, &session.log);
     follow(&session, Pace::Live, &discovery, probes, judge, &stop, &|_| None)?;
     Ok(Exit::Done)
+}
+
+/// The service manager waits for this word, or nobody does.
+fn tell_manager(state: State, log: &Log) {
+    if let Err(error) = service::tell(state) {
+        log.say(&Event::Remark(format!(
+            "the service manager is not told ({state:?}): {error}"
+        )));
+    }
 }
 
 /// Follows the probes until `stop`, then flushes and says what came of it; `remark` adds a line to that.

@@ -11,6 +11,7 @@ mod gate;
 mod places;
 mod program;
 mod replay;
+mod service;
 mod session;
 mod signals;
 mod trace;
