@@ -200,7 +200,7 @@ fn on_kernels(count: &mut Count) -> Result<()> {
             vm::ALL_HOOKS
         )
     };
-    for outcome in vm::in_kernels(&vm::all(), &command, LIVE_LIMIT)? {
+    for outcome in vm::in_kernels(&vm::all(), vm::First::Shell, &command, LIVE_LIMIT)? {
         let mut seen = Count::default();
         outcome.lines.iter().for_each(|line| seen.read_live(line));
         say(format!(
