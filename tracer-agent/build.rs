@@ -85,7 +85,7 @@ fn build() -> Result<(), String> {
         .arg(&target)
         .env("RUSTC", variable("RUSTC")?)
         .env("RUSTC_BOOTSTRAP", "1")
-        .env("CARGO_ENCODED_RUSTFLAGS", RUSTFLAGS.join("\x1f"))
+        .env("CARGO_ENCODED_RUSTFLAGS", rustflags(&root)?)
         .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", linker)
         // The release profile of the workspace is the agent's; stripping would take the BTF with it.
         .env("CARGO_PROFILE_RELEASE_STRIP", "none")
@@ -99,6 +99,19 @@ fn build() -> Result<(), String> {
     let bytes = fs::read(&object).map_err(|error| failed(&error))?;
     let bytes = stripped(&bytes).map_err(|error| failed(&error))?;
     fs::write(out.join("tracer-ebpf"), bytes).map_err(|error| failed(&error))
+}
+
+/// Lines of the program, in its BTF, are told by file: where that lies on the machine that builds is left out.
+fn rustflags(root: &Path) -> Result<String, String> {
+    let root = fs::canonicalize(root).map_err(|error| format!("{}: {error}", root.display()))?;
+    let core = sysroot()?.join("lib/rustlib/src/rust");
+    let mut places = vec![(core, "/rust"), (root, "/tracer-agent")];
+    places.extend(cargo_home().map(|home| (home, "/cargo")));
+    let names = places
+        .into_iter()
+        .map(|(place, name)| format!("--remap-path-prefix={}={name}", place.display()));
+    let flags: Vec<_> = RUSTFLAGS.map(str::to_owned).into_iter().chain(names).collect();
+    Ok(flags.join("\x1f"))
 }
 
 /// The BTF was made of the debug information, which is four fifths of the object and which nobody reads after that.
@@ -128,10 +141,7 @@ fn bpf_linker() -> Result<PathBuf, String> {
     let on_path = env::var_os("PATH")
         .map(|path| env::split_paths(&path).collect::<Vec<_>>())
         .unwrap_or_default();
-    let installed = env::var_os("CARGO_HOME")
-        .map(PathBuf::from)
-        .or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".cargo")))
-        .map(|home| home.join("bin"));
+    let installed = cargo_home().map(|home| home.join("bin"));
     on_path
         .into_iter()
         .chain(installed)
@@ -140,14 +150,16 @@ fn bpf_linker() -> Result<PathBuf, String> {
         .ok_or_else(|| "bpf-linker is missing; `cargo xtask setup` installs it".to_owned())
 }
 
+/// Where cargo keeps what it fetches and installs.
+fn cargo_home() -> Option<PathBuf> {
+    env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".cargo")))
+}
+
 /// No core is shipped for the BPF target: it is compiled from the toolchain's own source.
 fn require_core_source() -> Result<(), String> {
-    let output = Command::new(variable("RUSTC")?)
-        .args(["--print", "sysroot"])
-        .output()
-        .map_err(|error| format!("rustc does not start: {error}"))?;
-    let sysroot = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    let lock = Path::new(&sysroot).join("lib/rustlib/src/rust/library/Cargo.lock");
+    let lock = sysroot()?.join("lib/rustlib/src/rust/library/Cargo.lock");
     if lock.is_file() {
         return Ok(());
     }
@@ -155,4 +167,13 @@ fn require_core_source() -> Result<(), String> {
         "the rust-src component is missing ({}); `cargo xtask setup` installs it",
         lock.display()
     ))
+}
+
+/// Where the toolchain stands.
+fn sysroot() -> Result<PathBuf, String> {
+    let output = Command::new(variable("RUSTC")?)
+        .args(["--print", "sysroot"])
+        .output()
+        .map_err(|error| format!("rustc does not start: {error}"))?;
+    Ok(String::from_utf8_lossy(&output.stdout).trim().into())
 }

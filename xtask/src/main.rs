@@ -4,6 +4,8 @@ mod accuracy;
 mod bench;
 mod build_ebpf;
 mod demo;
+mod deploy;
+mod dist;
 mod fuzz;
 mod hop;
 mod link;
@@ -50,6 +52,14 @@ enum Chore {
     Soak(bench::soak::Options),
     /// Run every fuzz target
     Fuzz(fuzz::Options),
+    /// Build the agent as one static file
+    Dist(dist::Options),
+    /// Build the container image, from nothing but that file
+    Image(dist::Options),
+    /// Build the package for Debian
+    Deb(dist::Options),
+    /// Write deploy/kubernetes anew, from the chart
+    Manifests,
 }
 
 fn main() -> ExitCode {
@@ -74,5 +84,9 @@ fn run(chore: Chore) -> anyhow::Result<()> {
         Chore::Bench(options) => bench::run_bench(&options),
         Chore::Soak(options) => bench::soak::run_soak(&options),
         Chore::Fuzz(options) => fuzz::run_all(&options),
+        Chore::Dist(options) => dist::run_dist(&options),
+        Chore::Image(options) => dist::run_image(&options),
+        Chore::Deb(options) => dist::run_deb(&options),
+        Chore::Manifests => deploy::write_manifests(),
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod bpf_linker;
 pub mod debian;
+pub mod manifests;
 pub mod pinned;
 pub mod receivers;
 pub mod toolchain;
@@ -58,6 +59,17 @@ const FOR_VM: &[Package] = &[
     ("debian-archive-keyring", "apt-get"),
 ];
 
+/// A C compiler for programs that need no library: the agent's allocator and its cryptography are written in C.
+const FOR_DIST: &[Package] = &[("musl-tools", "musl-gcc")];
+/// The same for the other processor.
+const FOR_CROSS: &[Package] = &[
+    ("gcc-aarch64-linux-gnu", "aarch64-linux-gnu-gcc"),
+    ("libc6-dev-arm64-cross", "aarch64-linux-gnu-gcc"),
+];
+
+/// What makes packages of Debian, also elsewhere.
+const FOR_DEB: &[Package] = &[("dpkg", "dpkg-deb")];
+
 pub fn run_setup(options: &Options) -> Result<()> {
     let toolchain = for_build()?;
     if !options.build_only {
@@ -106,6 +118,17 @@ pub fn for_bench() -> Result<()> {
 /// Everything that `cargo xtask vm` needs.
 pub fn for_vm() -> Result<()> {
     need(FOR_VM, "other kernels are booted with these")
+}
+
+/// Everything that `cargo xtask dist` needs.
+pub fn for_dist(cross: bool) -> Result<()> {
+    let packages = if cross { FOR_CROSS } else { FOR_DIST };
+    need(packages, "the agent is built as one static file with these")
+}
+
+/// Everything that `cargo xtask deb` needs.
+pub fn for_deb() -> Result<()> {
+    need(FOR_DEB, "the package is put together by it")
 }
 
 /// Debian is asked for the package, since a program of that name can be another one: busybox that is not static.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 
+use crate::deploy;
 use crate::process::{is_root, now, run, say, watch};
 use crate::runtimes::Runtimes;
 use crate::setup::{self, Toolchain, receivers};
@@ -27,6 +28,8 @@ enum Part {
     Lint,
     /// Unit, property and recording tests: no rights needed
     Unit,
+    /// What is in `deploy/`, by the tools that will read it
+    Deploy,
     /// Real programs on this machine's kernel: root needed
     Live,
     /// The same on other kernels, under qemu
@@ -50,6 +53,9 @@ pub fn run_tests(options: &Options) -> Result<()> {
         unit(&toolchain, &mut count)?;
         exports(&toolchain, &mut count)?;
         go_programs(&toolchain, &mut count)?;
+    }
+    if wanted(Part::Deploy) {
+        on_deployment(&mut count);
     }
     if wanted(Part::Live) || wanted(Part::Vm) {
         setup::for_tests()?;
@@ -173,6 +179,23 @@ fn exports(toolchain: &Toolchain, count: &mut Count) -> Result<()> {
     Ok(())
 }
 
+/// The unit, the chart and the manifests.
+fn on_deployment(count: &mut Count) {
+    say("what is deployed");
+    for check in deploy::CHECKS {
+        match (check.lack)() {
+            Some(reason) => count.skip(check.name, &reason),
+            None => {
+                let outcome = (check.run)();
+                if let Err(error) = &outcome {
+                    say(format!("{}: {error:#}", check.name));
+                }
+                count.add(check.name, outcome.is_ok());
+            }
+        }
+    }
+}
+
 fn live(count: &mut Count) -> Result<()> {
     say("live tests on this kernel");
     if !is_root() {
@@ -200,7 +223,7 @@ fn on_kernels(count: &mut Count) -> Result<()> {
             vm::ALL_HOOKS
         )
     };
-    for outcome in vm::in_kernels(&vm::all(), &command, LIVE_LIMIT)? {
+    for outcome in vm::in_kernels(&vm::all(), vm::First::Shell, &command, LIVE_LIMIT)? {
         let mut seen = Count::default();
         outcome.lines.iter().for_each(|line| seen.read_live(line));
         say(format!(

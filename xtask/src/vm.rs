@@ -14,6 +14,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 pub use boot::Verdict;
+pub use guest::First;
 pub use kernels::Kernel;
 
 use crate::hop;
@@ -31,6 +32,9 @@ pub struct Options {
     /// The longest that one kernel may take, in seconds
     #[arg(long, default_value_t = 3600)]
     timeout: u64,
+    /// Under this machine's systemd as the first process
+    #[arg(long, requires = "command")]
+    systemd: bool,
     /// What to run there; the live tests where nothing is given
     #[arg(last = true)]
     command: Vec<String>,
@@ -64,7 +68,12 @@ pub fn run_chore(options: &Options) -> Result<()> {
             .collect::<Vec<_>>()
             .join(" ")
     };
-    let outcomes = in_kernels(&kernels, &|_| command.clone(), timeout)?;
+    let first = if options.systemd {
+        First::Systemd
+    } else {
+        First::Shell
+    };
+    let outcomes = in_kernels(&kernels, first, &|_| command.clone(), timeout)?;
     if options.command.is_empty() {
         let families: Vec<_> = options.hooks.split(',').collect();
         print!("{}", table(&outcomes, &families));
@@ -87,6 +96,7 @@ pub fn run_chore(options: &Options) -> Result<()> {
 /// shown with the kernel before them where there are several.
 pub fn in_kernels(
     kernels: &[&'static Kernel],
+    first: First,
     command: &(dyn Fn(&Kernel) -> String + Sync),
     timeout: Duration,
 ) -> Result<Vec<Outcome>> {
@@ -103,7 +113,7 @@ pub fn in_kernels(
     let next = AtomicUsize::new(0);
     let work = || {
         let own = iter::from_fn(|| pairs.get(next.fetch_add(1, Ordering::Relaxed)));
-        own.map(|(kernel, files)| in_kernel(kernel, shown(kernel), files, &script(kernel), timeout))
+        own.map(|(kernel, files)| in_kernel(kernel, shown(kernel), files, (first, &script(kernel)), timeout))
             .collect::<Result<Vec<_>>>()
     };
     std::thread::scope(|scope| -> Result<()> {
@@ -126,10 +136,10 @@ fn in_kernel(
     kernel: &'static Kernel,
     shown: &str,
     files: &kernels::Files,
-    script: &str,
+    (first, script): (First, &str),
     timeout: Duration,
 ) -> Result<Outcome> {
-    let initramfs = guest::initramfs(files, script)?;
+    let initramfs = guest::initramfs(files, first, script)?;
     let begun = crate::process::now();
     let mut lines = Vec::new();
     let verdict = boot::boot(&files.vmlinuz, &initramfs, timeout, &mut |line| {

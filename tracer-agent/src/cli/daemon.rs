@@ -10,6 +10,7 @@ use super::{
     args::{Live as LiveSettings, Settings},
     attach::{attach, in_words, reselect},
     reload::{Change, Reloading},
+    service::{self, State},
     session::{Pace, Session},
     signals::Listener,
 };
@@ -41,6 +42,7 @@ pub fn run(settings: Settings<LiveSettings>) -> Result<Exit, CliError> {
     let nudge = reloading.as_ref().map(|reloading| reloading.nudge.clone());
     let end = move || {
         log.say(&Event::Ending);
+        tell_manager(State::Stopping, &log);
         asked.ask();
     };
     let reload = nudge.map(|nudge| {
@@ -56,6 +58,7 @@ pub fn run(settings: Settings<LiveSettings>) -> Result<Exit, CliError> {
     session.log.say(&Event::Ready {
         what: in_words(&options.selection),
     });
+    tell_manager(State::Ready, &session.log);
     let inbox = reloading.map(|reloading| reloading.inbox);
     follow(
         &session,
@@ -84,6 +87,15 @@ fn reconfigure<'a>(
         Err(error) => log.say(&Event::NotReselected(format!("{error:#}"))),
     }
     log.say(&change.into());
+}
+
+/// The service manager waits for this word, or nobody does.
+fn tell_manager(state: State, log: &Log) {
+    if let Err(error) = service::tell(state) {
+        log.say(&Event::Remark(format!(
+            "the service manager is not told ({state:?}): {error}"
+        )));
+    }
 }
 
 /// Follows the probes until `stop`, doing what comes into the inbox, then flushes and says what came of it; `remark` adds a line

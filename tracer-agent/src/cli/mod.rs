@@ -13,6 +13,7 @@ mod places;
 mod program;
 mod reload;
 mod replay;
+mod service;
 mod session;
 mod signals;
 mod trace;

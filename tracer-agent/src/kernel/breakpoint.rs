@@ -158,8 +158,8 @@ const _: () = assert!(size_of::<Attributes>() == ATTRIBUTES_SIZE as usize);
 /// `PERF_FLAG_FD_CLOEXEC`
 const CLOSE_ON_EXEC: libc::c_ulong = 8;
 /// `PERF_EVENT_IOC_SET_BPF`, `PERF_EVENT_IOC_ENABLE`
-const SET_PROGRAM: libc::c_ulong = 0x4004_2408;
-const ENABLE: libc::c_ulong = 0x2400;
+const SET_PROGRAM: libc::Ioctl = 0x4004_2408;
+const ENABLE: libc::Ioctl = 0x2400;
 
 /// An event that happens whenever one of these processes comes to that place of the file, or leaves the function that begins there.
 #[expect(unsafe_code, reason = "no library that is here opens such an event")]

@@ -3,7 +3,11 @@
 
 use std::fs;
 
-const MODE: &str = "/sys/kernel/debug/sched/preempt";
+/// Where debugfs says so: to the agent, or to the host's first process, if a container has none.
+const MODES: [&str; 2] = [
+    "/sys/kernel/debug/sched/preempt",
+    "/proc/1/root/sys/kernel/debug/sched/preempt",
+];
 
 /// What is said where it preempts them.
 pub const PREEMPTED: &str = "this kernel preempts programs, and then skips some calls, which is counted";
@@ -22,7 +26,8 @@ pub enum Preemption {
 impl Preemption {
     /// That of the running kernel.
     pub fn of_running_kernel() -> Self {
-        fs::read_to_string(MODE).map_or(Self::Unknown, |modes| Self::read(&modes))
+        let modes = MODES.iter().find_map(|file| fs::read_to_string(file).ok());
+        modes.map_or(Self::Unknown, |modes| Self::read(&modes))
     }
 
     /// The mode in brackets is the one that is on: `none (voluntary) full lazy`.

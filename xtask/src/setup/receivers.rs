@@ -47,17 +47,23 @@ pub const ALL: &[Receiver] = &[
 ];
 
 fn make_collector(_: &Pinned) -> Result<()> {
+    need_go_that_updates_itself("the Collector is built from its Go modules")?;
+    run(Command::new("go")
+        .current_dir(root().join("tests/collector"))
+        .args(["run", BUILDER, "--config", "builder.yaml"]))
+}
+
+/// Go, of a release that can build what asks for a newer one.
+pub fn need_go_that_updates_itself(why: &str) -> Result<()> {
     if find("go").is_none() {
-        debian::install(&["golang-go"], "the Collector is built from its Go modules")?;
+        debian::install(&["golang-go"], why)?;
     }
     let version = output(Command::new("go").args(["env", "GOVERSION"]))?;
     if go_release(&version).is_none_or(|release| release < GO_THAT_UPDATES_ITSELF) {
         let (major, minor) = GO_THAT_UPDATES_ITSELF;
         bail!("building it needs Go {major}.{minor} or newer, this is {version}");
     }
-    run(Command::new("go")
-        .current_dir(root().join("tests/collector"))
-        .args(["run", BUILDER, "--config", "builder.yaml"]))
+    Ok(())
 }
 
 /// `go1.26.8` as (1, 26).

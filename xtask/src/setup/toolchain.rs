@@ -70,9 +70,32 @@ impl Toolchain {
     }
 
     pub fn has_core_source(&self) -> bool {
-        self.sysroot
-            .join("lib/rustlib/src/rust/library/Cargo.lock")
-            .is_file()
+        self.source().join("library/Cargo.lock").is_file()
+    }
+
+    /// Where its own source is, if it has it.
+    pub fn source(&self) -> PathBuf {
+        self.sysroot.join("lib/rustlib/src/rust")
+    }
+
+    /// Adds the standard library of another target, unless it is there.
+    pub fn add_target(&self, triple: &str) -> Result<()> {
+        if self.sysroot.join("lib/rustlib").join(triple).join("lib").is_dir() {
+            return Ok(());
+        }
+        let Some(rustup) = find("rustup") else {
+            bail!(
+                "there is no rustup: install the standard library of rustc {} for {triple}",
+                self.release
+            );
+        };
+        say(format!("adding the standard library for {triple}"));
+        let mut add = Command::new(rustup);
+        add.args(["target", "add", triple]);
+        if let Some(name) = &self.name {
+            add.args(["--toolchain", name]);
+        }
+        run(&mut add)
     }
 
     /// This toolchain, or Debian's where this one cannot get its own source.

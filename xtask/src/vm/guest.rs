@@ -40,6 +40,10 @@ $b mount -t cgroup2 cgroup /files/sys/fs/cgroup
 $b ip link set lo up
 $b hostname guest
 $b cp /command /files/run/command
+"#;
+
+/// The command alone.
+const RUN: &str = r#"
 echo "guest: ready"
 $b chroot /files /usr/bin/env -i HOME=/root TERM=dumb LANG=C.UTF-8 IN_GUEST=1 \
     PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin /bin/sh /run/command </dev/null
@@ -47,8 +51,35 @@ echo "result: $?"
 $b poweroff -f
 "#;
 
+/// This machine's systemd as the first process, with the command as its only service: nothing that is enabled on this machine starts.
+const RUN_UNDER_SYSTEMD: &str = r#"
+$b mkdir -p /files/run/systemd/system
+$b cat >/files/run/systemd/system/guest.service <<END
+[Unit]
+DefaultDependencies=no
+Wants=systemd-journald.service
+After=systemd-journald.service
+[Service]
+Type=oneshot
+Environment=HOME=/root TERM=dumb LANG=C.UTF-8 IN_GUEST=1
+StandardOutput=file:/dev/ttyS0
+StandardError=inherit
+ExecStart=/bin/sh -c 'echo "guest: ready"; /bin/sh /run/command; echo "result: \$?"; systemctl poweroff --force --force'
+END
+exec $b switch_root /files /lib/systemd/systemd --unit=guest.service --show-status=no --log-level=warning
+"#;
+
+/// What runs the command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum First {
+    /// A shell, and nothing besides.
+    Shell,
+    /// systemd.
+    Systemd,
+}
+
 /// Makes the file system for one command; returns its file.
-pub fn initramfs(kernel: &Files, command: &str) -> Result<PathBuf> {
+pub fn initramfs(kernel: &Files, first: First, command: &str) -> Result<PathBuf> {
     let folder = kernel.folder.join(format!("guest-{}", std::process::id()));
     for part in ["bin", "modules", "proc", "sys", "dev", "lower", "upper", "files"] {
         fs::create_dir_all(folder.join(part))?;
@@ -61,7 +92,11 @@ pub fn initramfs(kernel: &Files, command: &str) -> Result<PathBuf> {
     fs::copy("/bin/busybox", folder.join("bin/busybox"))?;
     fs::write(folder.join("command"), command)?;
     let init = folder.join("init");
-    fs::write(&init, INIT)?;
+    let end = match first {
+        First::Shell => RUN,
+        First::Systemd => RUN_UNDER_SYSTEMD,
+    };
+    fs::write(&init, format!("{INIT}{end}"))?;
     fs::set_permissions(&init, fs::Permissions::from_mode(0o755))?;
     let archive = folder.with_extension("cpio");
     pack(&folder, &archive)?;
