@@ -6,6 +6,7 @@
 
 pub mod batch;
 pub mod console;
+pub mod disk;
 pub mod exporters;
 pub mod json;
 pub mod otlp;
