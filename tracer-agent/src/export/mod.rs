@@ -18,5 +18,5 @@ pub use batch::BatchSettings;
 pub use console::{ConsoleSettings, SLOWEST_SHOWN, ShowWhen};
 pub use exporters::{Exporters, SHUTDOWN_LIMIT, StartError, Target};
 pub use json::JsonDestination;
-pub use otlp::{OtlpSettings, SettingsError};
+pub use otlp::{DiskSettings, OtlpSettings, SettingsError};
 pub use report::{DropCause, ExporterReport, Notice, Notify, Report};

@@ -183,9 +183,9 @@ impl<S: Storage> DiskQueue<S> {
         std::mem::take(&mut self.losses)
     }
 
-    /// How often it is not certain that the disk has what was written.
-    pub fn failed_syncs(&self) -> u64 {
-        self.failed_syncs
+    /// How often since the last call it was not certain that the disk has what was written.
+    pub fn take_failed_syncs(&mut self) -> u64 {
+        std::mem::take(&mut self.failed_syncs)
     }
 
     /// The files.

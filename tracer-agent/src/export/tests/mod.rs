@@ -18,6 +18,7 @@ use crate::{
 
 mod backend;
 mod cost;
+mod durable;
 mod failures;
 mod independent;
 mod tls;
