@@ -177,8 +177,14 @@ impl<For: Takes> clap::Args for Settings<For> {
     }
 }
 
+/// Settings that say more of another: they are taken, but the screen has no room for them. That other names them.
+const DETAILS: [&Setting; 3] = [&settings::QUEUE_SIZE, &settings::QUEUE_AGE, &settings::RECORD_RAW];
+
 fn flag(setting: &'static Setting) -> Arg {
-    let arg = Arg::new(setting.name).long(setting.name).help(setting.help);
+    let arg = Arg::new(setting.name)
+        .long(setting.name)
+        .help(setting.help)
+        .hide(DETAILS.contains(&setting));
     match setting.value {
         None => arg.action(ArgAction::SetTrue),
         // Every value is taken as a text here, also one that begins with a dash: its own parser refuses it better.

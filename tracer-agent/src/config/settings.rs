@@ -64,7 +64,10 @@ settings! {
     EXCLUDE_CGROUP = "exclude-cgroup", Some("PATH"), true, false, "Leave this control group out";
     EXCLUDE_NETNS = "exclude-netns", Some("NAME"), true, false, "Leave this network namespace out";
     EXPORT = "export", Some("TO"), true, true, "console, otlp[=URL] or json=FILE (-: stdout)";
-    RECORD = "record", Some("FILE"), false, false, "Keep what the kernel reports, for replay";
+    QUEUE_DIR = "queue-dir", Some("DIR"), false, false, "Undelivered OTLP waits here (--queue-size, -age)";
+    QUEUE_SIZE = "queue-size", Some("SIZE"), false, false, "At most so much for each destination (512M)";
+    QUEUE_AGE = "queue-age", Some("TIME"), false, false, "Drop what has waited for longer (24h)";
+    RECORD = "record", Some("FILE"), false, false, "Keep what the kernel reports (--record-raw: all)";
     RECORD_RAW = "record-raw", None, false, false, "Do not redact the recording";
     HOOKS = "hooks", Some("FAMILY"), false, false, "auto, socket, kprobe or syscall";
     UPROBES = "uprobes", Some("WHEN"), false, false, "Breakpoints for goroutines: auto (default) or off";

@@ -12,8 +12,8 @@ use tokio::{runtime, task::JoinSet, time::Instant};
 use super::{
     batch::{BatchSettings, Queue},
     console::{ConsoleExporter, ConsoleSettings, Losses},
-    json::{JsonDestination, JsonExporter},
     disk::OpenError,
+    json::{JsonDestination, JsonExporter},
     otlp::{ClientError, Disk, OtlpExporter, OtlpSettings},
     report::{Counters, Notify, Report},
 };

@@ -224,7 +224,8 @@ impl Counters {
     /// Counts whatever was accepted, has had no fate yet and is not on disk as lost by the end of the agent.
     pub(crate) fn close(&self) {
         let report = self.report();
-        let open = (report.accepted + report.resumed).saturating_sub(report.delivered + report.dropped_total());
+        let open =
+            (report.accepted + report.resumed).saturating_sub(report.delivered + report.dropped_total());
         // A batch that has just arrived may be taken off the disk no more.
         let kept = report.kept.min(open);
         self.keep(kept);

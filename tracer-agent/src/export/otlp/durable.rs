@@ -71,8 +71,8 @@ impl Disk {
             bytes: settings.max_bytes,
             age_ms: clock::millis(settings.max_age),
         };
-        let queue = DiskQueue::open(folder, bounds, clock.now_ms())
-            .map_err(|error| OpenError::Io { path, error })?;
+        let queue =
+            DiskQueue::open(folder, bounds, clock.now_ms()).map_err(|error| OpenError::Io { path, error })?;
         Ok(Self {
             queue: Arc::new(Mutex::new(queue)),
             clock,
@@ -90,7 +90,12 @@ impl Disk {
         let work = move || {
             let mut queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
             let done = work(&mut queue, now_ms);
-            (done, queue.take_losses(), queue.waiting(), queue.take_failed_syncs())
+            (
+                done,
+                queue.take_losses(),
+                queue.waiting(),
+                queue.take_failed_syncs(),
+            )
         };
         let (done, losses, waiting, failed_syncs) = spawn_blocking(work).await.map_err(io::Error::other)?;
         counters.keep(waiting);
@@ -162,7 +167,8 @@ impl Way<'_> {
         if let Ok((waiting, foreign)) = self.disk.with(self.counters, left).await {
             self.counters.resume(waiting);
             if foreign > 0 {
-                let text = format!("{foreign} files in the queue on disk are not of this version: left alone");
+                let text =
+                    format!("{foreign} files in the queue on disk are not of this version: left alone");
                 self.counters.notice(text);
             }
         }
@@ -187,7 +193,8 @@ impl Way<'_> {
     }
 
     async fn write(&self, payload: Bytes, spans: u32) -> io::Result<()> {
-        let append = move |queue: &mut DiskQueue<Folder>, now_ms| queue.append(&payload, spans, now_ms, random());
+        let append =
+            move |queue: &mut DiskQueue<Folder>, now_ms| queue.append(&payload, spans, now_ms, random());
         self.disk.with(self.counters, append).await
     }
 
@@ -207,7 +214,9 @@ impl Way<'_> {
     }
 
     fn is_past_the_end(&self) -> bool {
-        self.queue.closing().is_some_and(|deadline| Instant::now() >= deadline)
+        self.queue
+            .closing()
+            .is_some_and(|deadline| Instant::now() >= deadline)
     }
 
     /// Sends what the disk has.
@@ -233,7 +242,11 @@ impl Way<'_> {
     async fn next(&self) -> Option<Batch> {
         loop {
             let is_over = self.is_over.load(SeqCst);
-            match self.disk.with(self.counters, |queue, now_ms| queue.head(now_ms)).await {
+            match self
+                .disk
+                .with(self.counters, |queue, now_ms| queue.head(now_ms))
+                .await
+            {
                 Ok(Some(mut lent)) => {
                     return Some(Batch {
                         payload: std::mem::take(&mut lent.payload).into(),

@@ -30,8 +30,8 @@ pub mod retry;
 pub mod settings;
 pub mod tls;
 
-pub use durable::DiskSettings;
 pub(crate) use durable::Disk;
+pub use durable::DiskSettings;
 pub use settings::{OtlpSettings, Protocol, SettingsError};
 
 /// Says to backends who sends.

@@ -136,7 +136,10 @@ impl OtlpSettings {
         let host = self.endpoint.host().unwrap_or_default();
         let plain = |char: char| char.is_ascii_alphanumeric() || matches!(char, '.' | '-');
         let host: String = host.chars().filter(|char| plain(*char)).take(64).collect();
-        let port = self.endpoint.port_u16().map_or(String::new(), |port| format!("-{port}"));
+        let port = self
+            .endpoint
+            .port_u16()
+            .map_or(String::new(), |port| format!("-{port}"));
         // Paths may hold keys, so they are told apart by their checksum.
         let checksum = crc32fast::hash(self.endpoint.to_string().as_bytes());
         format!("otlp-{host}{port}-{checksum:08x}")

@@ -65,13 +65,24 @@ fn what_was_not_delivered_is_kept_for_the_next_run_which_sends_it_first() {
         // The queue belongs to the endpoint: the new backend stands where the old one did not.
         let settings = on_disk(otlp("http", address, &variables), folder.path());
         let name = otlp("http", reserved, &variables).queue_name();
-        std::fs::rename(folder.path().join(name), folder.path().join(settings.queue_name())).unwrap();
+        std::fs::rename(
+            folder.path().join(name),
+            folder.path().join(settings.queue_name()),
+        )
+        .unwrap();
         let report = run(settings, many(3), SHUTDOWN_LIMIT);
-        assert_eq!((report.resumed, report.accepted, report.delivered), (10, 3, 13), "{protocol}");
+        assert_eq!(
+            (report.resumed, report.accepted, report.delivered),
+            (10, 3, 13),
+            "{protocol}"
+        );
         assert_eq!((report.kept, report.dropped), (0, vec![]), "{protocol}");
         assert_eq!(
             messages(&log),
-            [mapping::request(checkout(), &host()), mapping::request(many(3), &host())],
+            [
+                mapping::request(checkout(), &host()),
+                mapping::request(many(3), &host())
+            ],
             "{protocol}"
         );
     }
@@ -102,7 +113,10 @@ fn what_was_kept_is_sent_in_whichever_way_the_next_run_is_told() {
     let settings = on_disk(otlp("http", address, &[("PROTOCOL", "http/json")]), folder.path());
     let report = run(settings, vec![], SHUTDOWN_LIMIT);
     assert_eq!((report.resumed, report.delivered), (10, 10));
-    assert_eq!(log.received()[1].body, json::encode(&mapping::request(checkout(), &host())));
+    assert_eq!(
+        log.received()[1].body,
+        json::encode(&mapping::request(checkout(), &host()))
+    );
 }
 
 #[test]
@@ -113,7 +127,10 @@ fn a_batch_is_tried_until_it_is_too_old_and_counted_then() {
     let (exporters, _) = start(&[Target::Otlp(settings)]);
     exporters.send(checkout());
     std::thread::sleep(Duration::from_millis(2_500));
-    assert_eq!(exporters.report().exporters[0].dropped, [(DropCause::Expired, 10)]);
+    assert_eq!(
+        exporters.report().exporters[0].dropped,
+        [(DropCause::Expired, 10)]
+    );
     exporters.shutdown(SHUTDOWN_LIMIT, &[]);
 }
 
@@ -134,7 +151,10 @@ fn a_disk_that_takes_nothing_costs_no_span_while_the_backend_is_there() {
     let report = exporters.shutdown(SHUTDOWN_LIMIT, &[]).exporters.remove(0);
     assert_eq!((report.delivered, report.kept, report.dropped), (13, 0, vec![]));
     assert!(report.disk_errors >= 1);
-    assert!(heard.lock().unwrap()[0].contains("the queue on disk: No such file"), "{heard:?}");
+    assert!(
+        heard.lock().unwrap()[0].contains("the queue on disk: No such file"),
+        "{heard:?}"
+    );
     assert_eq!(messages(&log).len(), 2);
 }
 
@@ -151,6 +171,9 @@ fn two_agents_do_not_share_a_queue() {
         || (),
     );
     let error = second.err().unwrap().to_string();
-    assert!(error.ends_with("is in use by another agent: give each its own --queue-dir"), "{error}");
+    assert!(
+        error.ends_with("is in use by another agent: give each its own --queue-dir"),
+        "{error}"
+    );
     exporters.shutdown(Duration::ZERO, &[]);
 }

@@ -21,6 +21,7 @@ mod cost;
 mod durable;
 mod failures;
 mod independent;
+mod killed;
 mod tls;
 
 pub const MILLI: u64 = 1_000_000;
