@@ -81,6 +81,11 @@ impl Session {
             [] => std::slice::from_ref(&default),
             asked => asked,
         };
+        let is_otlp = |target: &ExportTarget| matches!(target, ExportTarget::Otlp { .. });
+        if self.options.queue.is_some() && !asked.iter().any(is_otlp) {
+            let text = "--queue-dir has no effect: nothing is exported by OTLP";
+            self.remark(vec![text.to_owned()]);
+        }
         let targets = asked
             .iter()
             .map(|target| self.target(target, pace))
@@ -106,7 +111,7 @@ impl Session {
         let lost_at_last = report
             .exporters
             .iter()
-            .any(|exporter| exporter.dropped_total() > 0);
+            .any(|exporter| exporter.dropped_total() + exporter.kept > 0);
         told.exporters = report.exporters.iter().map(ToString::to_string).collect();
         if lost_at_last || told.has_news() || !self.has_console_alone() {
             self.log.tell(&told.to_string());
@@ -136,7 +141,10 @@ impl Session {
                 let (settings, warnings) = OtlpSettings::from_env(url.as_deref(), variable)
                     .map_err(|error| CliError::Misuse(error.into()))?;
                 self.remark(warnings);
-                Target::Otlp(settings)
+                Target::Otlp(OtlpSettings {
+                    disk: self.options.queue.clone(),
+                    ..settings
+                })
             }
         })
     }

@@ -8,10 +8,10 @@ use super::{
     settings::{self, Setting},
     values::{
         ExportTarget, Glob, HeaderName, Hooks, HostRoot, Instrumented, Level, Name, NotAValue, Ports,
-        ProcessId, RingSize, Route, Sampler, Switch, Tls, Uprobes,
+        ProcessId, QueueAge, QueueSize, RingSize, Route, Sampler, Switch, Tls, Uprobes,
     },
 };
-use crate::pipeline;
+use crate::{export::DiskSettings, pipeline};
 
 /// The options of `trace`, `run` and `replay`, resolved.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -30,6 +30,8 @@ pub struct Options {
     pub host_root: HostRoot,
     /// Where spans go, in the order given; empty when nothing was said.
     pub exports: Vec<ExportTarget>,
+    /// What waits for OTLP waits on disk too.
+    pub queue: Option<DiskSettings>,
     /// The recording to write.
     pub record: Option<Recording>,
     /// What happens to spans of processes that make their own, if that was said.
@@ -118,6 +120,7 @@ impl Options {
             ring_size: one(layers, &settings::RING_SIZE)?,
             host_root: one(layers, &settings::HOST_ROOT)?,
             exports: exports(layers)?,
+            queue: queue(layers)?,
             record: record(layers)?,
             instrumented: optional(layers, &settings::INSTRUMENTED)?,
             routes: list(layers, &settings::ROUTE)?,
@@ -213,6 +216,28 @@ fn exports(layers: &Layers) -> Result<Vec<ExportTarget>, ConfigError> {
         targets.push(target);
     }
     Ok(targets)
+}
+
+fn queue(layers: &Layers) -> Result<Option<DiskSettings>, ConfigError> {
+    let max_bytes = optional::<QueueSize>(layers, &settings::QUEUE_SIZE)?;
+    let max_age = optional::<QueueAge>(layers, &settings::QUEUE_AGE)?;
+    match optional::<Name>(layers, &settings::QUEUE_DIR)? {
+        Some(directory) => Ok(Some(DiskSettings {
+            directory: directory.0.into(),
+            max_bytes: max_bytes.unwrap_or_default().0,
+            max_age: max_age.unwrap_or_default().0,
+        })),
+        None if max_bytes.is_some() => Err(needs_queue(&settings::QUEUE_SIZE)),
+        None if max_age.is_some() => Err(needs_queue(&settings::QUEUE_AGE)),
+        None => Ok(None),
+    }
+}
+
+fn needs_queue(setting: &Setting) -> ConfigError {
+    ConfigError::Needs {
+        setting: setting.name,
+        needs: settings::QUEUE_DIR.name,
+    }
 }
 
 fn record(layers: &Layers) -> Result<Option<Recording>, ConfigError> {
@@ -393,6 +418,17 @@ mod tests {
                 .with_selection()
                 .is_ok()
         );
+    }
+
+    #[test]
+    fn bounds_of_the_queue_on_disk_need_the_queue() {
+        let options = resolved(&[(&settings::QUEUE_DIR, "/q"), (&settings::QUEUE_AGE, "1h")], &[]).unwrap();
+        let queue = options.queue.unwrap();
+        assert_eq!((queue.max_bytes, queue.max_age.as_secs()), (512 << 20, 3600));
+        for (setting, value) in [(&settings::QUEUE_SIZE, "1G"), (&settings::QUEUE_AGE, "1h")] {
+            let error = resolved(&[(setting, value)], &[]).unwrap_err();
+            assert!(error.contains("queue-dir"), "{error}");
+        }
     }
 
     #[test]

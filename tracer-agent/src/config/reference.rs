@@ -138,11 +138,14 @@ mod tests {
             .filter(|setting| !setting.default.is_empty())
             .map(|setting| format!("{}: {}\n", setting.key(), scalar(setting.default)));
         std::io::Write::write_all(&mut file, text.collect::<String>().as_bytes()).unwrap();
-        let said = Layers::gather(vec![], Some(file.path().to_owned()), []).unwrap();
+        // What others say more of.
+        let first = || [("TRACER_QUEUE_DIR".to_owned(), "/queue".to_owned())];
+        let said = Layers::gather(vec![], Some(file.path().to_owned()), first()).unwrap();
         let mut said = Options::resolve(&said).unwrap();
         // What was said counts as said here, though it is the same.
         said.instrumented = None;
-        assert_eq!(said, Options::resolve(&Layers::default()).unwrap());
+        let nothing = Layers::gather(vec![], None, first()).unwrap();
+        assert_eq!(said, Options::resolve(&nothing).unwrap());
     }
 
     #[test]

@@ -2,12 +2,14 @@
 
 mod export;
 mod ports;
+mod queue;
 mod sampler;
 
 use std::{path::PathBuf, str::FromStr};
 
 pub use export::ExportTarget;
 pub use ports::Ports;
+pub use queue::{QueueAge, QueueSize};
 
 pub use crate::{
     correlate::{Instrumented, Sampler},

@@ -86,6 +86,8 @@ pub struct Queue {
     state: Mutex<State>,
     /// The exporter has a reason to look: first span, full batch, or the end.
     ready: Notify,
+    /// The input has ended, for who delivers.
+    closed: Notify,
     /// There is room again, for those who wait for it.
     room: Condvar,
 }
@@ -106,6 +108,7 @@ impl Queue {
             settings,
             state: Mutex::default(),
             ready: Notify::new(),
+            closed: Notify::new(),
             room: Condvar::new(),
         }
     }
@@ -167,6 +170,7 @@ impl Queue {
     pub fn close(&self, deadline: Instant) {
         self.lock().closing = Some(deadline);
         self.ready.notify_one();
+        self.closed.notify_one();
         self.room.notify_all();
     }
 
@@ -175,9 +179,9 @@ impl Queue {
         self.lock().closing
     }
 
-    /// Resolves when the input ends or something was put in: a moment to look at [`Self::closing`] again.
+    /// Resolves when the input ends: a moment to look at [`Self::closing`] again.
     pub async fn changed(&self) {
-        self.ready.notified().await;
+        self.closed.notified().await;
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -12,8 +12,9 @@ use tokio::{runtime, task::JoinSet, time::Instant};
 use super::{
     batch::{BatchSettings, Queue},
     console::{ConsoleExporter, ConsoleSettings, Losses},
+    disk::OpenError,
     json::{JsonDestination, JsonExporter},
-    otlp::{ClientError, OtlpExporter, OtlpSettings},
+    otlp::{ClientError, Disk, OtlpExporter, OtlpSettings},
     report::{Counters, Notify, Report},
 };
 use crate::{capture::input::HostInfo, spans::Span};
@@ -65,6 +66,9 @@ pub enum StartError {
     /// A client cannot be made.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// The queue on disk cannot be used.
+    #[error(transparent)]
+    Queue(#[from] OpenError),
     /// No thread or runtime.
     #[error("cannot start the thread of the exporters: {0}")]
     Thread(io::Error),
@@ -90,7 +94,7 @@ struct Lane {
 enum Exporter {
     Console(Box<ConsoleExporter>),
     Json(JsonExporter),
-    Otlp(Box<OtlpExporter>),
+    Otlp(Box<OtlpExporter>, Option<Disk>),
 }
 
 impl Exporters {
@@ -226,7 +230,11 @@ impl Exporter {
                     error,
                 },
             )?),
-            Target::Otlp(settings) => Self::Otlp(Box::new(OtlpExporter::new(settings, host)?)),
+            Target::Otlp(settings) => {
+                let exporter = Box::new(OtlpExporter::new(settings, host)?);
+                let open = |disk| Disk::open(disk, &settings.queue_name());
+                Self::Otlp(exporter, settings.disk.as_ref().map(open).transpose()?)
+            }
         })
     }
 
@@ -235,7 +243,7 @@ impl Exporter {
         match self {
             Self::Console(console) => console.run(&queue, &counters).await,
             Self::Json(json) => json.run(&queue, &counters).await,
-            Self::Otlp(otlp) => otlp.run(&queue, &counters).await,
+            Self::Otlp(otlp, disk) => otlp.run(disk, &queue, &counters).await,
         }
     }
 }

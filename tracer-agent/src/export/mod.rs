@@ -6,6 +6,7 @@
 
 pub mod batch;
 pub mod console;
+pub mod disk;
 pub mod exporters;
 pub mod json;
 pub mod otlp;
@@ -17,5 +18,5 @@ pub use batch::BatchSettings;
 pub use console::{ConsoleSettings, SLOWEST_SHOWN, ShowWhen};
 pub use exporters::{Exporters, SHUTDOWN_LIMIT, StartError, Target};
 pub use json::JsonDestination;
-pub use otlp::{OtlpSettings, SettingsError};
+pub use otlp::{DiskSettings, OtlpSettings, SettingsError};
 pub use report::{DropCause, ExporterReport, Notice, Notify, Report};

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 /// Why a span was not delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum DropCause {
-    /// The queue was full: the exporter is slower than the spans come.
+    /// The queue was full, in memory or on disk: the exporter is slower than the spans come.
     QueueFull,
     /// The backend answered that it will never take this request.
     Refused,
@@ -26,17 +26,23 @@ pub enum DropCause {
     WriteFailed,
     /// The agent ended before the span could be delivered.
     Shutdown,
+    /// It waited on disk for longer than it may.
+    Expired,
+    /// It was damaged on the disk.
+    Corrupt,
 }
 
 impl DropCause {
     /// Every cause.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::QueueFull,
         Self::Refused,
         Self::Rejected,
         Self::Unreachable,
         Self::WriteFailed,
         Self::Shutdown,
+        Self::Expired,
+        Self::Corrupt,
     ];
 
     /// The cause as it appears in metrics and reports.
@@ -48,6 +54,8 @@ impl DropCause {
             Self::Unreachable => "unreachable",
             Self::WriteFailed => "write_failed",
             Self::Shutdown => "shutdown",
+            Self::Expired => "expired",
+            Self::Corrupt => "corrupt",
         }
     }
 }
@@ -66,13 +74,20 @@ impl Report {
     }
 }
 
-/// What became of the spans of one exporter. Once it has ended, `accepted == delivered + dropped_total()`.
+/// What became of the spans of one exporter. Once it has ended,
+/// `accepted + resumed == delivered + dropped_total() + kept`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExporterReport {
     /// What it writes to, without secrets: `console`, `json:FILE`, `otlp:URL`.
     pub exporter: String,
     /// Spans handed to it.
     pub accepted: u64,
+    /// Spans that an earlier run had left on disk.
+    pub resumed: u64,
+    /// Spans that wait on disk, at the end for the next run.
+    pub kept: u64,
+    /// What the queue on disk could not do when it was asked.
+    pub disk_errors: u64,
     /// Spans that arrived.
     pub delivered: u64,
     /// Requests that were sent again.
@@ -93,8 +108,16 @@ impl fmt::Display for ExporterReport {
         write!(
             out,
             "{}: {} of {} spans delivered",
-            self.exporter, self.delivered, self.accepted
+            self.exporter,
+            self.delivered,
+            self.accepted + self.resumed
         )?;
+        if self.resumed > 0 {
+            write!(out, " ({} of an earlier run)", self.resumed)?;
+        }
+        if self.kept > 0 {
+            write!(out, "; kept on disk: {}", self.kept)?;
+        }
         for (place, (cause, count)) in self.dropped.iter().enumerate() {
             let lead = if place == 0 { "; lost: " } else { ", " };
             write!(out, "{lead}{} {count}", cause.name())?;
@@ -131,6 +154,9 @@ pub type Notify = std::sync::Arc<dyn Fn(Notice) + Send + Sync>;
 pub(crate) struct Counters {
     exporter: String,
     accepted: AtomicU64,
+    resumed: AtomicU64,
+    kept: AtomicU64,
+    disk_errors: AtomicU64,
     delivered: AtomicU64,
     retries: AtomicU64,
     dropped: [AtomicU64; DropCause::ALL.len()],
@@ -152,6 +178,9 @@ impl Counters {
         Self {
             exporter,
             accepted: AtomicU64::new(0),
+            resumed: AtomicU64::new(0),
+            kept: AtomicU64::new(0),
+            disk_errors: AtomicU64::new(0),
             delivered: AtomicU64::new(0),
             retries: AtomicU64::new(0),
             dropped: Default::default(),
@@ -162,6 +191,20 @@ impl Counters {
 
     pub(crate) fn accept(&self, spans: usize) {
         self.accepted.fetch_add(spans as u64, Relaxed);
+    }
+
+    /// Spans of an earlier run that this one is to deliver.
+    pub(crate) fn resume(&self, spans: u64) {
+        self.resumed.fetch_add(spans, Relaxed);
+    }
+
+    /// Spans that are on disk now.
+    pub(crate) fn keep(&self, spans: u64) {
+        self.kept.store(spans, Relaxed);
+    }
+
+    pub(crate) fn disk_errors(&self, errors: u64) {
+        self.disk_errors.fetch_add(errors, Relaxed);
     }
 
     pub(crate) fn deliver(&self, spans: u64) {
@@ -178,13 +221,15 @@ impl Counters {
         }
     }
 
-    /// Counts whatever was accepted and has had no fate yet as lost by the end of the agent.
+    /// Counts whatever was accepted, has had no fate yet and is not on disk as lost by the end of the agent.
     pub(crate) fn close(&self) {
         let report = self.report();
-        let open = report
-            .accepted
-            .saturating_sub(report.delivered + report.dropped_total());
-        self.drop_spans(DropCause::Shutdown, open);
+        let open =
+            (report.accepted + report.resumed).saturating_sub(report.delivered + report.dropped_total());
+        // A batch that has just arrived may be taken off the disk no more.
+        let kept = report.kept.min(open);
+        self.keep(kept);
+        self.drop_spans(DropCause::Shutdown, open - kept);
     }
 
     pub(crate) fn notice(&self, text: String) {
@@ -207,6 +252,9 @@ impl Counters {
         ExporterReport {
             exporter: self.exporter.clone(),
             accepted: self.accepted.load(Relaxed),
+            resumed: self.resumed.load(Relaxed),
+            kept: self.kept.load(Relaxed),
+            disk_errors: self.disk_errors.load(Relaxed),
             delivered: self.delivered.load(Relaxed),
             retries: self.retries.load(Relaxed),
             dropped: DropCause::ALL

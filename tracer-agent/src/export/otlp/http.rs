@@ -57,9 +57,9 @@ impl HttpClient {
     }
 
     /// The body as it goes over the wire, for all attempts.
-    pub fn prepare(&self, body: Vec<u8>) -> Bytes {
+    pub fn prepare(&self, body: Bytes) -> Bytes {
         if !self.gzip {
-            return body.into();
+            return body;
         }
         let mut gzip = GzEncoder::new(Vec::with_capacity(body.len() / 4), Compression::fast());
         // Writing to memory does not fail.

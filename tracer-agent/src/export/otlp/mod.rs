@@ -8,6 +8,8 @@ use std::{
 };
 
 use bytes::Bytes;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use prost::Message as _;
 use tokio::time::Instant;
 
 use self::{grpc::GrpcClient, http::HttpClient, retry::Verdict};
@@ -19,6 +21,7 @@ use super::{
 use crate::{capture::input::HostInfo, spans::Span};
 
 pub mod answer;
+pub mod durable;
 pub mod encode;
 pub mod grpc;
 pub mod http;
@@ -27,6 +30,8 @@ pub mod retry;
 pub mod settings;
 pub mod tls;
 
+pub(crate) use durable::Disk;
+pub use durable::DiskSettings;
 pub use settings::{OtlpSettings, Protocol, SettingsError};
 
 /// Says to backends who sends.
@@ -75,6 +80,13 @@ enum Delivery {
     GivenUp,
 }
 
+/// For how long a batch is tried.
+struct Patience {
+    until: Instant,
+    /// What it is lost by then.
+    cause: DropCause,
+}
+
 impl OtlpExporter {
     /// Must be made inside the runtime.
     pub(crate) fn new(settings: &OtlpSettings, host: &HostInfo) -> Result<Self, ClientError> {
@@ -90,12 +102,19 @@ impl OtlpExporter {
         })
     }
 
-    /// Delivers until the queue is closed and empty.
-    pub(crate) async fn run(mut self, queue: &Queue, counters: &Counters) {
+    /// Delivers until the queue is closed and empty; by way of the disk if there is one.
+    pub(crate) async fn run(mut self, disk: Option<Disk>, queue: &Queue, counters: &Counters) {
+        if let Some(disk) = disk {
+            return durable::run(&mut self, &disk, queue, counters).await;
+        }
         while let Some(spans) = queue.next_batch().await {
             let count = spans.len() as u64;
             let body = self.encode(spans);
-            if let Delivery::GivenUp = self.deliver(body, count, queue, counters).await {
+            let patience = Patience {
+                until: Instant::now() + retry::GIVE_UP_AFTER,
+                cause: DropCause::Unreachable,
+            };
+            if let Delivery::GivenUp = self.deliver(body, count, patience, queue, counters).await {
                 return;
             }
         }
@@ -106,14 +125,36 @@ impl OtlpExporter {
             Protocol::HttpJson => json::encode(&mapping::request(spans, &self.host)),
             Protocol::Grpc | Protocol::HttpProtobuf => encode::request(&spans, &self.host),
         };
-        match &self.client {
-            Client::Grpc(_) => body.into(),
-            Client::Http(client) => client.prepare(body),
+        self.prepared(body)
+    }
+
+    /// The same for a request that was encoded in protobuf before.
+    fn body(&self, request: &Bytes) -> Bytes {
+        match self.protocol {
+            Protocol::HttpJson => {
+                // What was encoded here, and has its checksum, can be decoded.
+                let request = ExportTraceServiceRequest::decode(request.clone()).unwrap_or_default();
+                self.prepared(json::encode(&request))
+            }
+            Protocol::Grpc | Protocol::HttpProtobuf => self.prepared(request.clone()),
         }
     }
 
-    async fn deliver(&mut self, body: Bytes, count: u64, queue: &Queue, counters: &Counters) -> Delivery {
-        let give_up_at = Instant::now() + retry::GIVE_UP_AFTER;
+    fn prepared(&self, body: impl Into<Bytes>) -> Bytes {
+        match &self.client {
+            Client::Grpc(_) => body.into(),
+            Client::Http(client) => client.prepare(body.into()),
+        }
+    }
+
+    async fn deliver(
+        &mut self,
+        body: Bytes,
+        count: u64,
+        patience: Patience,
+        queue: &Queue,
+        counters: &Counters,
+    ) -> Delivery {
         for attempt in 1.. {
             let (after, why) = match self.attempt(body.clone()).await {
                 Verdict::Delivered { rejected, message } => {
@@ -129,8 +170,8 @@ impl OtlpExporter {
             };
             let wait = after.unwrap_or_else(|| retry::backoff(attempt, random()));
             let again_at = Instant::now() + wait;
-            if again_at > give_up_at {
-                counters.drop_spans(DropCause::Unreachable, count);
+            if again_at > patience.until {
+                counters.drop_spans(patience.cause, count);
                 counters.notice(format!("{count} spans given up after {attempt} attempts: {why}"));
                 return Delivery::Settled;
             }

@@ -15,6 +15,8 @@ use hyper::{
 };
 use percent_encoding::percent_decode_str;
 
+use super::durable::DiskSettings;
+
 /// How spans are put on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
@@ -43,6 +45,8 @@ pub struct OtlpSettings {
     pub certificate: Option<PathBuf>,
     /// PEM files of the own certificate and its key, for mutual TLS.
     pub client_identity: Option<ClientIdentity>,
+    /// Batches wait on disk too.
+    pub disk: Option<DiskSettings>,
 }
 
 /// PEM files that say who the agent is.
@@ -122,8 +126,23 @@ impl OtlpSettings {
             gzip: env.gzip(&mut warnings),
             certificate: env.get("CERTIFICATE").map(|(_, path)| path.into()),
             client_identity: env.client_identity()?,
+            disk: None,
         };
         Ok((settings, warnings))
+    }
+
+    /// The directory of this destination below that of the queues: the same in every run, and without secrets.
+    pub fn queue_name(&self) -> String {
+        let host = self.endpoint.host().unwrap_or_default();
+        let plain = |char: char| char.is_ascii_alphanumeric() || matches!(char, '.' | '-');
+        let host: String = host.chars().filter(|char| plain(*char)).take(64).collect();
+        let port = self
+            .endpoint
+            .port_u16()
+            .map_or(String::new(), |port| format!("-{port}"));
+        // Paths may hold keys, so they are told apart by their checksum.
+        let checksum = crc32fast::hash(self.endpoint.to_string().as_bytes());
+        format!("otlp-{host}{port}-{checksum:08x}")
     }
 
     /// TLS is spoken.

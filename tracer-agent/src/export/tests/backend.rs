@@ -2,9 +2,12 @@
 
 use std::{
     collections::VecDeque,
-    io::{BufRead as _, BufReader, Read, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
     thread,
     time::Duration,
 };
@@ -101,18 +104,9 @@ pub fn http(script: Vec<Reply>, tls: Option<Arc<rustls::ServerConfig>>) -> (Sock
 fn serve(stream: impl Read + Write, socket: &TcpStream, log: &Log) {
     let mut stream = BufReader::new(stream);
     loop {
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            if !matches!(stream.read_line(&mut head), Ok(1..)) {
-                return;
-            }
-        }
-        let length = head
-            .lines()
-            .find_map(|line| line.strip_prefix("content-length: "))
-            .unwrap();
-        let mut body = vec![0; length.parse().unwrap()];
-        stream.read_exact(&mut body).unwrap();
+        let Some((head, body)) = request(&mut stream) else {
+            return;
+        };
         let (status, headers, body) = match log.next(Received {
             head,
             body,
@@ -198,4 +192,75 @@ impl TraceService for Service {
             }
         }
     }
+}
+
+/// An HTTP backend that is there until this is dropped: its port is closed then, and every connection broken.
+pub struct Toggled {
+    is_over: Arc<AtomicBool>,
+    accepting: Option<thread::JoinHandle<()>>,
+    address: String,
+}
+
+impl Drop for Toggled {
+    fn drop(&mut self) {
+        self.is_over.store(true, SeqCst);
+        // It looks up when somebody comes.
+        let _ = TcpStream::connect(&self.address);
+        if let Some(accepting) = self.accepting.take() {
+            accepting.join().unwrap();
+        }
+    }
+}
+
+/// A backend at this address which hands each body to `take`, and says that all is well.
+pub fn toggled(address: &str, take: impl Fn(&[u8]) + Send + Sync + 'static) -> Toggled {
+    let listener = TcpListener::bind(address).unwrap();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let (take, sees_end) = (Arc::new(take), is_over.clone());
+    let accepting = thread::spawn(move || {
+        let mut open = Vec::new();
+        for stream in listener.incoming() {
+            if sees_end.load(SeqCst) {
+                break;
+            }
+            let stream = stream.unwrap();
+            open.push(stream.try_clone().unwrap());
+            let take = take.clone();
+            thread::spawn(move || {
+                let mut reader = BufReader::new(stream);
+                while let Some((_, body)) = request(&mut reader) {
+                    take(&body);
+                    let answer = b"HTTP/1.1 200 x\r\ncontent-length: 0\r\n\r\n";
+                    if reader.get_mut().write_all(answer).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        for stream in open {
+            let _ = stream.shutdown(std::net::Shutdown::Both);
+        }
+    });
+    Toggled {
+        is_over,
+        accepting: Some(accepting),
+        address: address.to_owned(),
+    }
+}
+
+/// Head and body of the next request; `None` when there is none.
+fn request(stream: &mut impl BufRead) -> Option<(String, Vec<u8>)> {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if !matches!(stream.read_line(&mut head), Ok(1..)) {
+            return None;
+        }
+    }
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: "))
+        .unwrap();
+    let mut body = vec![0; length.parse().unwrap()];
+    stream.read_exact(&mut body).ok()?;
+    Some((head, body))
 }

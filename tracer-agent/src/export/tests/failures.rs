@@ -25,7 +25,7 @@ use crate::export::{
 };
 
 /// The settings of `OTEL_EXPORTER_OTLP_<name>=<value>` for a backend.
-fn otlp(scheme: &str, address: SocketAddr, variables: &[(&str, &str)]) -> OtlpSettings {
+pub(super) fn otlp(scheme: &str, address: SocketAddr, variables: &[(&str, &str)]) -> OtlpSettings {
     let env = |name: &str| {
         let name = name.strip_prefix("OTEL_EXPORTER_OTLP_")?;
         variables
@@ -46,7 +46,7 @@ fn http(address: SocketAddr) -> OtlpSettings {
     otlp("http", address, &[("TIMEOUT", "300")])
 }
 
-fn start(targets: &[Target]) -> (Exporters, std::sync::Arc<std::sync::Mutex<Vec<String>>>) {
+pub(super) fn start(targets: &[Target]) -> (Exporters, std::sync::Arc<std::sync::Mutex<Vec<String>>>) {
     let (notify, heard) = listener();
     (
         Exporters::start(targets, &BatchSettings::default(), &host(), notify, || ()).unwrap(),
@@ -81,7 +81,7 @@ fn message_of(log: &Log, place: usize) -> ExportTraceServiceRequest {
         .unwrap_or_else(|| ExportTraceServiceRequest::decode(&received.body[..]).unwrap())
 }
 
-fn closed_port() -> SocketAddr {
+pub(super) fn closed_port() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 

@@ -18,8 +18,10 @@ use crate::{
 
 mod backend;
 mod cost;
+mod durable;
 mod failures;
 mod independent;
+mod killed;
 mod tls;
 
 pub const MILLI: u64 = 1_000_000;
