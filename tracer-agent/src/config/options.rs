@@ -426,7 +426,7 @@ mod tests {
         ];
         assert_eq!(
             resolved(&[], &otel).unwrap().sampler,
-            Sampler::Always(RootSampler::TraceIdRatio(0.5))
+            Sampler::Always(RootSampler::of_share(0.5))
         );
         let options = resolved(&[(&settings::SAMPLER, "always_off")], &otel).unwrap();
         assert_eq!(options.sampler, Sampler::Always(RootSampler::Off));

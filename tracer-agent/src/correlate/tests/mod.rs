@@ -5,7 +5,7 @@ mod goroutines;
 mod pairing;
 mod properties;
 mod request_ids;
-mod scene;
+pub(crate) mod scene;
 mod streams;
 mod threads;
 mod timing;
