@@ -3,6 +3,7 @@
 mod export;
 mod ports;
 mod sampler;
+mod sampling;
 
 use std::{path::PathBuf, str::FromStr};
 
@@ -14,6 +15,7 @@ pub use crate::{
     discovery::Glob,
     spans::Route,
 };
+pub use sampling::{Rule, Tail};
 
 /// A text that is no value of its type; says what would be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

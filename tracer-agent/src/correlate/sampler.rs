@@ -183,7 +183,11 @@ mod tests {
         assert!(!samples(sampler, trace(1), Some(Sampled::Deferred)));
         assert!(!samples(sampler, trace(1), None));
         assert!(samples(Sampler::default(), trace(1), None));
-        assert!(samples(Sampler::Always(RootSampler::On), trace(1), Some(Sampled::No)));
+        assert!(samples(
+            Sampler::Always(RootSampler::On),
+            trace(1),
+            Some(Sampled::No)
+        ));
     }
 
     #[test]
@@ -193,7 +197,11 @@ mod tests {
         assert!(samples(half, trace(0x80_0000_0000_0000), None));
         assert!(samples(half, trace(0x0180_0000_0000_0000), None));
         assert_eq!(RootSampler::of_share(0.0), RootSampler::Off);
-        assert!(samples(Sampler::Always(RootSampler::of_share(1.0)), trace(0), None));
+        assert!(samples(
+            Sampler::Always(RootSampler::of_share(1.0)),
+            trace(0),
+            None
+        ));
     }
 
     #[test]
@@ -217,7 +225,11 @@ mod tests {
         let decided = half.decide(trace(0), caller(None, "ot=rv:80000000000000"), None);
         assert!(decided.sampled);
         assert_eq!(decided.tracestate.as_deref(), Some("ot=rv:80000000000000;th:8"));
-        assert!(!half.decide(trace(u64::MAX >> 8), caller(None, "ot=rv:7fffffffffffff"), None).sampled);
+        assert!(
+            !half
+                .decide(trace(u64::MAX >> 8), caller(None, "ot=rv:7fffffffffffff"), None)
+                .sampled
+        );
     }
 
     #[test]
@@ -231,7 +243,11 @@ mod tests {
             ("a=1", "a=1"),
         ] {
             let decided = sampler.decide(trace(0xc0_0000_0000_0000), caller(Sampled::Yes, list), None);
-            assert_eq!((decided.sampled, decided.tracestate.as_deref()), (true, Some(kept)), "{list}");
+            assert_eq!(
+                (decided.sampled, decided.tracestate.as_deref()),
+                (true, Some(kept)),
+                "{list}"
+            );
         }
     }
 
@@ -239,15 +255,37 @@ mod tests {
     fn a_rule_is_in_the_place_of_the_root_sampler_but_drops_in_any_case() {
         let (off, on) = (RootSampler::Off, RootSampler::On);
         let decided = |sampler: Sampler, sampled, rule| {
-            sampler.decide(trace(0x80_0000_0000_0000), caller(sampled, ""), Some(rule)).sampled
+            sampler
+                .decide(trace(0x80_0000_0000_0000), caller(sampled, ""), Some(rule))
+                .sampled
         };
         assert!(decided(Sampler::ParentBased(off), None, Action::Keep));
-        assert!(!decided(Sampler::ParentBased(off), Some(Sampled::No), Action::Keep));
+        assert!(!decided(
+            Sampler::ParentBased(off),
+            Some(Sampled::No),
+            Action::Keep
+        ));
         assert!(decided(Sampler::Always(off), Some(Sampled::No), Action::Keep));
-        assert!(decided(Sampler::ParentBased(off), None, Action::Share(share(0.5))));
-        assert!(!decided(Sampler::ParentBased(on), None, Action::Share(share(0.25))));
-        assert!(decided(Sampler::ParentBased(on), Some(Sampled::Yes), Action::Share(share(0.25))));
-        assert!(!decided(Sampler::ParentBased(on), Some(Sampled::Yes), Action::Drop));
+        assert!(decided(
+            Sampler::ParentBased(off),
+            None,
+            Action::Share(share(0.5))
+        ));
+        assert!(!decided(
+            Sampler::ParentBased(on),
+            None,
+            Action::Share(share(0.25))
+        ));
+        assert!(decided(
+            Sampler::ParentBased(on),
+            Some(Sampled::Yes),
+            Action::Share(share(0.25))
+        ));
+        assert!(!decided(
+            Sampler::ParentBased(on),
+            Some(Sampled::Yes),
+            Action::Drop
+        ));
     }
 
     #[test]

@@ -6,10 +6,12 @@
 //! was left out; a span says how many it stands for (`ot=th`) only where that is known.
 
 pub mod rules;
+pub mod tail;
 
 mod threshold;
 pub mod tracestate;
 
 pub use rules::{Action, Rule};
 
+pub use tail::Tail;
 pub use threshold::{Randomness, Threshold};

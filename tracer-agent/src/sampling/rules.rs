@@ -49,20 +49,33 @@ enum Condition {
 }
 
 /// Why a text is no rule.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not {}", self.wanted())]
 pub enum RuleError {
     /// Its last word.
-    #[error("a rule: its last word is what to do, drop, keep or a share above 0 and up to 1")]
     Action,
     /// It would be a sampler.
-    #[error("a rule: it has no condition, such as /health* or service=shop (--sampler is for all requests)")]
     Unconditional,
     /// A word before the last.
-    #[error("a rule: a condition is service=, method=, path= or peer= with a pattern, or a path that begins with /")]
     Condition,
     /// A path with braces.
-    #[error("a rule: its path has braces but is no route such as /orders/{{id}}")]
     Route,
+}
+
+impl RuleError {
+    /// What would be a rule.
+    pub const fn wanted(self) -> &'static str {
+        match self {
+            Self::Action => "a rule: its last word is what to do, drop, keep or a share above 0 and up to 1",
+            Self::Unconditional => {
+                "a rule: it has no condition, such as /health* or service=shop (--sampler is for all requests)"
+            }
+            Self::Condition => {
+                "a rule: a condition is service=, method=, path= or peer= with a pattern, or a path that begins with /"
+            }
+            Self::Route => "a rule: its path has braces but is no route such as /orders/{id}",
+        }
+    }
 }
 
 /// What rules ask of.
@@ -105,7 +118,10 @@ impl FromStr for Rule {
         if words.is_empty() {
             return Err(RuleError::Unconditional);
         }
-        let conditions = words.into_iter().map(Condition::parse).collect::<Result<_, _>>()?;
+        let conditions = words
+            .into_iter()
+            .map(Condition::parse)
+            .collect::<Result<_, _>>()?;
         Ok(Self { conditions, action })
     }
 }
@@ -124,9 +140,9 @@ impl Condition {
             "service" => Ok(Self::Service(Glob::new(pattern))),
             "method" => Ok(Self::Method(Glob::new(pattern))),
             "peer" => Ok(Self::Peer(Glob::new(pattern))),
-            "path" if pattern.contains(['{', '}']) => Route::new(pattern)
-                .map(Self::Route)
-                .map_err(|_| RuleError::Route),
+            "path" if pattern.contains(['{', '}']) => {
+                Route::new(pattern).map(Self::Route).map_err(|_| RuleError::Route)
+            }
             "path" => Ok(Self::Path(Glob::new(pattern))),
             _ => Err(RuleError::Condition),
         }
@@ -168,9 +184,7 @@ fn path(exchange: &Exchange) -> Option<&str> {
 /// With its port or without.
 fn is_at(glob: &Glob, peer: Address) -> bool {
     match peer {
-        Address::Ip(address) => {
-            glob.matches(&address.ip().to_string()) || glob.matches(&address.to_string())
-        }
+        Address::Ip(address) => glob.matches(&address.ip().to_string()) || glob.matches(&address.to_string()),
         Address::Unix(..) => false,
     }
 }
@@ -233,7 +247,10 @@ mod tests {
         let half = Threshold::of_share(0.5).unwrap();
         let rules = ["/other drop", "/health 0.5", "/* drop"];
         assert_eq!(asked(&rules, &exchange), Some(Action::Share(half)));
-        assert_eq!(asked(&["/health keep", "/health drop"], &exchange), Some(Action::Keep));
+        assert_eq!(
+            asked(&["/health keep", "/health drop"], &exchange),
+            Some(Action::Keep)
+        );
         assert_eq!(asked(&[], &exchange), None);
     }
 

@@ -184,7 +184,16 @@ mod tests {
         ] {
             assert_eq!(written(of * least, 3), text);
         }
-        for nothing in [0.0, -0.0, least / 4.0, f64::MIN_POSITIVE, f64::NAN, -0.1, 1.1, f64::INFINITY] {
+        for nothing in [
+            0.0,
+            -0.0,
+            least / 4.0,
+            f64::MIN_POSITIVE,
+            f64::NAN,
+            -0.1,
+            1.1,
+            f64::INFINITY,
+        ] {
             assert_eq!(Threshold::of_share(nothing), None, "{nothing}");
         }
     }

@@ -85,7 +85,16 @@ mod tests {
         let list = "ot=rv:6e6d1a75832a2f;th:c";
         assert_eq!(randomness(list), Randomness::parse("6e6d1a75832a2f"));
         assert_eq!(threshold(list), th("c"));
-        for nothing in ["", "ot=", "ot=th:", "ot=th", "ot=th:x", "ot=th:0123456789abcdef", "a@ot=th:8", "x=th:8"] {
+        for nothing in [
+            "",
+            "ot=",
+            "ot=th:",
+            "ot=th",
+            "ot=th:x",
+            "ot=th:0123456789abcdef",
+            "a@ot=th:8",
+            "x=th:8",
+        ] {
             assert_eq!(threshold(nothing), None, "{nothing}");
         }
     }
@@ -112,7 +121,10 @@ mod tests {
         let long: Vec<_> = (0..32).map(|number| format!("k{number}=1")).collect();
         let list = with_threshold(&long.join(","), th("c"));
         assert_eq!(list.split(',').count(), 32);
-        assert!(list.starts_with("ot=th:c,k0=1,") && list.ends_with(",k30=1"), "{list}");
+        assert!(
+            list.starts_with("ot=th:c,k0=1,") && list.ends_with(",k30=1"),
+            "{list}"
+        );
     }
 
     proptest! {
