@@ -5,6 +5,7 @@ mod goroutines;
 mod pairing;
 mod properties;
 mod request_ids;
+mod sampling;
 pub(crate) mod scene;
 mod streams;
 mod threads;
