@@ -141,6 +141,11 @@ impl Fragments {
         Some(fragment)
     }
 
+    #[cfg(test)]
+    pub const fn spans(&self) -> usize {
+        self.spans
+    }
+
     pub fn next_deadline(&self) -> Option<BootNanos> {
         self.deadlines.first().map(|(deadline, _)| *deadline)
     }

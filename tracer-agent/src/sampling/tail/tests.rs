@@ -1,5 +1,7 @@
 //! What is kept, of traces made by hand and at random.
 
+mod cost;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -247,7 +249,7 @@ fn a_limit_holds_for_errors_too_and_for_each_service_alone() {
         let end = SECOND + number * MILLISECOND;
         let trace = trace(number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
         bench.push(failed(span(trace, number + 1, end - 1, end)));
-        if number % 1_000 == 0 {
+        if number.is_multiple_of(1_000) {
             let mut other = failed(span(self::trace(number + 7), number + 100_000, end - 1, end));
             other.process = Arc::new(ProcessInfo {
                 service_name: "pay".into(),
