@@ -17,6 +17,7 @@ pub mod live;
 pub mod observe;
 pub mod pipeline;
 pub mod protocols;
+pub mod sampling;
 pub mod shop;
 pub mod spans;
 pub mod symbols;

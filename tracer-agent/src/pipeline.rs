@@ -1,15 +1,15 @@
 //! The whole way, from one input to finished spans: the only file that knows every stage.
 //!
 //! ```text
-//! Input ─ Record ─▶ connections ─▶ protocols ─▶ correlate ─▶ spans ─▶ out
-//!       ─ Process ─────────────────────────────▶ correlate, ▶ spans
-//!       ─ Tick, End ─────────────▶ protocols ─▶ correlate ─▶
+//! Input ─ Record ─▶ connections ─▶ protocols ─▶ rules ─▶ correlate ─▶ spans ─▶ tail ─▶ out
+//!       ─ Process ───────────────────────────────────────▶ correlate, ▶ spans
+//!       ─ Tick, End ─────────────▶ protocols ─▶ rules ─▶ correlate ─▶ spans ─▶ tail ─▶
 //! ```
 //!
 //! Synchronous, single-threaded, without a clock or randomness of its own: the same inputs give the same spans,
 //! live, from a recording, in a test and in a fuzzer.
 
-use std::sync::Arc;
+use std::{cell::OnceCell, sync::Arc};
 
 use tracer_common::Loss;
 
@@ -20,6 +20,11 @@ use crate::{
     ids::BootNanos,
     live,
     protocols::{self, ExchangeEvent, Protocols},
+    sampling::{
+        Rule, Tail,
+        rules::{self, Subject},
+        tail,
+    },
     spans::{self, Span},
 };
 
@@ -30,10 +35,14 @@ pub struct Settings {
     pub connections: Limits,
     /// Timeouts and bounds of exchanges, headers that are kept.
     pub protocols: protocols::Settings,
+    /// What is dropped and kept of requests; the first rule that fits decides.
+    pub rules: Vec<Rule>,
     /// Sampling, instrumented processes, waits.
     pub correlate: correlate::Settings,
     /// Redaction, routes, conventions.
     pub spans: spans::Settings,
+    /// Which traces are kept, where that is decided once their spans are finished.
+    pub tail: Option<tail::Settings>,
 }
 
 /// Every stage, in a row.
@@ -44,6 +53,7 @@ pub struct Pipeline {
     protocols: Protocols,
     correlator: Correlator,
     builder: spans::Builder,
+    tail: Option<Tail>,
     events: Vec<ExchangeEvent>,
     linked: Vec<Linked>,
     malformed_records: u64,
@@ -59,6 +69,7 @@ impl Pipeline {
             protocols: Protocols::new(settings.protocols.clone()),
             correlator: Correlator::new(settings.correlate.clone(), host.id_seed),
             builder: spans::Builder::new(&host, settings.spans.clone()),
+            tail: settings.tail.clone().map(Tail::new),
             settings,
             events: Vec::new(),
             linked: Vec::new(),
@@ -102,15 +113,19 @@ impl Pipeline {
                 self.correlator.finish(*now, &mut self.linked);
             }
         }
-        out.extend(self.linked.drain(..).map(|linked| self.builder.build(linked)));
+        self.build(out);
+        match (&mut self.tail, input) {
+            (Some(tail), Input::Tick(now)) => tail.tick(*now, out),
+            (Some(tail), Input::End(now)) => tail.finish(*now, out),
+            _ => {}
+        }
     }
 
     /// When the time must be told, even if nothing happens.
     pub fn next_deadline(&self) -> Option<BootNanos> {
-        [self.protocols.next_deadline(), self.correlator.next_deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        let tail = self.tail.as_ref().and_then(Tail::next_deadline);
+        let before = [self.protocols.next_deadline(), self.correlator.next_deadline()];
+        before.into_iter().chain([tail]).flatten().min()
     }
 
     /// Every counter of every stage, as `(stage, what, how many)`, in a fixed order; the zeroes too.
@@ -133,6 +148,8 @@ impl Pipeline {
         all.extend(of("protocols", &mut self.protocols.counters().by_cause()));
         all.extend(of("correlate", &mut self.correlator.counters().named()));
         all.push(("spans", "evicted_processes", self.builder.evicted_processes()));
+        let tail = self.tail.as_ref().map(|tail| *tail.counters());
+        all.extend(of("tail", &mut tail.unwrap_or_default().named()));
         all
     }
 
@@ -147,8 +164,23 @@ impl Pipeline {
     }
 
     fn link(&mut self) {
-        for event in self.events.drain(..) {
+        for mut event in self.events.drain(..) {
+            if !self.settings.rules.is_empty() {
+                ask(&self.settings.rules, &self.builder, &mut event);
+            }
             self.correlator.on_event(event, &mut self.linked);
+        }
+    }
+
+    fn build(&mut self, out: &mut Vec<Span>) {
+        for linked in self.linked.drain(..) {
+            let end = linked.observed.end();
+            let has_local_parent = linked.parent.is_some_and(|parent| parent.is_local);
+            let span = self.builder.build(linked);
+            match &mut self.tail {
+                Some(tail) => tail.push(span, has_local_parent, end, out),
+                None => out.push(span),
+            }
         }
     }
 
@@ -161,6 +193,27 @@ impl Pipeline {
             Some((_, sum)) => *sum = sum.saturating_add(count),
             None => self.lost.push((cause, count)),
         }
+    }
+}
+
+/// Has the rules say what they say of an exchange that begins.
+fn ask(rules: &[Rule], builder: &spans::Builder, event: &mut ExchangeEvent) {
+    let process = OnceCell::new();
+    let said = |subject, pid, start| {
+        let process = || process.get_or_init(|| builder.process(pid, start));
+        rules::first(rules, subject, || &process().service_name)
+    };
+    match event {
+        ExchangeEvent::Begun(exchange) => {
+            exchange.rule = said(Subject::Request(exchange), exchange.pid(), exchange.start);
+        }
+        ExchangeEvent::ConnectFailed(failure) => {
+            failure.rule = said(Subject::Connect(failure), failure.task.pid, failure.start);
+        }
+        ExchangeEvent::Read(..)
+        | ExchangeEvent::Taken(..)
+        | ExchangeEvent::Calls(_)
+        | ExchangeEvent::Ended(..) => {}
     }
 }
 

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -31,8 +32,13 @@ fn files(kind: &str) -> Vec<PathBuf> {
 }
 
 fn replay(recording: &Path) -> String {
+    replay_with(&[], recording)
+}
+
+fn replay_with(options: &[&str], recording: &Path) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_tracer-agent"))
         .args(["replay", "--quiet", "--export", "json=-"])
+        .args(options)
         .arg(recording)
         .env_clear()
         .output()
@@ -73,6 +79,59 @@ fn a_replay_gives_the_spans_of_the_live_agent_and_the_same_bytes_each_time() {
         assert_eq!(once, twice, "{} twice", recording.display());
         assert_eq!(spans(&once), spans(&live), "{}", recording.display());
     }
+}
+
+/// Every span of an export by its id, with its parent and the list that says how it was sampled.
+fn sampled(export: &str) -> BTreeMap<String, (String, String)> {
+    let requests = export
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let list = |value: &Value, key: &str| value.get(key).unwrap().as_array().unwrap().clone();
+    let text = |span: &Value, key: &str| {
+        span.get(key)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    requests
+        .flat_map(|request| list(&request, "resourceSpans"))
+        .flat_map(|group| list(&group, "scopeSpans"))
+        .flat_map(|scope| list(&scope, "spans"))
+        .map(|span| {
+            let place = (text(&span, "parentSpanId"), text(&span, "traceState"));
+            (text(&span, "spanId"), place)
+        })
+        .collect()
+}
+
+#[test]
+fn what_is_sampled_of_a_recording_is_the_same_each_time_and_leaves_no_span_without_its_parent() {
+    let mut left_out = 0;
+    for recording in recordings() {
+        let all = sampled(&replay(&recording));
+        for options in [
+            ["--tail", "errors,slow=20ms,ratio=0.5"],
+            ["--tail", "slow=p99,ratio=0.3,rate=5"],
+            ["--sampler", "traceidratio=0.5"],
+            ["--sample", "/leaf* drop"],
+        ] {
+            let [once, twice] = [0, 1].map(|_| replay_with(&options, &recording));
+            assert_eq!(once, twice, "{} with {options:?}", recording.display());
+            let kept = sampled(&once);
+            left_out += all.len() - kept.len();
+            for (span, (parent, _)) in &kept {
+                let (parent_of_all, _) = all.get(span).unwrap();
+                assert_eq!(parent, parent_of_all);
+                assert!(
+                    !all.contains_key(parent) || kept.contains_key(parent),
+                    "{span} under {parent}"
+                );
+            }
+            let says_so = kept.values().all(|(_, tracestate)| tracestate == "ot=th:8");
+            assert!(options.first() != Some(&"--sampler") || says_so, "{kept:?}");
+        }
+    }
+    assert!(left_out > 100, "only {left_out} were left out");
 }
 
 /// What was checked by hand against tshark: `tests/recordings/README.md`.

@@ -36,7 +36,7 @@ pub enum Command {
         #[command(flatten)]
         settings: Settings<Live>,
         /// The command, and its arguments
-        #[arg(required = true, last = true, value_name = "CMD")]
+        #[arg(required = true, last = true, value_name = "CMD", hide = true)]
         command: Vec<OsString>,
     },
     /// Trace running programs until interrupted

@@ -55,6 +55,7 @@ const AT_ONCE: &[&Setting] = &[
     &settings::ROUTE,
     &settings::CAPTURE_HEADER,
     &settings::SAMPLER,
+    &settings::SAMPLE,
     &settings::LOG_LEVEL,
 ];
 

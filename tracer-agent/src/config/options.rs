@@ -8,7 +8,7 @@ use super::{
     settings::{self, Setting},
     values::{
         ExportTarget, Glob, HeaderName, Hooks, HostRoot, Instrumented, Level, Name, NotAValue, Ports,
-        ProcessId, QueueAge, QueueSize, RingSize, Route, Sampler, Switch, Tls, Uprobes,
+        ProcessId, QueueAge, QueueSize, RingSize, Route, Rule, Sampler, Switch, Tail, Tls, Uprobes,
     },
 };
 use crate::{export::DiskSettings, pipeline};
@@ -42,6 +42,10 @@ pub struct Options {
     pub capture_headers: Vec<HeaderName>,
     /// Which traces are kept.
     pub sampler: Sampler,
+    /// What is dropped and kept of requests, the first that fits decides.
+    pub rules: Vec<Rule>,
+    /// What is kept of finished traces, if that is to be decided.
+    pub tail: Option<Tail>,
     /// Attributes for every resource (the agent's own `OTEL_RESOURCE_ATTRIBUTES`); what a process says of itself is
     /// stronger.
     pub resource: Vec<(String, String)>,
@@ -126,6 +130,8 @@ impl Options {
             routes: list(layers, &settings::ROUTE)?,
             capture_headers: list(layers, &settings::CAPTURE_HEADER)?,
             sampler: sampler(layers, &mut remarks)?,
+            rules: list(layers, &settings::SAMPLE)?,
+            tail: optional(layers, &settings::TAIL)?,
             resource: resource(layers, &mut remarks),
             log_level: one(layers, &settings::LOG_LEVEL)?,
             has_otlp_environment: layers.has_otel("OTEL_EXPORTER_OTLP_"),
@@ -153,6 +159,8 @@ impl Options {
         settings.protocols.captured_request_headers.clone_from(&headers);
         settings.protocols.captured_response_headers = headers;
         settings.correlate.sampler = self.sampler;
+        settings.rules = self.rules.iter().map(|rule| rule.0.clone()).collect();
+        settings.tail = self.tail.as_ref().map(|tail| tail.0.clone());
         settings.correlate.instrumented = self.instrumented.unwrap_or_default();
         settings.spans.routes.clone_from(&self.routes);
         settings
@@ -462,7 +470,7 @@ mod tests {
         ];
         assert_eq!(
             resolved(&[], &otel).unwrap().sampler,
-            Sampler::Always(RootSampler::TraceIdRatio(0.5))
+            Sampler::Always(RootSampler::of_share(0.5))
         );
         let options = resolved(&[(&settings::SAMPLER, "always_off")], &otel).unwrap();
         assert_eq!(options.sampler, Sampler::Always(RootSampler::Off));
@@ -473,6 +481,29 @@ mod tests {
         let options = resolved(&[], &[("OTEL_TRACES_SAMPLER", "jaeger_remote")]).unwrap();
         assert_eq!(options.sampler, Sampler::default());
         assert_eq!(options.remarks.len(), 1);
+    }
+
+    #[test]
+    fn rules_of_sampling_are_read_in_order_and_what_is_wrong_is_said() {
+        let rules = [
+            (&settings::SAMPLE, "/health* drop"),
+            (&settings::SAMPLE, "service=shop 0.5"),
+        ];
+        let options = resolved(&rules, &[("TRACER_TAIL", "errors,ratio=0.1")]).unwrap();
+        let settings = options.pipeline();
+        assert_eq!(
+            settings.rules,
+            ["/health* drop", "service=shop 0.5"].map(|rule| rule.parse().unwrap())
+        );
+        assert_eq!(settings.tail, Some("errors,ratio=0.1".parse().unwrap()));
+        assert_eq!(
+            resolved(&[(&settings::SAMPLE, "/health* dorp")], &[]).unwrap_err(),
+            r#"--sample: "/health* dorp" is not a rule: its last word is what to do, drop, keep or a share above 0 and up to 1"#
+        );
+        assert_eq!(
+            resolved(&[(&settings::TAIL, "slow=soon")], &[]).unwrap_err(),
+            r#"--tail: "slow=soon" is not a list with a duration such as slow=500ms, slow=2s or slow=p99"#
+        );
     }
 
     #[test]

@@ -108,6 +108,8 @@ settings! {
     ROUTE = "route", Some("PATTERN"), true, true, "Name spans by route (/orders/{id})";
     CAPTURE_HEADER = "capture-header", Some("NAME"), true, true, "Keep this HTTP header on spans";
     SAMPLER = "sampler", Some("NAME[=ARG]"), false, true, "Sampler, as OTEL_TRACES_SAMPLER names them" = "parentbased_always_on";
+    SAMPLE = "sample", Some("RULE"), true, true, "Head rule: /health* drop, service=shop 0.1, ...";
+    TAIL = "tail", Some("LIST"), false, true, "Tail rules: errors,slow=500ms,slow=p99,ratio=0.05";
     LOG_LEVEL = "log-level", Some("LEVEL"), false, true, "error, warn, info (default) or debug" = "info" of Level;
 }
 

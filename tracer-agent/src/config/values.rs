@@ -4,6 +4,7 @@ mod export;
 mod ports;
 mod queue;
 mod sampler;
+mod sampling;
 
 use std::{path::PathBuf, str::FromStr};
 
@@ -16,6 +17,7 @@ pub use crate::{
     discovery::Glob,
     spans::Route,
 };
+pub use sampling::{Rule, Tail};
 
 /// A text that is no value of its type; says what would be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -6,6 +6,7 @@ use crate::{
         Exchange, ExchangeId,
         exchange::{ContextFormat, Ending, Sampled, Side},
     },
+    sampling::Action,
 };
 
 use super::{
@@ -13,6 +14,7 @@ use super::{
     contexts::Arrival,
     known::{Begun, Context, Edge, Fate, Live, Over},
     pairs::Wire,
+    sampler::Caller,
 };
 
 impl Correlator {
@@ -36,18 +38,25 @@ impl Correlator {
             self.pairs.stop_waiting(Wire::of(exchange), id);
             self.deadlines.remove(&(deadline, id));
         }
+        let rule = live.begun.rule();
         let exchange = live.exchange();
         let decision = exchange.and_then(|exchange| exchange.context.decision);
         let context = match edge {
-            Edge::Root => Some(self.new_context(id, decision)),
+            Edge::Root => Some(self.new_context(id, decision, rule)),
             Edge::Remote(parent) => {
-                let state = exchange.and_then(|exchange| exchange.context.tracestate.as_deref());
+                let context = exchange.map(|exchange| &exchange.context);
+                let context = context.filter(|_| parent.format == ContextFormat::W3c);
+                let state = context.and_then(|context| context.tracestate.as_deref());
+                let caller = Caller {
+                    sampled: Some(parent.sampled),
+                    tracestate: state,
+                };
+                let decided = self.settings.sampler.decide(parent.trace, caller, rule);
                 Some(Context {
                     trace: parent.trace,
-                    sampled: self.settings.sampler.samples(parent.trace, Some(parent.sampled)),
-                    tracestate: state
-                        .filter(|_| parent.format == ContextFormat::W3c)
-                        .map(Into::into),
+                    sampled: decided.sampled,
+                    tracestate: decided.tracestate,
+                    has_random_id: context.is_some_and(|context| context.random_trace_id),
                 })
             }
             Edge::Local(parent, _) => {
@@ -65,7 +74,7 @@ impl Correlator {
             (Some(context), _) => self.resolve(id, context, out),
             (None, Some(parent)) => parent.waiters.push(id),
             // The parent is forgotten: it will not be named, and the trace begins here.
-            (None, None) => self.resolve(id, self.new_context(id, decision), out),
+            (None, None) => self.resolve(id, self.new_context(id, decision, rule), out),
         }
     }
 
@@ -77,7 +86,8 @@ impl Correlator {
             if let Some(live) = self.known.live.get_mut(&id) {
                 // Also where the sampler is another than that of the run that was recorded.
                 let is_unseen = live.exchange().is_some_and(|exchange| exchange.unseen);
-                context.sampled &= !is_unseen;
+                let is_dropped = live.begun.rule() == Some(Action::Drop);
+                context.sampled &= !is_unseen && !is_dropped;
                 let waiters = live.waiters.drain(..);
                 waiting.extend(waiters.map(|waiter| (waiter, context.clone())));
                 live.context = Some(context);
@@ -87,12 +97,18 @@ impl Correlator {
         }
     }
 
-    fn new_context(&self, id: ExchangeId, decision: Option<Sampled>) -> Context {
+    fn new_context(&self, id: ExchangeId, decision: Option<Sampled>, rule: Option<Action>) -> Context {
         let trace = self.identity.trace(id);
+        let caller = Caller {
+            sampled: decision,
+            tracestate: None,
+        };
+        let decided = self.settings.sampler.decide(trace, caller, rule);
         Context {
             trace,
-            sampled: self.settings.sampler.samples(trace, decision),
-            tracestate: None,
+            sampled: decided.sampled,
+            tracestate: decided.tracestate,
+            has_random_id: true,
         }
     }
 
@@ -149,6 +165,7 @@ impl Correlator {
                 let parent = remote.span.map(|span| Parent {
                     span,
                     is_remote: true,
+                    is_local: false,
                 });
                 (parent, Some(Evidence::Header))
             }
@@ -156,6 +173,7 @@ impl Correlator {
                 let parent = Parent {
                     span: self.identity.span(parent),
                     is_remote: evidence == Evidence::Connection,
+                    is_local: true,
                 };
                 (Some(parent), Some(evidence))
             }
@@ -182,6 +200,7 @@ impl Correlator {
             evidence,
             confidence: live.confidence.filter(|_| evidence == Some(Evidence::Timing)),
             tracestate: context.tracestate,
+            has_random_id: context.has_random_id,
             candidates: candidate.into_iter().collect(),
         }
     }

@@ -11,6 +11,7 @@ use crate::{
         Exchange, ExchangeId,
         exchange::{ConnectFailure, Ending, RemoteParent, Side},
     },
+    sampling::Action,
 };
 
 use super::{Evidence, contexts::Arrival, pairs::Wire};
@@ -32,6 +33,8 @@ pub struct Context {
     pub trace: TraceId,
     pub sampled: bool,
     pub tracestate: Option<Arc<str>>,
+    /// The last 7 bytes of the trace id are random.
+    pub has_random_id: bool,
 }
 
 /// What began.
@@ -39,6 +42,16 @@ pub struct Context {
 pub enum Begun {
     Exchange(Box<Exchange>, Option<Box<Ending>>),
     ConnectFailed(Box<ConnectFailure>),
+}
+
+impl Begun {
+    /// What the sampling rules say of it.
+    pub fn rule(&self) -> Option<Action> {
+        match self {
+            Self::Exchange(exchange, _) => exchange.rule,
+            Self::ConnectFailed(failure) => failure.rule,
+        }
+    }
 }
 
 /// An exchange that was not given out yet.

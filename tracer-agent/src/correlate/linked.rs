@@ -22,8 +22,10 @@ pub struct Linked {
     pub evidence: Option<Evidence>,
     /// How likely the parent is the true one, where that was estimated.
     pub confidence: Option<f64>,
-    /// `tracestate` of the context its trace came with.
+    /// `tracestate` of the context its trace came with, and the threshold that was applied to it.
     pub tracestate: Option<Arc<str>>,
+    /// The last 7 bytes of the trace id are random: it was made here, or its caller says so.
+    pub has_random_id: bool,
     /// Exported spans that may be the parent but are not proven to be.
     pub candidates: Vec<Candidate>,
 }
@@ -44,6 +46,8 @@ pub struct Parent {
     pub span: SpanId,
     /// It belongs to another process.
     pub is_remote: bool,
+    /// It is a span of this agent: given out before or later.
+    pub is_local: bool,
 }
 
 /// What a link was found by: the rungs of the evidence ladder that are built.
@@ -121,6 +125,14 @@ impl Observed {
         match self {
             Self::Exchange(exchange, _) => exchange.start,
             Self::ConnectFailed(failure) => failure.start,
+        }
+    }
+
+    /// When it was over.
+    pub fn end(&self) -> BootNanos {
+        match self {
+            Self::Exchange(_, ending) => ending.end,
+            Self::ConnectFailed(failure) => failure.end,
         }
     }
 }

@@ -32,7 +32,7 @@ mod streams;
 mod table;
 mod tally;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod threads;
 pub mod timing;
 mod turns;
@@ -41,7 +41,7 @@ use std::collections::BTreeSet;
 
 pub use counters::Counters;
 pub use linked::{Candidate, Evidence, Linked, Observed, Parent};
-pub use sampler::{RootSampler, Sampler, SamplerError};
+pub use sampler::{Caller, Decided, RootSampler, Sampler, SamplerError};
 pub use settings::{Instrumented, Settings};
 
 use crate::{

@@ -1,6 +1,12 @@
 //! Head sampling as `OTEL_TRACES_SAMPLER` names it: one decision a trace, the same in every service.
 
-use crate::{ids::TraceId, protocols::exchange::Sampled};
+use std::sync::Arc;
+
+use crate::{
+    ids::TraceId,
+    protocols::exchange::Sampled,
+    sampling::{Action, Randomness, Threshold, tracestate},
+};
 
 /// Which traces are exported.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -18,8 +24,26 @@ pub enum RootSampler {
     On,
     /// None.
     Off,
-    /// This share of them, 0 to 1, by trace id.
-    TraceIdRatio(f64),
+    /// Those whose randomness is not below this threshold.
+    TraceIdRatio(Threshold),
+}
+
+/// What came with a request.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Caller<'a> {
+    /// The decision.
+    pub sampled: Option<Sampled>,
+    /// The `tracestate` that goes with the trace.
+    pub tracestate: Option<&'a str>,
+}
+
+/// What is decided about a trace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decided {
+    /// It is exported.
+    pub sampled: bool,
+    /// What came, with the threshold that was applied.
+    pub tracestate: Option<Arc<str>>,
 }
 
 /// Why a sampler cannot be made of its name and argument.
@@ -46,9 +70,9 @@ impl Sampler {
     /// there is no argument.
     pub fn named(name: &str, argument: Option<&str>) -> Result<Self, SamplerError> {
         let ratio = || match argument {
-            None | Some("") => Ok(RootSampler::TraceIdRatio(1.0)),
+            None | Some("") => Ok(RootSampler::of_share(1.0)),
             Some(text) => match text.trim().parse() {
-                Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok(RootSampler::TraceIdRatio(ratio)),
+                Ok(share) if (0.0..=1.0).contains(&share) => Ok(RootSampler::of_share(share)),
                 _ => Err(SamplerError::Ratio(text.to_owned())),
             },
         };
@@ -68,77 +92,217 @@ impl Sampler {
         matches!(self, Self::ParentBased(_))
     }
 
-    /// Whether a span is exported that begins a trace or continues one from the wire.
-    pub fn samples(self, trace: TraceId, caller: Option<Sampled>) -> bool {
-        match (self, caller) {
-            (Self::ParentBased(_), Some(Sampled::Yes)) => true,
-            (Self::ParentBased(_), Some(Sampled::No)) => false,
-            (Self::Always(root) | Self::ParentBased(root), _) => root.samples(trace),
-        }
+    /// Decides about a trace that begins here or continues one from the wire. A rule is in the place of the root sampler, but that
+    /// what is to be dropped is dropped in any case.
+    pub fn decide(self, trace: TraceId, caller: Caller<'_>, rule: Option<Action>) -> Decided {
+        let randomness = || {
+            let explicit = caller.tracestate.and_then(tracestate::randomness);
+            explicit.unwrap_or_else(|| Randomness::of(trace))
+        };
+        let came = caller.tracestate;
+        let root = match (self, caller.sampled, rule) {
+            (_, _, Some(Action::Drop)) => RootSampler::Off,
+            (Self::ParentBased(_), Some(Sampled::Yes), _) => {
+                return Decided {
+                    sampled: true,
+                    tracestate: came.map(|list| consistent(list, randomness())),
+                };
+            }
+            (Self::ParentBased(_), Some(Sampled::No), _) => RootSampler::Off,
+            (_, _, Some(Action::Keep)) => RootSampler::On,
+            (_, _, Some(Action::Share(threshold))) => RootSampler::TraceIdRatio(threshold),
+            (Self::Always(root) | Self::ParentBased(root), _, None) => root,
+        };
+        let (sampled, tracestate) = match root {
+            RootSampler::Off => (false, came.map(Into::into)),
+            // What somebody else has applied was not applied to what is decided here.
+            RootSampler::On => (true, came.map(|list| replaced(list, Threshold::NONE))),
+            RootSampler::TraceIdRatio(threshold) => {
+                let list = tracestate::with_threshold(came.unwrap_or_default(), Some(threshold));
+                (threshold.keeps(randomness()), Some(list.into()))
+            }
+        };
+        Decided { sampled, tracestate }
     }
 }
 
 impl RootSampler {
-    fn samples(self, trace: TraceId) -> bool {
-        match self {
-            Self::On => true,
-            Self::Off => false,
-            Self::TraceIdRatio(ratio) => {
-                let low = u128::from_be_bytes(trace.bytes()) & u128::from(u64::MAX);
-                // The rule of the SDKs: the last 8 bytes, less one bit, against the share of 2^63.
-                (low >> 1) < bound(ratio)
-            }
-        }
+    /// The sampler of a share of all traces, 0 to 1; none of them is no probability.
+    pub fn of_share(share: f64) -> Self {
+        Threshold::of_share(share).map_or(Self::Off, Self::TraceIdRatio)
     }
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "0 <= ratio <= 1, so the product is within 0 to 2^63"
-)]
-fn bound(ratio: f64) -> u128 {
-    (ratio.clamp(0.0, 1.0) * (1_u64 << 63) as f64) as u128
+/// A list that came with a sampled trace: a threshold that would have rejected the trace was not applied to it, and is taken away.
+fn consistent(list: &str, randomness: Randomness) -> Arc<str> {
+    match tracestate::has_threshold(list) {
+        true if !tracestate::threshold(list).is_some_and(|threshold| threshold.keeps(randomness)) => {
+            tracestate::with_threshold(list, None).into()
+        }
+        _ => list.into(),
+    }
+}
+
+/// With this threshold where the list has one.
+fn replaced(list: &str, threshold: Threshold) -> Arc<str> {
+    if tracestate::has_threshold(list) {
+        tracestate::with_threshold(list, Some(threshold)).into()
+    } else {
+        list.into()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn trace(low: u64) -> TraceId {
-        TraceId::new(((1_u128 << 100) | u128::from(low)).to_be_bytes()).unwrap()
+    /// A trace whose randomness is this.
+    fn trace(randomness: u64) -> TraceId {
+        TraceId::new(((1_u128 << 100) | u128::from(randomness)).to_be_bytes()).unwrap()
+    }
+
+    fn caller(sampled: impl Into<Option<Sampled>>, tracestate: &str) -> Caller<'_> {
+        Caller {
+            sampled: sampled.into(),
+            tracestate: Some(tracestate),
+        }
+    }
+
+    fn samples(sampler: Sampler, trace: TraceId, sampled: Option<Sampled>) -> bool {
+        let caller = Caller {
+            sampled,
+            tracestate: None,
+        };
+        sampler.decide(trace, caller, None).sampled
+    }
+
+    fn share(share: f64) -> Threshold {
+        Threshold::of_share(share).unwrap()
     }
 
     #[test]
     fn parent_based_follows_the_caller_and_asks_the_root_sampler_otherwise() {
         let sampler = Sampler::ParentBased(RootSampler::Off);
-        assert!(sampler.samples(trace(1), Some(Sampled::Yes)));
-        assert!(!sampler.samples(trace(1), Some(Sampled::No)));
-        assert!(!sampler.samples(trace(1), Some(Sampled::Deferred)));
-        assert!(!sampler.samples(trace(1), None));
-        assert!(Sampler::default().samples(trace(1), None));
-        assert!(Sampler::Always(RootSampler::On).samples(trace(1), Some(Sampled::No)));
+        assert!(samples(sampler, trace(1), Some(Sampled::Yes)));
+        assert!(!samples(sampler, trace(1), Some(Sampled::No)));
+        assert!(!samples(sampler, trace(1), Some(Sampled::Deferred)));
+        assert!(!samples(sampler, trace(1), None));
+        assert!(samples(Sampler::default(), trace(1), None));
+        assert!(samples(
+            Sampler::Always(RootSampler::On),
+            trace(1),
+            Some(Sampled::No)
+        ));
     }
 
     #[test]
-    fn a_ratio_takes_the_traces_whose_low_63_bits_are_under_its_share() {
-        let half = Sampler::Always(RootSampler::TraceIdRatio(0.5));
-        assert!(half.samples(trace(0x7fff_ffff_ffff_ffff), None));
-        assert!(!half.samples(trace(0x8000_0000_0000_0000), None));
-        assert!(!Sampler::Always(RootSampler::TraceIdRatio(0.0)).samples(trace(0), None));
-        assert!(Sampler::Always(RootSampler::TraceIdRatio(1.0)).samples(trace(u64::MAX), None));
+    fn a_ratio_takes_the_traces_whose_last_56_bits_are_not_below_its_threshold() {
+        let half = Sampler::Always(RootSampler::of_share(0.5));
+        assert!(!samples(half, trace(0x7f_ffff_ffff_ffff), None));
+        assert!(samples(half, trace(0x80_0000_0000_0000), None));
+        assert!(samples(half, trace(0x0180_0000_0000_0000), None));
+        assert_eq!(RootSampler::of_share(0.0), RootSampler::Off);
+        assert!(samples(
+            Sampler::Always(RootSampler::of_share(1.0)),
+            trace(0),
+            None
+        ));
+    }
+
+    #[test]
+    fn a_ratio_says_its_threshold_in_the_place_of_another() {
+        let quarter = Sampler::Always(RootSampler::of_share(0.25));
+        let kept = trace(0xc0_0000_0000_0000);
+        let decided = quarter.decide(kept, Caller::default(), None);
+        assert_eq!(decided.tracestate.as_deref(), Some("ot=th:c"));
+        let decided = quarter.decide(kept, caller(Sampled::Yes, "a=1,ot=th:8"), None);
+        assert_eq!(decided.tracestate.as_deref(), Some("ot=th:c,a=1"));
+        let on = Sampler::Always(RootSampler::On);
+        let decided = on.decide(trace(1), caller(Sampled::No, "a=1,ot=th:8"), None);
+        assert_eq!(decided.tracestate.as_deref(), Some("ot=th:0,a=1"));
+        let decided = on.decide(trace(1), Caller::default(), None);
+        assert_eq!(decided.tracestate, None);
+    }
+
+    #[test]
+    fn randomness_that_came_along_is_stronger_than_the_trace_id() {
+        let half = Sampler::Always(RootSampler::of_share(0.5));
+        let decided = half.decide(trace(0), caller(None, "ot=rv:80000000000000"), None);
+        assert!(decided.sampled);
+        assert_eq!(decided.tracestate.as_deref(), Some("ot=rv:80000000000000;th:8"));
+        assert!(
+            !half
+                .decide(trace(u64::MAX >> 8), caller(None, "ot=rv:7fffffffffffff"), None)
+                .sampled
+        );
+    }
+
+    #[test]
+    fn parent_based_passes_a_threshold_on_unless_it_cannot_be_true() {
+        let sampler = Sampler::ParentBased(RootSampler::of_share(0.5));
+        for (list, kept) in [
+            ("ot=th:c", "ot=th:c"),
+            ("a=1,ot=th:c1", "a=1"),
+            ("ot=th:zz;p:1,a=1", "ot=p:1,a=1"),
+            ("ot=rv:00000000000000;th:8", "ot=rv:00000000000000"),
+            ("a=1", "a=1"),
+        ] {
+            let decided = sampler.decide(trace(0xc0_0000_0000_0000), caller(Sampled::Yes, list), None);
+            assert_eq!(
+                (decided.sampled, decided.tracestate.as_deref()),
+                (true, Some(kept)),
+                "{list}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_rule_is_in_the_place_of_the_root_sampler_but_drops_in_any_case() {
+        let (off, on) = (RootSampler::Off, RootSampler::On);
+        let decided = |sampler: Sampler, sampled, rule| {
+            sampler
+                .decide(trace(0x80_0000_0000_0000), caller(sampled, ""), Some(rule))
+                .sampled
+        };
+        assert!(decided(Sampler::ParentBased(off), None, Action::Keep));
+        assert!(!decided(
+            Sampler::ParentBased(off),
+            Some(Sampled::No),
+            Action::Keep
+        ));
+        assert!(decided(Sampler::Always(off), Some(Sampled::No), Action::Keep));
+        assert!(decided(
+            Sampler::ParentBased(off),
+            None,
+            Action::Share(share(0.5))
+        ));
+        assert!(!decided(
+            Sampler::ParentBased(on),
+            None,
+            Action::Share(share(0.25))
+        ));
+        assert!(decided(
+            Sampler::ParentBased(on),
+            Some(Sampled::Yes),
+            Action::Share(share(0.25))
+        ));
+        assert!(!decided(
+            Sampler::ParentBased(on),
+            Some(Sampled::Yes),
+            Action::Drop
+        ));
     }
 
     #[test]
     fn names_and_arguments_are_those_of_the_specification() {
-        let ratio = RootSampler::TraceIdRatio(0.25);
+        let ratio = RootSampler::of_share(0.25);
         assert_eq!(
             Sampler::named("traceidratio", Some("0.25")),
             Ok(Sampler::Always(ratio))
         );
         assert_eq!(
             Sampler::named("parentbased_traceidratio", None),
-            Ok(Sampler::ParentBased(RootSampler::TraceIdRatio(1.0)))
+            Ok(Sampler::ParentBased(RootSampler::of_share(1.0)))
         );
         assert_eq!(
             Sampler::named("parentbased_always_on", None),

@@ -29,6 +29,12 @@ const ORDINARY: &[&str] = &[
     "instrumented_processes",
     "interleaving_threads",
     "migrating_processes",
+    // tail
+    "kept_by_rule",
+    "kept_by_share",
+    "dropped_traces",
+    "dropped_spans",
+    "late_spans",
     // at high rates what is over is forgotten sooner; a child that comes later than that is counted by its own cause
     "evicted_over",
 ];

@@ -82,6 +82,7 @@ pub(super) fn begin(begins: Begins, cx: &mut Context<'_>) -> Option<ExchangeId> 
         other_end,
         unseen: begins.unseen,
         incomplete: begins.incomplete,
+        rule: None,
     })));
     Some(id)
 }

@@ -8,6 +8,7 @@ use crate::{
         record::{Marks, StreamTask},
     },
     ids::{BootNanos, ConnectionId, Moment, Pid, SpanId, Task, TraceId},
+    sampling::Action,
 };
 
 use super::propagation::RequestId;
@@ -109,6 +110,8 @@ pub struct Exchange {
     pub unseen: bool,
     /// Something of the request head is missing (truncated, lost).
     pub incomplete: bool,
+    /// What the first sampling rule that fits says of it; told between this stage and the next.
+    pub rule: Option<Action>,
 }
 
 /// What was around the bytes of an exchange on the wire.
@@ -266,6 +269,8 @@ pub struct ConnectFailure {
     pub end: BootNanos,
     /// Why.
     pub errno: u32,
+    /// As that of an exchange.
+    pub rule: Option<Action>,
 }
 
 /// Trace context read off the wire.

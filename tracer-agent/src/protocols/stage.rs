@@ -201,6 +201,7 @@ impl Protocols {
             start: open.start,
             end: close.at,
             errno: close.errno.unwrap_or_default(),
+            rule: None,
         })));
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     capture::{HostInfo, ProcessInfo, input::AttributeValue, record::ProcessEvent},
     correlate::{Candidate, Linked, Observed},
-    ids::BootNanos,
+    ids::{BootNanos, Pid},
     protocols::exchange::{ConnectFailure, Failure, Side},
 };
 
@@ -17,8 +17,10 @@ use super::{
     url,
 };
 
-/// W3C trace flags of a sampled span.
-const SAMPLED: u8 = 1;
+/// W3C trace flag of a sampled span.
+const SAMPLED: u8 = 1 << 0;
+/// W3C trace flag of a trace whose id is random in its last 7 bytes (level 2).
+const RANDOM: u8 = 1 << 1;
 const MAX_PROCESSES: usize = 16_384;
 
 /// Makes spans of linked exchanges.
@@ -59,6 +61,11 @@ impl Builder {
         self.processes.evicted()
     }
 
+    /// The program that a process ran at a time.
+    pub fn process(&self, pid: Pid, time: BootNanos) -> Arc<ProcessInfo> {
+        self.processes.at(pid, time)
+    }
+
     /// The span of a linked exchange.
     pub fn build(&self, linked: Linked) -> Span {
         let (start, end, is_incomplete, mut description) = match &linked.observed {
@@ -86,7 +93,11 @@ impl Builder {
             id: linked.span,
             parent: linked.parent.map(|parent| parent.span),
             parent_is_remote: linked.parent.is_some_and(|parent| parent.is_remote),
-            trace_flags: SAMPLED,
+            trace_flags: if linked.has_random_id {
+                SAMPLED | RANDOM
+            } else {
+                SAMPLED
+            },
             tracestate: linked.tracestate.as_deref().unwrap_or_default().to_owned(),
             name: description.name,
             kind: match linked.observed.side() {

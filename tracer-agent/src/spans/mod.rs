@@ -15,3 +15,4 @@ mod url;
 pub use builder::Builder;
 pub use settings::{Route, RouteError, Settings};
 pub use span::Span;
+pub(crate) use url::Target;

@@ -18,7 +18,7 @@ pub struct Span {
     pub parent: Option<SpanId>,
     /// The parent came over the network (OTLP `SPAN_FLAGS_CONTEXT_IS_REMOTE`).
     pub parent_is_remote: bool,
-    /// W3C trace flags to export with the span (bit 0: sampled).
+    /// W3C trace flags to export with the span (bit 0: sampled, bit 1: the trace id is random).
     pub trace_flags: u8,
     /// `tracestate` of the context it continues, empty if none.
     pub tracestate: String,

@@ -66,6 +66,7 @@ fn exchange(side: Side, method: &str, target: &str, host: Option<&str>) -> Excha
         other_end: OtherEnd::Untraced,
         unseen: false,
         incomplete: false,
+        rule: None,
     }
 }
 
@@ -95,6 +96,7 @@ fn linked(observed: Observed) -> Linked {
         evidence: None,
         confidence: None,
         tracestate: None,
+        has_random_id: true,
         candidates: Vec::new(),
     }
 }
@@ -169,7 +171,7 @@ fn a_server_span_has_the_attributes_of_the_conventions_and_no_others() {
     );
     assert_eq!(
         (span.start_unix_ns, span.end_unix_ns, span.trace_flags),
-        (1_005_000, 1_009_000, 1)
+        (1_005_000, 1_009_000, 3)
     );
     assert_eq!(span.process.service_name, "shop");
 }
@@ -378,6 +380,7 @@ fn a_failed_connect_is_a_client_span_with_its_errno() {
         start: BootNanos(5_000),
         end: BootNanos(6_000),
         errno: 111,
+        rule: None,
     };
     let span = builder(Settings::default()).build(linked(Observed::ConnectFailed(Box::new(failure))));
     let expected = [
@@ -441,6 +444,7 @@ fn the_place_in_the_trace_is_carried_over_with_its_evidence() {
         parent: Some(Parent {
             span: parent,
             is_remote: true,
+            is_local: true,
         }),
         evidence: Some(Evidence::Connection),
         tracestate: Some("vendor=1".into()),

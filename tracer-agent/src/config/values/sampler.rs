@@ -33,7 +33,7 @@ mod tests {
     fn the_argument_follows_the_name() {
         assert_eq!(
             "parentbased_traceidratio=0.5".parse(),
-            Ok(Sampler::ParentBased(RootSampler::TraceIdRatio(0.5)))
+            Ok(Sampler::ParentBased(RootSampler::of_share(0.5)))
         );
         assert_eq!("always_off".parse(), Ok(Sampler::Always(RootSampler::Off)));
     }

@@ -88,6 +88,7 @@ fn draft(side: Side, task: Task) -> Draft {
         other_end: OtherEnd::Untraced,
         unseen: false,
         incomplete: false,
+        rule: None,
     })
 }
 
@@ -337,6 +338,7 @@ impl Scene {
             start: time(self.now),
             end: time(self.now + 1),
             errno: 111,
+            rule: None,
         })));
         id
     }
