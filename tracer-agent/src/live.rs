@@ -20,6 +20,7 @@ pub use stop::Stop;
 use crate::{
     capture::record::{Ask, Verdict},
     ids::BootNanos,
+    metrics::Board,
     observe::{Event, Log},
     symbols::Go,
 };
@@ -93,6 +94,8 @@ pub struct Live<'a, P, C, D> {
     feed: Feed<'a, C, D>,
     /// Answers what the kernel side asks about processes.
     judge: Option<Judge<'a>>,
+    /// Where what was counted is put, if anybody reads it.
+    board: Option<&'a Board>,
     log: &'a Log,
     /// The clock of the records.
     clock: fn() -> BootNanos,
@@ -113,10 +116,17 @@ impl<'a, P: Probes, C: Core, D: Processes> Live<'a, P, C, D> {
             probes,
             feed,
             judge,
+            board: None,
             log,
             clock,
             settles_at: Some(clock().plus(SETTLED_AFTER_NS)),
         }
+    }
+
+    /// The same, which tells there what it counts, and that it goes on.
+    #[must_use]
+    pub fn told_on(self, board: Option<&'a Board>) -> Self {
+        Self { board, ..self }
     }
 
     /// Runs until `stop` says so, then flushes; what came of it, and whether it had to end early because the kernel
@@ -130,7 +140,7 @@ impl<'a, P: Probes, C: Core, D: Processes> Live<'a, P, C, D> {
             left = left.saturating_sub(BATCH);
         }
         self.tell_losses(&mut reported);
-        (self.feed.end((self.clock)()), outcome)
+        (self.feed.end((self.clock)(), self.board), outcome)
     }
 
     fn until(&mut self, stop: &Stop, reported: &mut LossReport) -> io::Result<()> {
@@ -141,6 +151,9 @@ impl<'a, P: Probes, C: Core, D: Processes> Live<'a, P, C, D> {
             let taken = self.take(BATCH);
             let now = (self.clock)();
             self.feed.tick(now);
+            if let Some(board) = self.board {
+                board.turned(now);
+            }
             if self.settles_at.is_some_and(|at| at <= now) {
                 self.settles_at = None;
                 self.probes.settle();
@@ -230,6 +243,9 @@ impl<'a, P: Probes, C: Core, D: Processes> Live<'a, P, C, D> {
         self.feed.deliver();
         reported.pending = false;
         reported.last = (self.clock)();
+        if let Some(board) = self.board {
+            self.feed.publish(board, reported.last);
+        }
     }
 }
 

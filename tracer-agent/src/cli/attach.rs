@@ -85,7 +85,8 @@ pub fn attach<'a>(
             names: names.unwrap_or_default(),
         },
         families: families(options.hooks),
-        follows_sampling: matches!(options.sampler, Sampler::ParentBased(_)),
+        // What is counted is counted before sampling.
+        follows_sampling: options.metrics.is_empty() && matches!(options.sampler, Sampler::ParentBased(_)),
         joins: selection.may_grow() || !selection.pids.is_empty(),
         has_uprobes: options.uprobes == Uprobes::Auto && !is_apart,
         sees_tls,

@@ -13,6 +13,7 @@ mod program;
 mod replay;
 mod session;
 mod signals;
+mod telemetry;
 mod trace;
 
 use std::{env, ffi::OsString};

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// How long exporters may take to deliver the rest when everything else has ended.
-const FLUSH: Duration = Duration::from_secs(5);
+pub(super) const FLUSH: Duration = Duration::from_secs(5);
 
 /// What a command runs with.
 pub struct Session {
@@ -136,13 +136,13 @@ impl Session {
         })
     }
 
-    fn remark(&self, warnings: Vec<String>) {
+    pub(super) fn remark(&self, warnings: Vec<String>) {
         warnings
             .into_iter()
             .for_each(|warning| self.log.say(&Event::Remark(warning)));
     }
 }
 
-fn variable(name: &str) -> Option<String> {
+pub(super) fn variable(name: &str) -> Option<String> {
     env::var(name).ok()
 }

@@ -64,6 +64,7 @@ settings! {
     EXCLUDE_CGROUP = "exclude-cgroup", Some("PATH"), true, false, "Leave this control group out";
     EXCLUDE_NETNS = "exclude-netns", Some("NAME"), true, false, "Leave this network namespace out";
     EXPORT = "export", Some("TO"), true, true, "console, otlp[=URL] or json=FILE (-: stdout)";
+    METRICS = "metrics", Some("TO"), true, false, "prometheus[=ADDR] (here, 9464) or otlp[=URL]";
     RECORD = "record", Some("FILE"), false, false, "Keep what the kernel reports, for replay";
     RECORD_RAW = "record-raw", None, false, false, "Do not redact the recording";
     HOOKS = "hooks", Some("FAMILY"), false, false, "auto, socket, kprobe or syscall";

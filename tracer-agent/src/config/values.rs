@@ -1,12 +1,14 @@
 //! The values of settings, each with the one parser that makes it.
 
 mod export;
+pub mod metrics;
 mod ports;
 mod sampler;
 
 use std::{path::PathBuf, str::FromStr};
 
 pub use export::ExportTarget;
+pub use metrics::MetricsTarget;
 pub use ports::Ports;
 
 pub use crate::{

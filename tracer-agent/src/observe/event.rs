@@ -1,6 +1,6 @@
 //! What the agent has to say of itself.
 
-use std::{fmt, io};
+use std::{fmt, io, net::SocketAddr};
 
 use tracer_common::Loss;
 
@@ -16,6 +16,11 @@ pub enum Event {
     Ready {
         /// What is traced, in words.
         what: String,
+    },
+    /// Metrics and health can be asked for.
+    Serving {
+        /// Where.
+        address: SocketAddr,
     },
     /// A hook family was taken.
     Hooks {
@@ -82,7 +87,7 @@ impl Event {
             Self::NotSelected { .. } | Self::KernelLost { .. } | Self::MalformedRecord(_) => Level::Warn,
             Self::NotFollowed { .. } | Self::NotLookedInto { .. } => Level::Warn,
             Self::Remark(_) | Self::Export(_) => Level::Warn,
-            Self::Ready { .. } => Level::Info,
+            Self::Ready { .. } | Self::Serving { .. } => Level::Info,
             Self::Selected { .. } | Self::Hooks { .. } | Self::HooksRefused { .. } | Self::Ending => {
                 Level::Debug
             }
@@ -94,6 +99,9 @@ impl fmt::Display for Event {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ready { what } => write!(out, "tracing {what}"),
+            Self::Serving { address } => {
+                write!(out, "serving http://{address}/metrics, /healthz and /readyz")
+            }
             Self::Hooks { family } => write!(out, "hooks: {family}"),
             Self::HooksRefused { why } => write!(out, "not taken: {why}"),
             Self::Remark(text) | Self::Export(text) => out.write_str(text),

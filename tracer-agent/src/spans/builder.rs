@@ -13,12 +13,10 @@ use super::{
     Settings, Span, error_type,
     http::{self, Attributes, Description},
     processes::Processes,
-    span::{SpanKind, SpanLink, SpanStatus},
+    span::{SAMPLED, SpanKind, SpanLink, SpanStatus},
     url,
 };
 
-/// W3C trace flags of a sampled span.
-const SAMPLED: u8 = 1;
 const MAX_PROCESSES: usize = 16_384;
 
 /// Makes spans of linked exchanges.
@@ -81,7 +79,7 @@ impl Builder {
             id: linked.span,
             parent: linked.parent.map(|parent| parent.span),
             parent_is_remote: linked.parent.is_some_and(|parent| parent.is_remote),
-            trace_flags: SAMPLED,
+            trace_flags: if linked.is_sampled { SAMPLED } else { 0 },
             tracestate: linked.tracestate.as_deref().unwrap_or_default().to_owned(),
             name: description.name,
             kind: match linked.observed.side() {

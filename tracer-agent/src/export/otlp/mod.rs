@@ -1,16 +1,11 @@
 //! OTLP: batches to a backend, over gRPC or HTTP, until it has them or the retries are used up.
 
-use std::{
-    hash::{BuildHasher as _, Hasher as _, RandomState},
-    io,
-    path::PathBuf,
-    time::Duration,
-};
+use std::{io, path::PathBuf};
 
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use self::{grpc::GrpcClient, http::HttpClient, retry::Verdict};
+use self::{client::Client, retry::Verdict};
 use super::{
     batch::Queue,
     json,
@@ -19,6 +14,7 @@ use super::{
 use crate::{capture::input::HostInfo, spans::Span};
 
 pub mod answer;
+pub(crate) mod client;
 pub mod encode;
 pub mod grpc;
 pub mod http;
@@ -27,7 +23,7 @@ pub mod retry;
 pub mod settings;
 pub mod tls;
 
-pub use settings::{OtlpSettings, Protocol, SettingsError};
+pub use settings::{OtlpSettings, Protocol, SettingsError, Signal};
 
 /// Says to backends who sends.
 const USER_AGENT: &str = concat!("tracer-agent/", env!("CARGO_PKG_VERSION"));
@@ -54,17 +50,10 @@ impl ClientError {
     }
 }
 
-/// A client of one backend.
-enum Client {
-    Grpc(GrpcClient),
-    Http(HttpClient),
-}
-
 /// The exporter to one backend.
 pub(crate) struct OtlpExporter {
     client: Client,
     protocol: Protocol,
-    timeout: Duration,
     host: HostInfo,
 }
 
@@ -78,14 +67,9 @@ enum Delivery {
 impl OtlpExporter {
     /// Must be made inside the runtime.
     pub(crate) fn new(settings: &OtlpSettings, host: &HostInfo) -> Result<Self, ClientError> {
-        let client = match settings.protocol {
-            Protocol::Grpc => Client::Grpc(GrpcClient::new(settings)?),
-            Protocol::HttpProtobuf | Protocol::HttpJson => Client::Http(HttpClient::new(settings)?),
-        };
         Ok(Self {
-            client,
+            client: Client::new(settings)?,
             protocol: settings.protocol,
-            timeout: settings.timeout,
             host: host.clone(),
         })
     }
@@ -106,16 +90,13 @@ impl OtlpExporter {
             Protocol::HttpJson => json::encode(&mapping::request(spans, &self.host)),
             Protocol::Grpc | Protocol::HttpProtobuf => encode::request(&spans, &self.host),
         };
-        match &self.client {
-            Client::Grpc(_) => body.into(),
-            Client::Http(client) => client.prepare(body),
-        }
+        self.client.prepare(body)
     }
 
     async fn deliver(&mut self, body: Bytes, count: u64, queue: &Queue, counters: &Counters) -> Delivery {
         let give_up_at = Instant::now() + retry::GIVE_UP_AFTER;
         for attempt in 1.. {
-            let (after, why) = match self.attempt(body.clone()).await {
+            let (after, why) = match self.client.attempt(body.clone()).await {
                 Verdict::Delivered { rejected, message } => {
                     settle_delivered(count, rejected, &message, counters);
                     return Delivery::Settled;
@@ -127,7 +108,7 @@ impl OtlpExporter {
                 }
                 Verdict::Retry { after, why } => (after, why),
             };
-            let wait = after.unwrap_or_else(|| retry::backoff(attempt, random()));
+            let wait = after.unwrap_or_else(|| retry::backoff(attempt, client::random()));
             let again_at = Instant::now() + wait;
             if again_at > give_up_at {
                 counters.drop_spans(DropCause::Unreachable, count);
@@ -141,22 +122,6 @@ impl OtlpExporter {
             counters.retry();
         }
         Delivery::Settled
-    }
-
-    async fn attempt(&mut self, body: Bytes) -> Verdict {
-        let timeout = self.timeout;
-        let sending = async {
-            match &mut self.client {
-                Client::Grpc(client) => client.send(body).await,
-                Client::Http(client) => client.send(body).await,
-            }
-        };
-        tokio::time::timeout(timeout, sending)
-            .await
-            .unwrap_or_else(|_| Verdict::Retry {
-                after: None,
-                why: format!("no answer within {} ms", timeout.as_millis()),
-            })
     }
 }
 
@@ -182,9 +147,4 @@ async fn wait_until(again_at: Instant, queue: &Queue) -> Delivery {
             return Delivery::Settled;
         }
     }
-}
-
-/// Randomness for the jitter of the backoff, from the keys that the standard library draws for each hasher.
-fn random() -> u64 {
-    RandomState::new().build_hasher().finish()
 }
