@@ -37,7 +37,7 @@ impl Session {
             board,
             &who,
             unix_now,
-            &(Arc::new(move |text| log.say(&Event::Export(format!("metrics: {text}")))) as _),
+            &(Arc::new(move |text| log.say(&Event::Export(text))) as _),
             || capability::keep(capability::NONE),
         );
         let service = service.map_err(anyhow::Error::from)?;

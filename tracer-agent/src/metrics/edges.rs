@@ -37,6 +37,8 @@ const BOUNDS: &[f64] = &[
 ];
 /// Halves that wait for the other; past it the oldest is taken for alone.
 const MAX_HALVES: usize = 10_000;
+/// The same for their order, which has those too that were found.
+const MAX_WAITING: usize = 65_536;
 /// How long a half waits: longer than the correlator takes to give out the other.
 const WAIT_NS: u64 = 10 * 1_000_000_000;
 /// Who calls, where nothing is known of it but that it is outside of what is traced.
@@ -106,7 +108,7 @@ impl Edges {
                 let id = (span.trace, id, is_server);
                 self.halves.insert(id, half);
                 self.waiting.push_back((span.end_unix_ns, id));
-                while self.waiting.len() > MAX_HALVES {
+                while self.halves.len() > MAX_HALVES || self.waiting.len() > MAX_WAITING {
                     self.given_up += u64::from(self.give_up_first());
                 }
             }

@@ -105,10 +105,8 @@ impl<V> Table<V> {
         key: &Key,
         (start_unix_ns, end_unix_ns): (u64, u64),
         labels: impl FnOnce() -> (Labels, Labels),
-        empty: impl FnOnce() -> V,
+        empty: impl Fn() -> V,
     ) -> &mut V {
-        let has_own = !key.is_too_long
-            && (self.series.contains_key(key.bytes.as_slice()) || self.has_room(end_unix_ns));
         let make = |(service, labels), value| Series {
             service,
             labels,
@@ -116,17 +114,18 @@ impl<V> Table<V> {
             last_unix_ns: end_unix_ns,
             value,
         };
-        let series = if has_own {
-            match self.series.entry(key.bytes.as_slice().into()) {
-                std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
-                std::collections::hash_map::Entry::Vacant(free) => free.insert(make(labels(), empty())),
+        let name = key.bytes.as_slice();
+        if !key.is_too_long && !self.series.contains_key(name) && self.has_room(end_unix_ns) {
+            self.series.insert(name.into(), make(labels(), empty()));
+        }
+        let series = match self.series.get_mut(name).filter(|_| !key.is_too_long) {
+            Some(series) => series,
+            None => {
+                self.overflowed += 1;
+                let nobody = || (Labels::default(), [OVERFLOW].into());
+                self.overflow.get_or_insert_with(|| make(nobody(), empty()))
             }
-        } else {
-            self.overflowed += 1;
-            self.overflow
-                .get_or_insert_with(|| make((Labels::default(), [OVERFLOW].into()), empty()))
         };
-        series.since_unix_ns = series.since_unix_ns.min(start_unix_ns);
         series.last_unix_ns = series.last_unix_ns.max(end_unix_ns);
         &mut series.value
     }

@@ -80,7 +80,7 @@ fn get(address: SocketAddr, path: &str, headers: &str) -> (u16, String, String) 
 #[test]
 fn a_scraper_gets_what_was_published_in_the_text_it_asks_for() {
     let (_service, address, board) = served();
-    board.publish(told::all());
+    board.publish(told::published());
     let (status, head, body) = get(address, "/metrics", "");
     assert_eq!(status, 200);
     assert!(head.contains("content-type: text/plain; version=0.0.4"), "{head}");
@@ -215,7 +215,7 @@ fn pushed(scheme: &str, address: SocketAddr, protocol: &str, interval: Duration)
     let (settings, warnings) = OtlpSettings::of(Signal::Metrics, Some(&url), env).unwrap();
     assert_eq!(warnings, [""; 0]);
     let board = Arc::new(Board::new(clock, 1_000));
-    board.publish(told::all());
+    board.publish(told::published());
     let readers = Readers {
         push: vec![(settings, interval)],
         ..Readers::default()

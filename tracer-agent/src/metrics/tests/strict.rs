@@ -108,13 +108,13 @@ fn sample(line: &str) -> Sample {
     let (name, rest) = line.split_at(end);
     assert!(is_name(name), "{line}");
     let (labels, rest) = match rest.strip_prefix('{') {
-        Some(rest) => labels(rest),
+        Some(rest) => read_labels(rest),
         None => (Vec::new(), rest),
     };
     let rest = rest.strip_prefix(' ').unwrap();
     let (value, exemplar) = match rest.split_once(" # ") {
         Some((value, exemplar)) => {
-            let (labels, rest) = labels(exemplar.strip_prefix('{').unwrap());
+            let (labels, rest) = read_labels(exemplar.strip_prefix('{').unwrap());
             let length: usize = labels.iter().map(|(name, value)| name.len() + value.len()).sum();
             assert!(length <= 128, "{line}");
             let numbers: Vec<f64> = rest
@@ -136,7 +136,7 @@ fn sample(line: &str) -> Sample {
 }
 
 /// Labels up to the closing brace, and what follows it.
-fn labels(mut rest: &str) -> (Vec<(String, String)>, &str) {
+fn read_labels(mut rest: &str) -> (Vec<(String, String)>, &str) {
     let mut labels: Vec<(String, String)> = Vec::new();
     loop {
         let (name, behind) = rest.split_once("=\"").unwrap();
