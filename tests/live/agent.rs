@@ -225,7 +225,8 @@ impl Running {
         Ok(sets)
     }
 
-    fn errors(&self) -> Result<String> {
+    /// What it has written to standard error so far.
+    pub fn errors(&self) -> Result<String> {
         Ok(fs::read_to_string(self.folder.path().join(ERRORS))?)
     }
 

@@ -13,6 +13,7 @@ mod chain;
 mod http1;
 mod http2;
 mod load;
+mod metrics;
 mod mishap;
 mod reload;
 mod run;
@@ -59,6 +60,8 @@ const ALIKE: &[&str] = &[
     "what_is_not_http",
     "without_type_information",
     "a_process_that_has_ended",
+    "every_request_is_counted_and",
+    "requests_that_are_not_sampled_are_counted",
     "a_control_group_and_a_program",
     "an_excluded_port",
     "a_unix_socket_with",
@@ -172,6 +175,7 @@ fn main() -> ExitCode {
         unix::TESTS,
         tls::TESTS,
         tls_go::TESTS,
+        metrics::TESTS,
         mishap::TESTS,
         chain::TESTS,
         load::TESTS,

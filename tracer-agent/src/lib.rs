@@ -14,6 +14,7 @@ pub mod export;
 pub mod ids;
 pub mod kernel;
 pub mod live;
+pub mod metrics;
 pub mod observe;
 pub mod pipeline;
 pub mod protocols;

@@ -22,6 +22,7 @@ pub use stop::Stop;
 use crate::{
     capture::record::{Ask, Verdict},
     ids::BootNanos,
+    metrics::Board,
     observe::{Event, Log},
     symbols::Go,
 };
@@ -97,6 +98,8 @@ pub struct Live<'a, P, C, D> {
     feed: Feed<'a, C, D>,
     /// Answers what the kernel side asks about processes.
     judge: Option<Judge<'a>>,
+    /// Where what was counted is put, if anybody reads it.
+    board: Option<&'a Board>,
     log: &'a Log,
     /// Takes what was asked for while it runs.
     changing: Option<Changing<'a, P, C>>,
@@ -119,6 +122,7 @@ impl<'a, P: Probes, C: Core, D: Processes> Live<'a, P, C, D> {
             probes,
             feed,
             judge,
+            board: None,
             log,
             changing: None,
             clock,
@@ -132,6 +136,12 @@ impl<'a, P: Probes, C: Core, D: Processes> Live<'a, P, C, D> {
         self
     }
 
+    /// The same, which tells there what it counts, and that it goes on.
+    #[must_use]
+    pub fn told_on(self, board: Option<&'a Board>) -> Self {
+        Self { board, ..self }
+    }
+
     /// Runs until `stop` says so, then flushes; what came of it, and whether it had to end early because the kernel
     /// side could no longer be asked. What was read until then is delivered in any case.
     pub fn run(mut self, stop: &Stop) -> (Tally, io::Result<()>) {
@@ -143,7 +153,7 @@ impl<'a, P: Probes, C: Core, D: Processes> Live<'a, P, C, D> {
             left = left.saturating_sub(BATCH);
         }
         self.tell_losses(&mut reported);
-        (self.feed.end((self.clock)()), outcome)
+        (self.feed.end((self.clock)(), self.board), outcome)
     }
 
     fn until(&mut self, stop: &Stop, reported: &mut LossReport) -> io::Result<()> {
@@ -161,6 +171,9 @@ impl<'a, P: Probes, C: Core, D: Processes> Live<'a, P, C, D> {
             let taken = self.take(BATCH);
             let now = (self.clock)();
             self.feed.tick(now);
+            if let Some(board) = self.board {
+                board.turned(now);
+            }
             if self.settles_at.is_some_and(|at| at <= now) {
                 self.settles_at = None;
                 self.probes.settle();
@@ -253,6 +266,9 @@ impl<'a, P: Probes, C: Core, D: Processes> Live<'a, P, C, D> {
         self.feed.deliver();
         reported.pending = false;
         reported.last = (self.clock)();
+        if let Some(board) = self.board {
+            self.feed.publish(board, reported.last);
+        }
     }
 }
 

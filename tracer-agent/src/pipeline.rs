@@ -5,6 +5,7 @@
 //!       ─ Process ───────────────────────────────────────▶ correlate, ▶ spans
 //!       ─ Tick, End ─────────────▶ protocols ─▶ rules ─▶ correlate ─▶ spans ─▶ tail ─▶
 //! ```
+//! Between `spans` and out everything is counted ([`metrics`]), if that is wanted; then what is not sampled goes no further.
 //!
 //! Synchronous, single-threaded, without a clock or randomness of its own: the same inputs give the same spans,
 //! live, from a recording, in a test and in a fuzzer.
@@ -19,6 +20,7 @@ use crate::{
     correlate::{self, Correlator, Linked},
     ids::BootNanos,
     live,
+    metrics::{self, Family, Measures},
     protocols::{self, ExchangeEvent, Protocols},
     sampling::{
         Rule, Tail,
@@ -43,6 +45,8 @@ pub struct Settings {
     pub spans: spans::Settings,
     /// Which traces are kept, where that is decided once their spans are finished.
     pub tail: Option<tail::Settings>,
+    /// How spans are counted; `None` for not at all, which spares those that are not sampled.
+    pub metrics: Option<metrics::Settings>,
 }
 
 /// Every stage, in a row.
@@ -54,6 +58,8 @@ pub struct Pipeline {
     correlator: Correlator,
     builder: spans::Builder,
     tail: Option<Tail>,
+    measures: Option<Measures>,
+    unix_minus_boot_ns: i64,
     events: Vec<ExchangeEvent>,
     linked: Vec<Linked>,
     malformed_records: u64,
@@ -62,7 +68,8 @@ pub struct Pipeline {
 
 impl Pipeline {
     /// A pipeline that waits for its first input, which tells the host.
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(mut settings: Settings) -> Self {
+        settings.correlate.gives_unsampled = settings.metrics.is_some();
         let host = HostInfo::default();
         Self {
             connections: Connections::new(settings.connections),
@@ -70,6 +77,8 @@ impl Pipeline {
             correlator: Correlator::new(settings.correlate.clone(), host.id_seed),
             builder: spans::Builder::new(&host, settings.spans.clone()),
             tail: settings.tail.clone().map(Tail::new),
+            measures: settings.metrics.map(Measures::new),
+            unix_minus_boot_ns: host.unix_minus_boot_ns,
             settings,
             events: Vec::new(),
             linked: Vec::new(),
@@ -92,6 +101,7 @@ impl Pipeline {
             Input::Host(host) => {
                 self.correlator = Correlator::new(self.settings.correlate.clone(), host.id_seed);
                 self.builder = spans::Builder::new(host, self.settings.spans.clone());
+                self.unix_minus_boot_ns = host.unix_minus_boot_ns;
             }
             Input::Record(bytes) => match Record::decode(bytes) {
                 Ok(record) => self.record(&record),
@@ -119,6 +129,17 @@ impl Pipeline {
             (Some(tail), Input::End(now)) => tail.finish(*now, out),
             _ => {}
         }
+    }
+
+    /// Everything that was counted up to this time: the spans, if that is wanted, and what the stages have counted.
+    pub fn families(&mut self, now: BootNanos) -> Vec<Family> {
+        let mut families = Vec::new();
+        if let Some(measures) = &mut self.measures {
+            measures.tick(now.0.saturating_add_signed(self.unix_minus_boot_ns));
+            families = measures.families();
+        }
+        families.extend(metrics::own::of_stages(&self.counters()));
+        families
     }
 
     /// When the time must be told, even if nothing happens.
@@ -177,6 +198,12 @@ impl Pipeline {
             let end = linked.observed.end();
             let has_local_parent = linked.parent.is_some_and(|parent| parent.is_local);
             let span = self.builder.build(linked);
+            if let Some(measures) = &mut self.measures {
+                measures.observe(&span);
+            }
+            if !span.is_sampled() {
+                continue;
+            }
             match &mut self.tail {
                 Some(tail) => tail.push(span, has_local_parent, end, out),
                 None => out.push(span),
@@ -224,5 +251,9 @@ impl live::Core for Pipeline {
 
     fn next_deadline(&self) -> Option<BootNanos> {
         self.next_deadline()
+    }
+
+    fn families(&mut self, now: BootNanos) -> Vec<Family> {
+        self.families(now)
     }
 }

@@ -89,8 +89,7 @@ pub enum Command {
     },
 }
 
-const TRACE_EXAMPLES: &str = "Ready before CMD's first instruction; the exit status is that of CMD. Examples:
-  tracer-agent trace -- ./shop.sh
+const TRACE_EXAMPLES: &str = "Ready before CMD's first instruction; the exit status is that of CMD. Example:
   tracer-agent trace --port 5432 --export json=out.json -- python3 app.py";
 
 const RUN_EXAMPLES: &str = "Goes to OTLP if an OTEL_EXPORTER_OTLP_ variable is set, else to the console.

@@ -71,7 +71,8 @@ pub fn attach<'a>(
     let plan = kernel::Plan {
         selection: numbers,
         families: families(options.hooks),
-        follows_sampling: options.sampler.is_parent_based(),
+        // What is counted is counted before sampling.
+        follows_sampling: options.metrics.is_empty() && options.sampler.is_parent_based(),
         joins: selection.may_grow() || !selection.pids.is_empty(),
         has_uprobes: options.uprobes == Uprobes::Auto && !is_apart,
         sees_tls,

@@ -22,6 +22,7 @@ use crate::{
     discovery::Discovery,
     kernel::{Probes, capability},
     live::{Changing, Feed, Inbox, Judge, Live, Recorder, Stop, Tally},
+    metrics::Service,
     observe::{Event, Log, Summary},
     pipeline::Pipeline,
     symbols::Go,
@@ -54,6 +55,7 @@ pub fn run(settings: Settings<LiveSettings>) -> Result<Exit, CliError> {
     let ending = Listener::ending(end, reload);
     let _ending = ending.context("cannot catch signals")?;
     let options = &session.options;
+    let telemetry = session.telemetry(&discovery.host())?;
     let (probes, judge) = attach(options, None, &discovery, &session.log)?;
     session.log.say(&Event::Ready {
         what: in_words(&options.selection),
@@ -65,6 +67,7 @@ pub fn run(settings: Settings<LiveSettings>) -> Result<Exit, CliError> {
         Pace::Live,
         &discovery,
         (probes, judge),
+        telemetry,
         (&stop, inbox),
         &|_| None,
     )?;
@@ -105,6 +108,7 @@ pub fn follow(
     pace: Pace,
     discovery: &Discovery,
     (mut probes, judge): (Probes, Option<Judge<'_>>),
+    telemetry: Option<Service>,
     (stop, inbox): (&Stop, Option<Inbox<Change>>),
     remark: &dyn Fn(&Tally) -> Option<String>,
 ) -> anyhow::Result<()> {
@@ -122,6 +126,10 @@ pub fn follow(
         .transpose()?
         .map(|recording| Box::new(recording) as Box<dyn Recorder>);
     let exporters = session.exporters(pace, &host, || capability::keep(capability::NONE))?;
+    let board = telemetry.as_ref().map(|service| service.board().as_ref());
+    if let Some(board) = board {
+        board.ask_for_exports(Box::new(exporters.reporter()));
+    }
     // Everything is open that more is needed for.
     let log_of_breakpoints = Arc::clone(&session.log);
     let refused = move |pid, go: &Go, error| {
@@ -155,12 +163,18 @@ pub fn follow(
             },
         )
     });
-    let (tally, outcome) = Live::new(probes, feed, judge, log, clock::boot_now)
-        .changing(changing)
-        .run(stop);
+    if let Some(board) = board {
+        board.ready();
+    }
+    let live = Live::new(probes, feed, judge, log, clock::boot_now)
+        .told_on(board)
+        .changing(changing);
+    let (tally, outcome) = live.run(stop);
     let unrecorded = ("recording", "inputs_missing", tally.unrecorded);
     let mut summary = Summary::new(tally.spans, pipeline.counters().into_iter().chain([unrecorded]));
     summary.remarks.extend(remark(&tally));
     session.close(exporters, summary);
+    // Last, so that it tells what became of the last spans.
+    Session::end_telemetry(telemetry);
     outcome.context("the kernel side can no longer be read")
 }

@@ -16,6 +16,7 @@ mod replay;
 mod service;
 mod session;
 mod signals;
+mod telemetry;
 mod trace;
 
 use std::{env, ffi::OsString};

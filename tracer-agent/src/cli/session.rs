@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// How long exporters may take to deliver the rest when everything else has ended.
-const FLUSH: Duration = Duration::from_secs(5);
+pub(super) const FLUSH: Duration = Duration::from_secs(5);
 
 /// What a command runs with.
 pub struct Session {
@@ -149,7 +149,7 @@ impl Session {
         })
     }
 
-    fn remark(&self, warnings: Vec<String>) {
+    pub(super) fn remark(&self, warnings: Vec<String>) {
         warnings
             .into_iter()
             .for_each(|warning| self.log.say(&Event::Remark(warning)));
@@ -167,6 +167,6 @@ pub fn layers<For: Takes>(settings: Settings<For>) -> Result<Layers, CliError> {
     Ok(Layers::gather(settings.flags, settings.config, environment)?)
 }
 
-fn variable(name: &str) -> Option<String> {
+pub(super) fn variable(name: &str) -> Option<String> {
     env::var(name).ok()
 }

@@ -32,6 +32,7 @@ const NAMED: usize = 8;
 pub fn trace(settings: Settings<LiveSettings>, command: &[OsString]) -> Result<Exit, CliError> {
     let session = Session::open(settings)?;
     let discovery = Discovery::new(session.options.host_root.0.join("proc"));
+    let telemetry = session.telemetry(&discovery.host())?;
     let gated = Gated::new(SELF, command).context("cannot start a process for CMD")?;
     let pid = gated.pid();
     let files = program::files(command, env::var_os("PATH").as_deref());
@@ -62,6 +63,7 @@ pub fn trace(settings: Settings<LiveSettings>, command: &[OsString]) -> Result<E
             Pace::AtEnd,
             &discovery,
             (probes, judge),
+            telemetry,
             (&stop, None),
             &survivors,
         );

@@ -92,9 +92,10 @@ impl Layers {
             .map(|(_, value)| value.as_str())
     }
 
-    /// Some variable of the agent begins like this.
-    pub fn has_otel(&self, beginning: &str) -> bool {
-        self.otel.iter().any(|(name, _)| name.starts_with(beginning))
+    /// Some variable of OpenTelemetry begins like this, and not like that.
+    pub fn has_otel(&self, beginning: &str, but: &str) -> bool {
+        let mut names = self.otel.iter().map(|(name, _)| name);
+        names.any(|name| name.starts_with(beginning) && !name.starts_with(but))
     }
 
     fn variable(&mut self, name: String, value: &str) {
@@ -183,7 +184,7 @@ mod tests {
         let layers =
             Layers::gather(vec![], None, environment(&[("TRACER_PORT", ""), ("OTEL_X", "")])).unwrap();
         assert!(layers.values(&PORT).is_empty());
-        assert!(!layers.has_otel("OTEL_"));
+        assert!(!layers.has_otel("OTEL_", "OTEL_NONE"));
     }
 
     #[test]

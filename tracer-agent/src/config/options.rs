@@ -7,11 +7,11 @@ use super::{
     layers::Layers,
     settings::{self, Setting},
     values::{
-        ExportTarget, Glob, HeaderName, Hooks, HostRoot, Instrumented, Level, Name, NotAValue, Ports,
-        ProcessId, QueueAge, QueueSize, RingSize, Route, Rule, Sampler, Switch, Tail, Tls, Uprobes,
+        ExportTarget, Glob, HeaderName, Hooks, HostRoot, Instrumented, Level, MetricsTarget, Name, NotAValue,
+        Ports, ProcessId, QueueAge, QueueSize, RingSize, Route, Rule, Sampler, Switch, Tail, Tls, Uprobes,
     },
 };
-use crate::{export::DiskSettings, pipeline};
+use crate::{export::DiskSettings, metrics, pipeline};
 
 /// The options of `trace`, `run` and `replay`, resolved.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -32,6 +32,10 @@ pub struct Options {
     pub exports: Vec<ExportTarget>,
     /// What waits for OTLP waits on disk too.
     pub queue: Option<DiskSettings>,
+    /// Where metrics go, in the order given; empty: nothing is counted for anybody.
+    pub metrics: Vec<MetricsTarget>,
+    /// The same by `OTEL_METRICS_EXPORTER`, for a daemon: around a command it is the command's.
+    pub metrics_of_environment: Vec<MetricsTarget>,
     /// The recording to write.
     pub record: Option<Recording>,
     /// What happens to spans of processes that make their own, if that was said.
@@ -123,8 +127,10 @@ impl Options {
             tls: one(layers, &settings::TLS)?,
             ring_size: one(layers, &settings::RING_SIZE)?,
             host_root: one(layers, &settings::HOST_ROOT)?,
-            exports: exports(layers)?,
+            exports: distinct(layers, &settings::EXPORT)?,
             queue: queue(layers)?,
+            metrics: distinct(layers, &settings::METRICS)?,
+            metrics_of_environment: metrics_of_environment(layers, &mut remarks),
             record: record(layers)?,
             instrumented: optional(layers, &settings::INSTRUMENTED)?,
             routes: list(layers, &settings::ROUTE)?,
@@ -134,18 +140,21 @@ impl Options {
             tail: optional(layers, &settings::TAIL)?,
             resource: resource(layers, &mut remarks),
             log_level: one(layers, &settings::LOG_LEVEL)?,
-            has_otlp_environment: layers.has_otel("OTEL_EXPORTER_OTLP_"),
+            has_otlp_environment: layers.has_otel("OTEL_EXPORTER_OTLP_", "OTEL_EXPORTER_OTLP_METRICS_"),
             remarks,
         })
     }
 
-    /// The options of a daemon: the same, with a selection.
+    /// The options of a daemon: the same, with a selection, and with the metrics that its environment asks for.
     ///
     /// # Errors
     /// [`ConfigError::NothingSelected`] when there is none.
-    pub fn with_selection(self) -> Result<Self, ConfigError> {
+    pub fn with_selection(mut self) -> Result<Self, ConfigError> {
         if self.selection.is_empty() {
             return Err(ConfigError::NothingSelected);
+        }
+        if self.metrics.is_empty() {
+            self.metrics.append(&mut self.metrics_of_environment);
         }
         Ok(self)
     }
@@ -163,6 +172,7 @@ impl Options {
         settings.tail = self.tail.as_ref().map(|tail| tail.0.clone());
         settings.correlate.instrumented = self.instrumented.unwrap_or_default();
         settings.spans.routes.clone_from(&self.routes);
+        settings.metrics = (!self.metrics.is_empty()).then(metrics::Settings::default);
         settings
     }
 
@@ -209,11 +219,14 @@ fn selection(layers: &Layers) -> Result<Selection, ConfigError> {
     })
 }
 
-fn exports(layers: &Layers) -> Result<Vec<ExportTarget>, ConfigError> {
-    let mut targets: Vec<ExportTarget> = Vec::new();
-    for (origin, text) in layers.values(&settings::EXPORT) {
+/// Destinations, each once: two writers to one would tangle their lines or deliver everything twice.
+fn distinct<T: FromStr<Err = NotAValue> + PartialEq>(
+    layers: &Layers,
+    setting: &Setting,
+) -> Result<Vec<T>, ConfigError> {
+    let mut targets: Vec<T> = Vec::new();
+    for (origin, text) in layers.values(setting) {
         let target = parse(origin, text)?;
-        // Two writers to one destination would tangle their lines or deliver every span twice.
         if targets.contains(&target) {
             return Err(ConfigError::Value {
                 origin: origin.clone(),
@@ -266,6 +279,26 @@ fn record(layers: &Layers) -> Result<Option<Recording>, ConfigError> {
         }),
         None => Ok(None),
     }
+}
+
+/// `OTEL_METRICS_EXPORTER`: a list of names, of which the specification knows four.
+fn metrics_of_environment(layers: &Layers, remarks: &mut Vec<String>) -> Vec<MetricsTarget> {
+    const NAME: &str = "OTEL_METRICS_EXPORTER";
+    let mut targets = Vec::new();
+    let names = layers.otel(NAME).unwrap_or_default().split(',').map(str::trim);
+    for name in names.filter(|name| !matches!(*name, "" | "none")) {
+        match name.parse() {
+            Ok(target) if matches!(name, "otlp" | "prometheus") => {
+                if !targets.contains(&target) {
+                    targets.push(target);
+                }
+            }
+            _ => remarks.push(format!(
+                "{NAME}: {name:?} is none of otlp, prometheus and none; it is ignored"
+            )),
+        }
+    }
+    targets
 }
 
 fn sampler(layers: &Layers, remarks: &mut Vec<String>) -> Result<Sampler, ConfigError> {
@@ -452,6 +485,36 @@ mod tests {
             resolved(&[(&settings::EXPORT, "otlp"), (&settings::EXPORT, "otlp")], &[]).unwrap_err(),
             r#"--export: "otlp" is not a destination that was not given before"#
         );
+    }
+
+    #[test]
+    fn metrics_go_where_the_flag_says_and_a_daemon_asks_its_environment_too() {
+        let otel = [("OTEL_METRICS_EXPORTER", "otlp, prometheus,none,console")];
+        let options = resolved(&[(&settings::ALL, "true")], &otel).unwrap();
+        assert_eq!(options.metrics, []);
+        assert_eq!(options.pipeline().metrics, None);
+        assert_eq!(options.remarks.len(), 1, "console");
+        let options = options.with_selection().unwrap();
+        let both = [
+            MetricsTarget::Otlp { url: None },
+            MetricsTarget::Prometheus { address: None },
+        ];
+        assert_eq!(options.metrics, both);
+        assert!(options.pipeline().metrics.is_some());
+        let flags = [(&settings::ALL, "true"), (&settings::METRICS, "otlp")];
+        let options = resolved(&flags, &otel).unwrap().with_selection().unwrap();
+        assert_eq!(options.metrics, [MetricsTarget::Otlp { url: None }]);
+    }
+
+    #[test]
+    fn variables_of_metrics_alone_send_no_spans() {
+        let of = |name| {
+            resolved(&[], &[(name, "http://h:4318")])
+                .unwrap()
+                .has_otlp_environment
+        };
+        assert!(!of("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"));
+        assert!(of("OTEL_EXPORTER_OTLP_ENDPOINT"));
     }
 
     #[test]

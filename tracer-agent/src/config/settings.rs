@@ -97,6 +97,7 @@ settings! {
     QUEUE_DIR = "queue-dir", Some("DIR"), false, false, "Keep what OTLP has not delivered in this folder";
     QUEUE_SIZE = "queue-size", Some("SIZE"), false, false, "At most so much of it for each destination" = "512M": seldom;
     QUEUE_AGE = "queue-age", Some("TIME"), false, false, "Drop what has waited there for longer" = "24h": seldom;
+    METRICS = "metrics", Some("TO"), true, false, "prometheus[=ADDR] (here, 9464) or otlp[=URL]";
     RECORD = "record", Some("FILE"), false, false, "Keep what the kernel reports, for replay";
     RECORD_RAW = "record-raw", None, false, false, "Do not redact the recording" = "false" of Switch: seldom;
     HOOKS = "hooks", Some("FAMILY"), false, false, "auto, socket, kprobe or syscall" = "auto" of Hooks: seldom;

@@ -1,6 +1,7 @@
 //! The values of settings, each with the one parser that makes it.
 
 mod export;
+pub mod metrics;
 mod ports;
 mod queue;
 mod sampler;
@@ -9,6 +10,7 @@ mod sampling;
 use std::{path::PathBuf, str::FromStr};
 
 pub use export::ExportTarget;
+pub use metrics::MetricsTarget;
 pub use ports::Ports;
 pub use queue::{QueueAge, QueueSize};
 

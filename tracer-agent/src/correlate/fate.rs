@@ -129,7 +129,9 @@ impl Correlator {
         let (Some(context), Some(edge), true) = (live.context.clone(), live.edge, live.has_ended()) else {
             return;
         };
-        let fate = match (context.sampled, self.stands_aside(live)) {
+        // What its process counts itself is not counted here either.
+        let stands_aside = self.stands_aside(live);
+        let fate = match (context.sampled, stands_aside) {
             (false, _) => Fate::Unsampled,
             (true, true) => Fate::Withheld,
             (true, false) => Fate::Exported,
@@ -153,7 +155,13 @@ impl Correlator {
                 out.push(linked);
             }
             Fate::Withheld => self.counters.withheld += 1,
-            Fate::Unsampled => self.counters.unsampled += 1,
+            Fate::Unsampled => {
+                self.counters.unsampled += 1;
+                if self.settings.gives_unsampled && !stands_aside {
+                    let linked = self.link(id, live, edge, context);
+                    out.push(linked);
+                }
+            }
         }
         self.forget_crowd();
     }
@@ -169,7 +177,8 @@ impl Correlator {
                 });
                 (parent, Some(Evidence::Header))
             }
-            Edge::Local(parent, evidence) if self.promise(parent) => {
+            // What is not exported names its parent without a promise: nobody will look for it.
+            Edge::Local(parent, evidence) if !context.sampled || self.promise(parent) => {
                 let parent = Parent {
                     span: self.identity.span(parent),
                     is_remote: evidence == Evidence::Connection,
@@ -184,6 +193,7 @@ impl Correlator {
         };
         let candidate = live
             .candidate
+            .filter(|_| context.sampled)
             .and_then(|(id, evidence)| self.candidate(id, evidence, live.confidence));
         let observed = match live.begun {
             Begun::ConnectFailed(failure) => Observed::ConnectFailed(failure),
@@ -195,6 +205,7 @@ impl Correlator {
         Linked {
             observed,
             trace: context.trace,
+            is_sampled: context.sampled,
             span: self.identity.span(id),
             parent,
             evidence,

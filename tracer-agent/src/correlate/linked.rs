@@ -7,13 +7,15 @@ use crate::{
     protocols::exchange::{ConnectFailure, Ending, Exchange, Side},
 };
 
-/// A finished exchange with its place in a trace, to be exported.
+/// A finished exchange with its place in a trace, to be exported, or to be counted only.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Linked {
     /// What happened.
     pub observed: Observed,
     /// The trace it belongs to.
     pub trace: TraceId,
+    /// Its trace is exported. Others are given out only where they are counted ([`super::Settings::gives_unsampled`]).
+    pub is_sampled: bool,
     /// Its own span id.
     pub span: SpanId,
     /// Its parent: exported by this agent (before or later) or read from the wire.

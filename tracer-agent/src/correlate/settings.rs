@@ -10,6 +10,8 @@ const SECOND: u64 = 1_000 * MILLISECOND;
 pub struct Settings {
     /// Which traces are exported.
     pub sampler: Sampler,
+    /// Exchanges of traces that are not exported are given out too, marked as such, to be counted.
+    pub gives_unsampled: bool,
     /// What is done with the spans of a process that exports its own.
     pub instrumented: Instrumented,
     /// How long an inbound exchange waits for its client end when that end is traced.
@@ -49,6 +51,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             sampler: Sampler::default(),
+            gives_unsampled: false,
             instrumented: Instrumented::Skip,
             wait_traced_ns: 2 * SECOND,
             wait_maybe_ns: 100 * MILLISECOND,

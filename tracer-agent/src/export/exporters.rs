@@ -175,6 +175,14 @@ impl Exporters {
         }
     }
 
+    /// The same for somebody who asks from another thread, also when the exporters have ended.
+    pub fn reporter(&self) -> impl Fn() -> Report + Send + Sync + 'static {
+        let lanes = self.lanes.clone();
+        move || Report {
+            exporters: lanes.iter().map(|lane| lane.counters.report()).collect(),
+        }
+    }
+
     /// Ends the input, waits until everything is delivered or `limit` has passed, and says what became of every
     /// span. `losses`, by cause, is what the stages before have lost; the console tells it. Blocks.
     pub fn shutdown(mut self, limit: Duration, losses: &[(&'static str, u64)]) -> Report {

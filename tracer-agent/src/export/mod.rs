@@ -12,7 +12,7 @@ pub mod json;
 pub mod otlp;
 pub mod report;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use batch::BatchSettings;
 pub use console::{ConsoleSettings, SLOWEST_SHOWN, ShowWhen};

@@ -1,6 +1,6 @@
 //! The one way into the core: whatever is told here is recorded too, in the same order.
 
-use std::{collections::HashSet, io, mem};
+use std::{collections::HashSet, io, mem, time::Duration};
 
 use tracer_common::Loss;
 
@@ -13,6 +13,7 @@ use crate::{
     },
     discovery::Discovery,
     ids::BootNanos,
+    metrics::{Board, Family, own},
     observe::{Event, Log},
     spans::Span,
     symbols::Go,
@@ -24,6 +25,8 @@ pub trait Core {
     fn push(&mut self, input: &Input<'_>, out: &mut Vec<Span>);
     /// When it wants to be told the time, even if nothing happens.
     fn next_deadline(&self) -> Option<BootNanos>;
+    /// Everything that it has counted up to this time.
+    fn families(&mut self, now: BootNanos) -> Vec<Family>;
 }
 
 impl<C: Core> Core for &mut C {
@@ -33,6 +36,10 @@ impl<C: Core> Core for &mut C {
 
     fn next_deadline(&self) -> Option<BootNanos> {
         (**self).next_deadline()
+    }
+
+    fn families(&mut self, now: BootNanos) -> Vec<Family> {
+        (**self).families(now)
     }
 }
 
@@ -117,6 +124,16 @@ pub struct Feed<'a, C, D> {
     /// Processes that were told, since that was asked for.
     begun: Vec<u32>,
     tally: Tally,
+    lag: Lag,
+}
+
+/// How late records were taken.
+#[derive(Default)]
+struct Lag {
+    /// The oldest head of those that were taken together.
+    oldest: Option<BootNanos>,
+    /// The longest wait since that was told.
+    longest: Duration,
 }
 
 impl<'a, C: Core, D: Processes> Feed<'a, C, D> {
@@ -142,6 +159,7 @@ impl<'a, C: Core, D: Processes> Feed<'a, C, D> {
             turned: Vec::new(),
             begun: Vec::new(),
             tally: Tally::default(),
+            lag: Lag::default(),
         }
     }
 
@@ -160,7 +178,13 @@ impl<'a, C: Core, D: Processes> Feed<'a, C, D> {
     pub fn record(&mut self, bytes: &[u8]) {
         self.tally.records += 1;
         match Record::decode(bytes) {
-            Ok(Record::Data(data)) => self.introduce(data.task.pid.0, Comm::default()),
+            Ok(Record::Data(data)) => {
+                // Other bytes may be told long after they have passed.
+                if data.marks.head_end() {
+                    self.lag.oldest = Some(self.lag.oldest.map_or(data.end, |oldest| oldest.min(data.end)));
+                }
+                self.introduce(data.task.pid.0, Comm::default());
+            }
             Ok(Record::Open(open)) => self.introduce(open.pid.0, open.comm),
             Ok(Record::Process(event)) => {
                 self.push(&Input::Record(bytes));
@@ -183,6 +207,9 @@ impl<'a, C: Core, D: Processes> Feed<'a, C, D> {
 
     /// Tells the time, if the core waits for it.
     pub fn tick(&mut self, now: BootNanos) {
+        if let Some(oldest) = self.lag.oldest.take() {
+            self.lag.longest = self.lag.longest.max(Duration::from_nanos(now.since(oldest)));
+        }
         if self.core.next_deadline().is_some_and(|deadline| deadline <= now) {
             self.push(&Input::Tick(now));
             self.deliver();
@@ -217,10 +244,20 @@ impl<'a, C: Core, D: Processes> Feed<'a, C, D> {
         }
     }
 
-    /// Tells the end and delivers the rest.
-    pub fn end(mut self, now: BootNanos) -> Tally {
+    /// Puts on the board what was counted up to now.
+    pub fn publish(&mut self, board: &Board, now: BootNanos) {
+        let mut families = self.core.families(now);
+        families.extend(own::of_way(&self.tally, mem::take(&mut self.lag.longest)));
+        board.publish(families);
+    }
+
+    /// Tells the end and delivers the rest; a last time to the board too.
+    pub fn end(mut self, now: BootNanos, board: Option<&Board>) -> Tally {
         self.push(&Input::End(now));
         self.deliver();
+        if let Some(board) = board {
+            self.publish(board, now);
+        }
         if let Some(mut recording) = self.recording.take() {
             if let Err(error) = recording.finish() {
                 self.log.say(&Event::Recording(error));

@@ -14,6 +14,7 @@ use tracer_common::{
 };
 
 use super::*;
+use crate::metrics::Family;
 use crate::{
     capture::{Input, ProcessInfo, input::HostInfo, recording::WriteError},
     config::values::Level,
@@ -57,6 +58,10 @@ impl Core for FakeCore {
 
     fn next_deadline(&self) -> Option<BootNanos> {
         self.deadline.get()
+    }
+
+    fn families(&mut self, _: BootNanos) -> Vec<Family> {
+        Vec::new()
     }
 }
 
@@ -518,6 +523,10 @@ fn what_a_process_says_of_itself_is_stronger_than_what_the_agent_adds() {
 
         fn next_deadline(&self) -> Option<BootNanos> {
             None
+        }
+
+        fn families(&mut self, _: BootNanos) -> Vec<Family> {
+            Vec::new()
         }
     }
     let (infos, log) = (Rc::default(), Log::new(Level::Error, io::sink()));

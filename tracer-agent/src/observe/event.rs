@@ -1,6 +1,6 @@
 //! What the agent has to say of itself.
 
-use std::{fmt, io};
+use std::{fmt, io, net::SocketAddr};
 
 use tracer_common::Loss;
 
@@ -16,6 +16,11 @@ pub enum Event {
     Ready {
         /// What is traced, in words.
         what: String,
+    },
+    /// Metrics and health can be asked for.
+    Serving {
+        /// Where.
+        address: SocketAddr,
     },
     /// A hook family was taken.
     Hooks {
@@ -97,7 +102,7 @@ impl Event {
             Self::Remark(_) | Self::Export(_) | Self::NotReconfigured(_) | Self::NotReselected(_) => {
                 Level::Warn
             }
-            Self::Ready { .. } | Self::Reconfigured { .. } => Level::Info,
+            Self::Ready { .. } | Self::Serving { .. } | Self::Reconfigured { .. } => Level::Info,
             Self::Kernel(_)
             | Self::Selected { .. }
             | Self::Hooks { .. }
@@ -111,6 +116,9 @@ impl fmt::Display for Event {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ready { what } => write!(out, "tracing {what}"),
+            Self::Serving { address } => {
+                write!(out, "serving http://{address}/metrics, /healthz and /readyz")
+            }
             Self::Hooks { family } => write!(out, "hooks: {family}"),
             Self::HooksRefused { why } => write!(out, "not taken: {why}"),
             Self::Remark(text) | Self::Export(text) => out.write_str(text),

@@ -13,14 +13,10 @@ use super::{
     Settings, Span, error_type,
     http::{self, Attributes, Description},
     processes::Processes,
-    span::{SpanKind, SpanLink, SpanStatus},
+    span::{RANDOM, SAMPLED, SpanKind, SpanLink, SpanStatus},
     url,
 };
 
-/// W3C trace flag of a sampled span.
-const SAMPLED: u8 = 1 << 0;
-/// W3C trace flag of a trace whose id is random in its last 7 bytes (level 2).
-const RANDOM: u8 = 1 << 1;
 const MAX_PROCESSES: usize = 16_384;
 
 /// Makes spans of linked exchanges.
@@ -93,11 +89,7 @@ impl Builder {
             id: linked.span,
             parent: linked.parent.map(|parent| parent.span),
             parent_is_remote: linked.parent.is_some_and(|parent| parent.is_remote),
-            trace_flags: if linked.has_random_id {
-                SAMPLED | RANDOM
-            } else {
-                SAMPLED
-            },
+            trace_flags: flags(&linked),
             tracestate: linked.tracestate.as_deref().unwrap_or_default().to_owned(),
             name: description.name,
             kind: match linked.observed.side() {
@@ -134,6 +126,12 @@ fn link(candidate: &Candidate) -> SpanLink {
             .chain(confidence(candidate.confidence))
             .collect(),
     }
+}
+
+fn flags(linked: &Linked) -> u8 {
+    let sampled = if linked.is_sampled { SAMPLED } else { 0 };
+    let random = if linked.has_random_id { RANDOM } else { 0 };
+    sampled | random
 }
 
 /// How likely a parent is the true one, in thousandths: more is not known.

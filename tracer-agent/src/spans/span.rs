@@ -7,6 +7,11 @@ use crate::{
     ids::{SpanId, TraceId},
 };
 
+/// W3C trace flags of a sampled span.
+pub const SAMPLED: u8 = 1 << 0;
+/// W3C trace flag of a trace whose id is random in its last 7 bytes (level 2).
+pub const RANDOM: u8 = 1 << 1;
+
 /// A finished span. Times are Unix nanoseconds; `start_unix_ns <= end_unix_ns`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Span {
@@ -40,6 +45,13 @@ pub struct Span {
     pub links: Vec<SpanLink>,
     /// The process it was seen in: the resource.
     pub process: Arc<ProcessInfo>,
+}
+
+impl Span {
+    /// Its trace is sampled: what is not, is counted and goes nowhere.
+    pub const fn is_sampled(&self) -> bool {
+        self.trace_flags & SAMPLED != 0
+    }
 }
 
 /// OTLP span kind; the only two this agent sees on a wire.

@@ -91,6 +91,7 @@ fn linked(observed: Observed) -> Linked {
     Linked {
         observed,
         trace: TraceId::new([1; 16]).unwrap(),
+        is_sampled: true,
         span: SpanId::new([2; 8]).unwrap(),
         parent: None,
         evidence: None,

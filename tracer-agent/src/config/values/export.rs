@@ -41,7 +41,7 @@ impl FromStr for ExportTarget {
 }
 
 /// The exporter parses the URL; here it is only told from a slip such as `otlp=console`.
-fn is_url(text: &str) -> bool {
+pub(super) fn is_url(text: &str) -> bool {
     text.strip_prefix("http://")
         .or_else(|| text.strip_prefix("https://"))
         .is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'))

@@ -51,7 +51,7 @@ pub struct ProtoDuration {
     pub nanos: i32,
 }
 
-/// Verdict on the body of a success. A body that cannot be read is a success all the same.
+/// Verdict on the body of a success; that of metrics has the same fields under the same tags. A body that cannot be read is a success all the same.
 pub fn success(body: &[u8], is_json: bool) -> Verdict {
     let response = match is_json {
         true => serde_json::from_slice::<JsonResponse>(body)
@@ -114,6 +114,7 @@ struct JsonResponse {
 #[derive(Default, serde::Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct JsonPartialSuccess {
+    #[serde(alias = "rejectedDataPoints")]
     rejected_spans: serde_json::Value,
     error_message: String,
 }

@@ -23,7 +23,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{Delivery, OtlpExporter, Patience, encode, random};
+use super::{Delivery, OtlpExporter, Patience, client::random, encode};
 use crate::export::{
     batch::Queue,
     disk::{Bounds, Clock, DiskQueue, Folder, Lent, OpenError, clock},

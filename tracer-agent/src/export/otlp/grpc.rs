@@ -16,13 +16,12 @@ use super::{
     ClientError, USER_AGENT, answer, http, retry, retry::Verdict, settings::OtlpSettings, tls::Material,
 };
 
-const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
-
 /// A client of one backend; it connects, and connects again, by itself.
 pub struct GrpcClient {
     grpc: Grpc<Channel>,
     metadata: MetadataMap,
     timeout: Duration,
+    path: &'static str,
 }
 
 impl GrpcClient {
@@ -50,6 +49,7 @@ impl GrpcClient {
             grpc: grpc.accept_compressed(CompressionEncoding::Gzip),
             metadata: MetadataMap::from_headers(headers),
             timeout: settings.timeout,
+            path: settings.signal.grpc_path(),
         })
     }
 
@@ -69,7 +69,7 @@ impl GrpcClient {
         let mut request = Request::new(body);
         *request.metadata_mut() = self.metadata.clone();
         request.set_timeout(self.timeout);
-        let path = PathAndQuery::from_static(EXPORT);
+        let path = PathAndQuery::from_static(self.path);
         Ok(self.grpc.unary(request, path, Raw).await?.into_inner())
     }
 }

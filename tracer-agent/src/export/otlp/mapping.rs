@@ -60,7 +60,7 @@ pub fn request(spans: Vec<Span>, host: &HostInfo) -> ExportTraceServiceRequest {
 }
 
 /// Who has made the spans.
-pub(super) fn scope() -> InstrumentationScope {
+pub(crate) fn scope() -> InstrumentationScope {
     InstrumentationScope {
         name: NAME.into(),
         version: VERSION.into(),
@@ -72,7 +72,7 @@ pub(super) fn scope() -> InstrumentationScope {
 ///
 /// There is no `telemetry.sdk.*`: it names the SDK inside the process, and there is none. The agent is
 /// named by `telemetry.distro.*` and the scope.
-pub(super) fn resource(process: &ProcessInfo, host: &HostInfo) -> Resource {
+pub(crate) fn resource(process: &ProcessInfo, host: &HostInfo) -> Resource {
     let mut attributes = Vec::with_capacity(process.resource.len() + 8);
     if !process.service_name.is_empty() {
         attributes.push(attribute("service.name", text(&process.service_name)));
@@ -164,7 +164,7 @@ fn otlp_link(link: SpanLink) -> span::Link {
     }
 }
 
-fn attribute(key: &str, value: AnyValue) -> KeyValue {
+pub(crate) fn attribute(key: &str, value: AnyValue) -> KeyValue {
     KeyValue {
         key: key.into(),
         value: Some(value),
@@ -178,7 +178,7 @@ fn text(text: &str) -> AnyValue {
     }
 }
 
-fn any_value(value: AttributeValue) -> AnyValue {
+pub(crate) fn any_value(value: AttributeValue) -> AnyValue {
     let value = match value {
         AttributeValue::Bool(value) => Value::BoolValue(value),
         AttributeValue::Int(value) => Value::IntValue(value),

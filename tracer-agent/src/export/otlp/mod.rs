@@ -1,18 +1,13 @@
 //! OTLP: batches to a backend, over gRPC or HTTP, until it has them or the retries are used up.
 
-use std::{
-    hash::{BuildHasher as _, Hasher as _, RandomState},
-    io,
-    path::PathBuf,
-    time::Duration,
-};
+use std::{io, path::PathBuf};
 
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message as _;
 use tokio::time::Instant;
 
-use self::{grpc::GrpcClient, http::HttpClient, retry::Verdict};
+use self::{client::Client, retry::Verdict};
 use super::{
     batch::Queue,
     json,
@@ -21,6 +16,7 @@ use super::{
 use crate::{capture::input::HostInfo, spans::Span};
 
 pub mod answer;
+pub(crate) mod client;
 pub mod durable;
 pub mod encode;
 pub mod grpc;
@@ -32,7 +28,7 @@ pub mod tls;
 
 pub(crate) use durable::Disk;
 pub use durable::DiskSettings;
-pub use settings::{OtlpSettings, Protocol, SettingsError};
+pub use settings::{OtlpSettings, Protocol, SettingsError, Signal};
 
 /// Says to backends who sends.
 const USER_AGENT: &str = concat!("tracer-agent/", env!("CARGO_PKG_VERSION"));
@@ -59,17 +55,10 @@ impl ClientError {
     }
 }
 
-/// A client of one backend.
-enum Client {
-    Grpc(GrpcClient),
-    Http(HttpClient),
-}
-
 /// The exporter to one backend.
 pub(crate) struct OtlpExporter {
     client: Client,
     protocol: Protocol,
-    timeout: Duration,
     host: HostInfo,
 }
 
@@ -90,14 +79,9 @@ struct Patience {
 impl OtlpExporter {
     /// Must be made inside the runtime.
     pub(crate) fn new(settings: &OtlpSettings, host: &HostInfo) -> Result<Self, ClientError> {
-        let client = match settings.protocol {
-            Protocol::Grpc => Client::Grpc(GrpcClient::new(settings)?),
-            Protocol::HttpProtobuf | Protocol::HttpJson => Client::Http(HttpClient::new(settings)?),
-        };
         Ok(Self {
-            client,
+            client: Client::new(settings)?,
             protocol: settings.protocol,
-            timeout: settings.timeout,
             host: host.clone(),
         })
     }
@@ -125,7 +109,7 @@ impl OtlpExporter {
             Protocol::HttpJson => json::encode(&mapping::request(spans, &self.host)),
             Protocol::Grpc | Protocol::HttpProtobuf => encode::request(&spans, &self.host),
         };
-        self.prepared(body)
+        self.client.prepare(body)
     }
 
     /// The same for a request that was encoded in protobuf before.
@@ -134,16 +118,9 @@ impl OtlpExporter {
             Protocol::HttpJson => {
                 // What was encoded here, and has its checksum, can be decoded.
                 let request = ExportTraceServiceRequest::decode(request.clone()).unwrap_or_default();
-                self.prepared(json::encode(&request))
+                self.client.prepare(json::encode(&request))
             }
-            Protocol::Grpc | Protocol::HttpProtobuf => self.prepared(request.clone()),
-        }
-    }
-
-    fn prepared(&self, body: impl Into<Bytes>) -> Bytes {
-        match &self.client {
-            Client::Grpc(_) => body.into(),
-            Client::Http(client) => client.prepare(body.into()),
+            Protocol::Grpc | Protocol::HttpProtobuf => self.client.prepare(request.clone()),
         }
     }
 
@@ -156,7 +133,7 @@ impl OtlpExporter {
         counters: &Counters,
     ) -> Delivery {
         for attempt in 1.. {
-            let (after, why) = match self.attempt(body.clone()).await {
+            let (after, why) = match self.client.attempt(body.clone()).await {
                 Verdict::Delivered { rejected, message } => {
                     settle_delivered(count, rejected, &message, counters);
                     return Delivery::Settled;
@@ -168,7 +145,7 @@ impl OtlpExporter {
                 }
                 Verdict::Retry { after, why } => (after, why),
             };
-            let wait = after.unwrap_or_else(|| retry::backoff(attempt, random()));
+            let wait = after.unwrap_or_else(|| retry::backoff(attempt, client::random()));
             let again_at = Instant::now() + wait;
             if again_at > patience.until {
                 counters.drop_spans(patience.cause, count);
@@ -182,22 +159,6 @@ impl OtlpExporter {
             counters.retry();
         }
         Delivery::Settled
-    }
-
-    async fn attempt(&mut self, body: Bytes) -> Verdict {
-        let timeout = self.timeout;
-        let sending = async {
-            match &mut self.client {
-                Client::Grpc(client) => client.send(body).await,
-                Client::Http(client) => client.send(body).await,
-            }
-        };
-        tokio::time::timeout(timeout, sending)
-            .await
-            .unwrap_or_else(|_| Verdict::Retry {
-                after: None,
-                why: format!("no answer within {} ms", timeout.as_millis()),
-            })
     }
 }
 
@@ -223,9 +184,4 @@ async fn wait_until(again_at: Instant, queue: &Queue) -> Delivery {
             return Delivery::Settled;
         }
     }
-}
-
-/// Randomness for the jitter of the backoff, from the keys that the standard library draws for each hasher.
-fn random() -> u64 {
-    RandomState::new().build_hasher().finish()
 }

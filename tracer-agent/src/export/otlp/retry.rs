@@ -8,9 +8,9 @@ use tonic::Code;
 /// What an answer, or its absence, means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The backend has it, save for the spans it rejected.
+    /// The backend has it, save for the spans or data points it rejected.
     Delivered {
-        /// Spans it did not take.
+        /// Those it did not take.
         rejected: u64,
         /// Its words, often empty.
         message: String,

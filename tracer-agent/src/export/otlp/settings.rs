@@ -1,6 +1,6 @@
 //! `OTEL_EXPORTER_OTLP_*`, as the specification of the OTLP exporter says.
 //!
-//! A value of `OTEL_EXPORTER_OTLP_TRACES_X` wins over `OTEL_EXPORTER_OTLP_X`; an empty value is none. Numbers and
+//! A value of `OTEL_EXPORTER_OTLP_TRACES_X` (`METRICS` for metrics) wins over `OTEL_EXPORTER_OTLP_X`; an empty value is none. Numbers and
 //! words that cannot be read are ignored with a warning, as the specification wants; an endpoint or a
 //! file that cannot be used is an error, because spans would go nowhere.
 //!
@@ -28,9 +28,47 @@ pub enum Protocol {
     HttpJson,
 }
 
-/// Where and how spans are sent.
+/// What is sent: each signal has variables, a path and a service of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Signal {
+    /// Spans.
+    #[default]
+    Traces,
+    /// Metrics.
+    Metrics,
+}
+
+impl Signal {
+    /// As the names of its variables have it.
+    const fn variable(self) -> &'static str {
+        match self {
+            Self::Traces => "TRACES",
+            Self::Metrics => "METRICS",
+        }
+    }
+
+    /// The path that is added to an endpoint for all signals, for HTTP.
+    const fn path(self) -> &'static str {
+        match self {
+            Self::Traces => "/v1/traces",
+            Self::Metrics => "/v1/metrics",
+        }
+    }
+
+    /// The method of gRPC that takes it.
+    pub const fn grpc_path(self) -> &'static str {
+        match self {
+            Self::Traces => "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+            Self::Metrics => "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+        }
+    }
+}
+
+/// Where and how spans or metrics are sent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OtlpSettings {
+    /// What.
+    pub signal: Signal,
     /// How.
     pub protocol: Protocol,
     /// Where: for HTTP the whole URL, for gRPC its origin. The scheme is `http` or `https`, the host not empty.
@@ -105,7 +143,19 @@ impl OtlpSettings {
         endpoint: Option<&str>,
         env: impl Fn(&str) -> Option<String>,
     ) -> Result<(Self, Vec<String>), SettingsError> {
-        let env = Environment(&env);
+        Self::of(Signal::Traces, endpoint, env)
+    }
+
+    /// The same for a signal; `endpoint` is the URL of its flag.
+    ///
+    /// # Errors
+    /// As [`Self::from_env`].
+    pub fn of(
+        signal: Signal,
+        endpoint: Option<&str>,
+        env: impl Fn(&str) -> Option<String>,
+    ) -> Result<(Self, Vec<String>), SettingsError> {
+        let env = Environment(signal, &env);
         let mut warnings = Vec::new();
         let raw = RawEndpoint::find(endpoint, &env);
         let protocol = env.protocol(&mut warnings).unwrap_or(match &raw {
@@ -114,11 +164,15 @@ impl OtlpSettings {
         });
         let insecure = env.flag("INSECURE", &mut warnings);
         let endpoint = match raw {
-            Some(raw) => raw.resolve(protocol, insecure)?,
+            Some(raw) => raw.resolve(signal, protocol, insecure)?,
             None if protocol == Protocol::Grpc => Uri::from_static("http://localhost:4317"),
-            None => Uri::from_static("http://localhost:4318/v1/traces"),
+            None => match signal {
+                Signal::Traces => Uri::from_static("http://localhost:4318/v1/traces"),
+                Signal::Metrics => Uri::from_static("http://localhost:4318/v1/metrics"),
+            },
         };
         let settings = Self {
+            signal,
             protocol,
             endpoint,
             headers: env.headers(&mut warnings),
@@ -171,7 +225,11 @@ enum EndpointKind {
 impl RawEndpoint {
     fn find(flag: Option<&str>, env: &Environment<'_>) -> Option<Self> {
         if let Some(text) = flag {
-            let origin = "--export otlp".to_owned();
+            let origin = match env.0 {
+                Signal::Traces => "--export otlp",
+                Signal::Metrics => "--metrics otlp",
+            };
+            let origin = origin.to_owned();
             return Some(Self {
                 origin,
                 text: text.trim().to_owned(),
@@ -179,7 +237,7 @@ impl RawEndpoint {
             });
         }
         let (origin, text) = env.get("ENDPOINT")?;
-        let exact = origin.contains("TRACES");
+        let exact = origin.contains(env.0.variable());
         let kind = if exact {
             EndpointKind::Exact
         } else {
@@ -192,7 +250,7 @@ impl RawEndpoint {
         self.text.parse::<Uri>().ok()?.port_u16()
     }
 
-    fn resolve(&self, protocol: Protocol, insecure: bool) -> Result<Uri, SettingsError> {
+    fn resolve(&self, signal: Signal, protocol: Protocol, insecure: bool) -> Result<Uri, SettingsError> {
         let origin = || self.origin.clone();
         if self.text.contains('@') {
             return Err(SettingsError::Credentials { origin: origin() });
@@ -226,7 +284,7 @@ impl RawEndpoint {
             EndpointKind::Exact => format!("{path}{query}"),
             EndpointKind::Flag if !matches!(path, "" | "/") => format!("{path}{query}"),
             EndpointKind::Base | EndpointKind::Flag => {
-                format!("{}/v1/traces{query}", path.trim_end_matches('/'))
+                format!("{}{}{query}", path.trim_end_matches('/'), signal.path())
             }
         };
         Uri::builder()
@@ -238,19 +296,19 @@ impl RawEndpoint {
     }
 }
 
-/// The variables of this exporter, the one for traces first.
-struct Environment<'a>(&'a dyn Fn(&str) -> Option<String>);
+/// The variables of this exporter, the one for its signal first.
+struct Environment<'a>(Signal, &'a dyn Fn(&str) -> Option<String>);
 
 impl Environment<'_> {
     /// Name and value of a variable.
     fn get(&self, what: &str) -> Option<(String, String)> {
         [
-            format!("OTEL_EXPORTER_OTLP_TRACES_{what}"),
+            format!("OTEL_EXPORTER_OTLP_{}_{what}", self.0.variable()),
             format!("OTEL_EXPORTER_OTLP_{what}"),
         ]
         .into_iter()
         .find_map(|name| {
-            let value = (self.0)(&name)?.trim().to_owned();
+            let value = (self.1)(&name)?.trim().to_owned();
             (!value.is_empty()).then_some((name, value))
         })
     }

@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-mod backend;
+pub mod backend;
 mod cost;
 mod durable;
 mod failures;
