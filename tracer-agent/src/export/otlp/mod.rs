@@ -21,18 +21,20 @@ use super::{
 use crate::{capture::input::HostInfo, spans::Span};
 
 pub mod answer;
+pub mod connect;
 pub mod durable;
 pub mod encode;
 pub mod grpc;
 pub mod http;
 pub mod mapping;
+pub mod proxy;
 pub mod retry;
 pub mod settings;
 pub mod tls;
 
 pub(crate) use durable::Disk;
 pub use durable::DiskSettings;
-pub use settings::{OtlpSettings, Protocol, SettingsError};
+pub use settings::{Compression, OtlpSettings, Protocol, SettingsError};
 
 /// Says to backends who sends.
 const USER_AGENT: &str = concat!("tracer-agent/", env!("CARGO_PKG_VERSION"));
