@@ -27,6 +27,10 @@ const SEGMENTS: u64 = 32;
 /// What of a segment is dropped or kept as one.
 const SEGMENT_BYTES: std::ops::RangeInclusive<u64> = (64 << 10)..=(8 << 20);
 
+/// Segments of which all was delivered are removed when they have come to this: soon enough that the kernel has not
+/// written them back, and seldom enough that files are not made for each batch.
+const DRAINED_BYTES: u64 = 256 << 10;
+
 /// What may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
@@ -281,6 +285,9 @@ impl<S: Storage> DiskQueue<S> {
         self.offset = lent.offset;
         let written = self.position.write(&mut self.storage, self.head);
         self.remove_delivered();
+        if self.bytes() >= DRAINED_BYTES {
+            self.close();
+        }
         written
     }
 
