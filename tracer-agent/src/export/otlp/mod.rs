@@ -63,8 +63,8 @@ impl ClientError {
 
 /// A client of one backend.
 enum Client {
-    Grpc(GrpcClient),
-    Http(HttpClient),
+    Grpc(Box<GrpcClient>),
+    Http(Box<HttpClient>),
 }
 
 /// The exporter to one backend.
@@ -93,8 +93,8 @@ impl OtlpExporter {
     /// Must be made inside the runtime.
     pub(crate) fn new(settings: &OtlpSettings, host: &HostInfo) -> Result<Self, ClientError> {
         let client = match settings.protocol {
-            Protocol::Grpc => Client::Grpc(GrpcClient::new(settings)?),
-            Protocol::HttpProtobuf | Protocol::HttpJson => Client::Http(HttpClient::new(settings)?),
+            Protocol::Grpc => Client::Grpc(Box::new(GrpcClient::new(settings)?)),
+            Protocol::HttpProtobuf | Protocol::HttpJson => Client::Http(Box::new(HttpClient::new(settings)?)),
         };
         Ok(Self {
             client,

@@ -222,7 +222,7 @@ fn when_there_is_no_room_the_oldest_give_way_and_are_counted() {
     let next = fill(&mut queue, 0, &[7; 300], 10_000);
     assert!(queue.bytes() <= 1 << 20, "{}", queue.bytes());
     let lost = queue.take_losses();
-    assert!(lost.full > 0 && lost.full % 7 == 0, "{lost:?}");
+    assert!(lost.full > 0 && lost.full.is_multiple_of(7), "{lost:?}");
     let (all, rest) = drain(&mut queue);
     assert!(rest.is_none());
     assert_eq!(lost.full + all.iter().map(Lent::spans).sum::<u64>(), next);
