@@ -209,3 +209,22 @@ fn an_endpoint_that_cannot_be_used_is_an_error_that_says_what_to_do() {
         assert!(parsed(Some(flag), &[]).is_err(), "{flag:?}");
     }
 }
+
+#[test]
+fn a_queue_is_named_by_its_endpoint_without_what_may_be_secret() {
+    let name = |url| settings(Some(url), &[]).queue_name();
+    assert_eq!(
+        name("https://in.example.com:4318/v1/KEY"),
+        name("https://in.example.com:4318/v1/KEY")
+    );
+    assert_ne!(
+        name("https://in.example.com:4318/v1/KEY"),
+        name("https://in.example.com:4318/v1/OTHER")
+    );
+    let plain = name("https://in.example.com:4318/v1/KEY");
+    assert!(
+        plain.starts_with("otlp-in.example.com-4318-") && !plain.contains("KEY"),
+        "{plain}"
+    );
+    assert!(!name("http://[::1]:4318").contains(['[', ':', '/']));
+}
