@@ -27,6 +27,7 @@ const STOP_LIMIT: Duration = Duration::from_millis(100);
 
 /// Where spans go; one `--export` each.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "a handful, made once in a run")]
 pub enum Target {
     /// A waterfall on standard output.
     Console(ConsoleSettings),

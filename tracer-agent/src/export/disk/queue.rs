@@ -27,6 +27,10 @@ const SEGMENTS: u64 = 32;
 /// What of a segment is dropped or kept as one.
 const SEGMENT_BYTES: std::ops::RangeInclusive<u64> = (64 << 10)..=(8 << 20);
 
+/// Segments of which all was delivered are removed when they have come to this: soon enough that the kernel has not
+/// written them back, and seldom enough that files are not made for each batch.
+const DRAINED_BYTES: u64 = 256 << 10;
+
 /// What may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
@@ -99,6 +103,7 @@ pub struct DiskQueue<S> {
     position: Position,
     /// What an earlier run has left: the number behind it, and when that was found.
     inherited: (u64, u64),
+    found: u64,
     failed_reads: u32,
     /// The last segment that was synchronised, by its first span, and when.
     synced: (u64, u64),
@@ -136,12 +141,14 @@ impl<S: Storage> DiskQueue<S> {
             next = end.saturating_add(is_torn.into());
         }
         let next = next.max(delivered.unwrap_or_default());
+        let head = delivered.or(first).unwrap_or_default();
         let mut queue = Self {
             storage,
             bounds,
             segments: segments.into(),
             is_open: false,
-            head: delivered.or(first).unwrap_or_default(),
+            head,
+            found: next - head,
             offset: 0,
             next,
             lent: None,
@@ -166,6 +173,11 @@ impl<S: Storage> DiskQueue<S> {
     /// Spans that wait, with those that are given out.
     pub fn waiting(&self) -> u64 {
         self.next - self.head
+    }
+
+    /// Spans that earlier runs have left, with those that gave way, or were found damaged, since.
+    pub fn found(&self) -> u64 {
+        self.found
     }
 
     /// Bytes of all segments.
@@ -281,6 +293,9 @@ impl<S: Storage> DiskQueue<S> {
         self.offset = lent.offset;
         let written = self.position.write(&mut self.storage, self.head);
         self.remove_delivered();
+        if self.bytes() >= DRAINED_BYTES {
+            self.close();
+        }
         written
     }
 

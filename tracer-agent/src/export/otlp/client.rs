@@ -16,8 +16,8 @@ pub(crate) struct Client {
 }
 
 enum Wire {
-    Grpc(GrpcClient),
-    Http(HttpClient),
+    Grpc(Box<GrpcClient>),
+    Http(Box<HttpClient>),
 }
 
 impl Client {
@@ -25,8 +25,10 @@ impl Client {
     pub(crate) fn new(settings: &OtlpSettings) -> Result<Self, ClientError> {
         Ok(Self {
             wire: match settings.protocol {
-                Protocol::Grpc => Wire::Grpc(GrpcClient::new(settings)?),
-                Protocol::HttpProtobuf | Protocol::HttpJson => Wire::Http(HttpClient::new(settings)?),
+                Protocol::Grpc => Wire::Grpc(Box::new(GrpcClient::new(settings)?)),
+                Protocol::HttpProtobuf | Protocol::HttpJson => {
+                    Wire::Http(Box::new(HttpClient::new(settings)?))
+                }
             },
             timeout: settings.timeout,
         })

@@ -163,9 +163,9 @@ struct Way<'a> {
 
 impl Way<'_> {
     async fn resume(&self) {
-        let left = |queue: &mut DiskQueue<Folder>, _| Ok((queue.waiting(), queue.foreign()));
-        if let Ok((waiting, foreign)) = self.disk.with(self.counters, left).await {
-            self.counters.resume(waiting);
+        let left = |queue: &mut DiskQueue<Folder>, _| Ok((queue.found(), queue.foreign()));
+        if let Ok((found, foreign)) = self.disk.with(self.counters, left).await {
+            self.counters.resume(found);
             if foreign > 0 {
                 let text =
                     format!("{foreign} files in the queue on disk are not of this version: left alone");

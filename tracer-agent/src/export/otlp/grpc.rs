@@ -3,22 +3,32 @@
 use std::time::Duration;
 
 use bytes::{Buf as _, BufMut as _, Bytes};
-use hyper::{HeaderMap, http::uri::PathAndQuery};
+use hyper::{
+    HeaderMap, Uri,
+    http::uri::{PathAndQuery, Scheme},
+};
 use tonic::{
     Request, Status,
     client::Grpc,
     codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder},
     metadata::MetadataMap,
-    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
+    transport::{Channel, Endpoint},
 };
 
 use super::{
-    ClientError, USER_AGENT, answer, http, retry, retry::Verdict, settings::OtlpSettings, tls::Material,
+    ClientError, USER_AGENT, answer,
+    connect::Connector,
+    http, retry,
+    retry::Verdict,
+    settings::{Compression, OtlpSettings},
 };
 
 /// A client of one backend; it connects, and connects again, by itself.
 pub struct GrpcClient {
     grpc: Grpc<Channel>,
+    compression: Compression,
+    endpoint: Endpoint,
+    connector: Connector,
     metadata: MetadataMap,
     timeout: Duration,
     path: &'static str,
@@ -30,23 +40,23 @@ impl GrpcClient {
     /// # Errors
     /// If the files for TLS cannot be used.
     pub fn new(settings: &OtlpSettings) -> Result<Self, ClientError> {
-        let mut endpoint = Endpoint::from(settings.endpoint.clone())
+        // TLS is the connector's: the transport is told of none, and of the scheme that requests are to name.
+        let mut plain = settings.endpoint.clone().into_parts();
+        plain.scheme = Some(Scheme::HTTP);
+        let plain = Uri::from_parts(plain).map_err(ClientError::tls)?;
+        let endpoint = Endpoint::from(plain)
+            .origin(settings.endpoint.clone())
             .user_agent(USER_AGENT)
             .map_err(ClientError::tls)?
-            .connect_timeout(settings.timeout)
-            .tcp_nodelay(true);
-        if settings.is_tls() {
-            endpoint = endpoint
-                .tls_config(tls_config(settings)?)
-                .map_err(ClientError::tls)?;
-        }
-        let mut grpc = Grpc::new(endpoint.connect_lazy());
-        if settings.gzip {
-            grpc = grpc.send_compressed(CompressionEncoding::Gzip);
-        }
+            .connect_timeout(settings.timeout);
+        let connector = Connector::new(settings, b"h2", false)?;
+        let compression = settings.compression;
         let headers: HeaderMap = settings.headers.iter().cloned().collect();
         Ok(Self {
-            grpc: grpc.accept_compressed(CompressionEncoding::Gzip),
+            grpc: open(&endpoint, &connector, compression),
+            compression,
+            endpoint,
+            connector,
             metadata: MetadataMap::from_headers(headers),
             timeout: settings.timeout,
             path: settings.signal.grpc_path(),
@@ -55,6 +65,9 @@ impl GrpcClient {
 
     /// Sends one request. The caller limits its time.
     pub async fn send(&mut self, body: Bytes) -> Verdict {
+        if self.connector.is_outdated().await {
+            self.grpc = open(&self.endpoint, &self.connector, self.compression);
+        }
         match self.export(body).await {
             Ok(response) => answer::success(&response, false),
             Err(status) => verdict(&status),
@@ -74,6 +87,16 @@ impl GrpcClient {
     }
 }
 
+fn open(endpoint: &Endpoint, connector: &Connector, compression: Compression) -> Grpc<Channel> {
+    let channel = endpoint.connect_with_connector_lazy(connector.clone());
+    let grpc = Grpc::new(channel).accept_compressed(CompressionEncoding::Gzip);
+    match compression {
+        Compression::None => grpc,
+        Compression::Gzip => grpc.send_compressed(CompressionEncoding::Gzip),
+        Compression::Zstd => grpc.send_compressed(CompressionEncoding::Zstd),
+    }
+}
+
 /// A status with a source was made here, out of a broken connection: no backend has refused anything.
 fn verdict(status: &Status) -> Verdict {
     match std::error::Error::source(status) {
@@ -87,20 +110,6 @@ fn verdict(status: &Status) -> Verdict {
             status.message(),
         ),
     }
-}
-
-fn tls_config(settings: &OtlpSettings) -> Result<ClientTlsConfig, ClientError> {
-    let material = Material::read(settings)?;
-    // Whatever is wrong with the files is said here rather than at the first span.
-    material.client_config()?;
-    let mut config = match material.certificate {
-        Some(pem) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)),
-        None => ClientTlsConfig::new().with_native_roots(),
-    };
-    if let Some((chain, key)) = material.identity {
-        config = config.identity(Identity::from_pem(chain, key));
-    }
-    Ok(config)
 }
 
 /// Messages that are encoded already.

@@ -1,12 +1,12 @@
 //! OTLP over HTTP/1.1: one connection, kept open between batches.
 //!
-//! hyper's connection and rustls are in the tree for gRPC already. A pool, redirects and proxies would be
-//! another crate each and are not needed for one backend and one request at a time.
+//! hyper's connection and rustls are in the tree for gRPC already. A pool and redirects would be another crate each and
+//! are not needed for one backend and one request at a time.
 
 use std::{io::Write as _, time::SystemTime};
 
 use bytes::Bytes;
-use flate2::{Compression, write::GzEncoder};
+use flate2::write::GzEncoder;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{
     HeaderMap, Method, Request, Uri,
@@ -14,26 +14,28 @@ use hyper::{
     header::{self, HeaderValue},
 };
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::ServerName;
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 
 use super::{
-    ClientError, USER_AGENT, answer, retry,
+    ClientError, USER_AGENT, answer,
+    connect::{Connector, Stream},
+    retry,
     retry::Verdict,
-    settings::{OtlpSettings, Protocol},
-    tls::Material,
+    settings::{Compression, OtlpSettings, Protocol},
 };
 
 /// More of an answer is not read: the largest that means something is an error of a few lines.
 const MAX_ANSWER: usize = 64 << 10;
 
+/// The fastest of the levels that are made for it.
+const ZSTD_LEVEL: i32 = 1;
+
 /// A client of one backend.
 pub struct HttpClient {
-    endpoint: Uri,
+    /// What requests ask for: the path, or the whole URL of a proxy that passes them on.
+    target: Uri,
     headers: HeaderMap,
-    gzip: bool,
-    tls: Option<TlsConnector>,
+    compression: Compression,
+    connector: Connector,
     connection: Option<SendRequest<Full<Bytes>>>,
 }
 
@@ -43,30 +45,42 @@ impl HttpClient {
     /// # Errors
     /// If the files for TLS cannot be used.
     pub fn new(settings: &OtlpSettings) -> Result<Self, ClientError> {
-        let tls = match settings.is_tls() {
-            true => Some(TlsConnector::from(Material::read(settings)?.client_config()?)),
-            false => None,
-        };
+        let connector = Connector::new(settings, b"http/1.1", true)?;
+        let mut headers = headers(settings);
+        let mut endpoint = settings.endpoint.clone();
+        match connector.forwarding() {
+            Some(proxy) => {
+                let authorization = proxy.authorization.clone();
+                headers.extend(authorization.map(|value| (header::PROXY_AUTHORIZATION, value)));
+            }
+            // Whoever answers is who was connected to: the path is all it needs.
+            None => {
+                let path = endpoint.path_and_query().cloned();
+                endpoint = path.map_or_else(Uri::default, Uri::from);
+            }
+        }
         Ok(Self {
-            endpoint: settings.endpoint.clone(),
-            headers: headers(settings),
-            gzip: settings.gzip,
-            tls,
+            target: endpoint,
+            headers,
+            compression: settings.compression,
+            connector,
             connection: None,
         })
     }
 
     /// The body as it goes over the wire, for all attempts.
     pub fn prepare(&self, body: Bytes) -> Bytes {
-        if !self.gzip {
-            return body;
-        }
-        let mut gzip = GzEncoder::new(Vec::with_capacity(body.len() / 4), Compression::fast());
+        let compressed = match self.compression {
+            Compression::None => return body,
+            Compression::Gzip => {
+                let room = Vec::with_capacity(body.len() / 4);
+                let mut gzip = GzEncoder::new(room, flate2::Compression::fast());
+                gzip.write_all(&body).and_then(|()| gzip.finish())
+            }
+            Compression::Zstd => zstd::bulk::compress(&body, ZSTD_LEVEL),
+        };
         // Writing to memory does not fail.
-        match gzip.write_all(&body).and_then(|()| gzip.finish()) {
-            Ok(compressed) => compressed.into(),
-            Err(_) => Bytes::new(),
-        }
+        compressed.map(Bytes::from).unwrap_or_default()
     }
 
     /// Sends one request. The caller limits its time; a call that is dropped drops its connection.
@@ -80,14 +94,11 @@ impl HttpClient {
     async fn exchange(&mut self, body: Bytes) -> Result<Verdict, String> {
         let mut connection = match self.open_connection().await {
             Some(open) => open,
-            None => self.connect().await?,
+            None => handshake(self.connector.connect().await?).await?,
         };
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = self
-            .endpoint
-            .path_and_query()
-            .map_or_else(Uri::default, |path| path.clone().into());
+        *request.uri_mut() = self.target.clone();
         *request.headers_mut() = self.headers.clone();
         let response = connection
             .send_request(request)
@@ -122,39 +133,17 @@ impl HttpClient {
         ))
     }
 
-    /// The connection of the batch before, unless the backend has closed it.
+    /// The connection of the batch before, unless the backend has closed it or it was made with other certificates.
     async fn open_connection(&mut self) -> Option<SendRequest<Full<Bytes>>> {
         let mut open = self.connection.take()?;
+        if self.connector.is_outdated().await {
+            return None;
+        }
         open.ready().await.is_ok().then_some(open)
-    }
-
-    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, String> {
-        let host = self.endpoint.host().unwrap_or_default().trim_matches(['[', ']']);
-        let port = self
-            .endpoint
-            .port_u16()
-            .unwrap_or(if self.tls.is_some() { 443 } else { 80 });
-        let stream = TcpStream::connect((host, port))
-            .await
-            .map_err(|error| format!("cannot connect: {error}"))?;
-        // Requests are written whole: waiting for more to send gains nothing.
-        stream.set_nodelay(true).map_err(|error| error.to_string())?;
-        let Some(tls) = &self.tls else {
-            return handshake(stream).await;
-        };
-        let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
-        let stream = tls
-            .connect(name, stream)
-            .await
-            .map_err(|error| format!("TLS: {error}"))?;
-        handshake(stream).await
     }
 }
 
-async fn handshake<S>(stream: S) -> Result<SendRequest<Full<Bytes>>, String>
-where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
-{
+async fn handshake(stream: Box<dyn Stream>) -> Result<SendRequest<Full<Bytes>>, String> {
     let (sender, connection) = http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|error| reason(&error))?;
@@ -170,8 +159,8 @@ fn headers(settings: &OtlpSettings) -> HeaderMap {
         Protocol::HttpProtobuf | Protocol::Grpc => "application/x-protobuf",
     };
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    if settings.gzip {
-        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    if let Some(coding) = settings.compression.coding() {
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding));
     }
     headers
         .entry(header::USER_AGENT)

@@ -17,18 +17,20 @@ use crate::{capture::input::HostInfo, spans::Span};
 
 pub mod answer;
 pub(crate) mod client;
+pub mod connect;
 pub mod durable;
 pub mod encode;
 pub mod grpc;
 pub mod http;
 pub mod mapping;
+pub mod proxy;
 pub mod retry;
 pub mod settings;
 pub mod tls;
 
 pub(crate) use durable::Disk;
 pub use durable::DiskSettings;
-pub use settings::{OtlpSettings, Protocol, SettingsError, Signal};
+pub use settings::{Compression, OtlpSettings, Protocol, SettingsError, Signal};
 
 /// Says to backends who sends.
 const USER_AGENT: &str = concat!("tracer-agent/", env!("CARGO_PKG_VERSION"));

@@ -15,7 +15,7 @@ use hyper::{
 };
 use percent_encoding::percent_decode_str;
 
-use super::durable::DiskSettings;
+use super::{durable::DiskSettings, proxy::Proxy};
 
 /// How spans are put on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +64,28 @@ impl Signal {
     }
 }
 
+/// How requests are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// `none`
+    None,
+    /// `gzip`
+    Gzip,
+    /// `zstd`, which the specification does not ask backends for; the Collector takes it.
+    Zstd,
+}
+
+impl Compression {
+    /// The value of `Content-Encoding`.
+    pub fn coding(self) -> Option<&'static str> {
+        match self {
+            Self::None => None,
+            Self::Gzip => Some("gzip"),
+            Self::Zstd => Some("zstd"),
+        }
+    }
+}
+
 /// Where and how spans or metrics are sent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OtlpSettings {
@@ -77,12 +99,14 @@ pub struct OtlpSettings {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// The limit of one attempt.
     pub timeout: Duration,
-    /// Requests are compressed with gzip.
-    pub gzip: bool,
+    /// How requests are compressed.
+    pub compression: Compression,
     /// PEM file of the certificates to trust, instead of those of the system.
     pub certificate: Option<PathBuf>,
     /// PEM files of the own certificate and its key, for mutual TLS.
     pub client_identity: Option<ClientIdentity>,
+    /// The proxy that the backend is reached by.
+    pub proxy: Option<Proxy>,
     /// Batches wait on disk too.
     pub disk: Option<DiskSettings>,
 }
@@ -174,10 +198,11 @@ impl OtlpSettings {
         let settings = Self {
             signal,
             protocol,
+            proxy: Proxy::from_env(&endpoint, env.1, &mut warnings),
             endpoint,
             headers: env.headers(&mut warnings),
             timeout: env.timeout(&mut warnings),
-            gzip: env.gzip(&mut warnings),
+            compression: env.compression(&mut warnings),
             certificate: env.get("CERTIFICATE").map(|(_, path)| path.into()),
             client_identity: env.client_identity()?,
             disk: None,
@@ -342,14 +367,18 @@ impl Environment<'_> {
         }
     }
 
-    fn gzip(&self, warnings: &mut Vec<String>) -> bool {
-        match self.get("COMPRESSION") {
-            Some((_, value)) if value == "gzip" => true,
-            Some((name, value)) if value != "none" => {
-                warnings.push(format!("{name}={value} is neither gzip nor none: ignored"));
-                false
+    fn compression(&self, warnings: &mut Vec<String>) -> Compression {
+        let Some((name, value)) = self.get("COMPRESSION") else {
+            return Compression::None;
+        };
+        match value.as_str() {
+            "none" => Compression::None,
+            "gzip" => Compression::Gzip,
+            "zstd" => Compression::Zstd,
+            _ => {
+                warnings.push(format!("{name}={value} is none of gzip, zstd, none: ignored"));
+                Compression::None
             }
-            _ => false,
         }
     }
 

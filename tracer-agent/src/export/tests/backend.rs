@@ -146,7 +146,9 @@ pub fn grpc(script: Vec<Reply>, tls: Option<ServerTlsConfig>) -> (SocketAddr, Lo
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     listener.set_nonblocking(true).unwrap();
-    let service = TraceServiceServer::new(Service(log.clone())).accept_compressed(CompressionEncoding::Gzip);
+    let service = TraceServiceServer::new(Service(log.clone()))
+        .accept_compressed(CompressionEncoding::Gzip)
+        .accept_compressed(CompressionEncoding::Zstd);
     thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()

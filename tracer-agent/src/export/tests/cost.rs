@@ -9,6 +9,7 @@ use super::{checkout, host};
 use crate::{
     export::{
         batch::{BatchSettings, Queue},
+        disk::{Bounds, DiskQueue, Folder},
         json,
         otlp::{encode, mapping},
     },
@@ -67,4 +68,49 @@ fn cost(batch: &[Span], encode: fn(Vec<Span>) -> Vec<u8>) -> Duration {
 fn cpu_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec.try_into().unwrap(), time.tv_nsec.try_into().unwrap())
+}
+
+/// What the queue on disk adds to a span, in a directory of `TMPDIR`, with a backend that takes each batch at once.
+#[test]
+#[ignore = "measures: only a release build tells anything"]
+fn a_span_is_written_down_and_read_back_for_a_fraction_of_what_it_costs() {
+    const ROUNDS: u32 = 500;
+    let spans: Vec<_> = (0..102).flat_map(|_| checkout()).collect();
+    let payload = encode::request(&spans, &host());
+    let count = u32::try_from(spans.len()).unwrap();
+    let root = tempfile::tempdir().unwrap();
+    let bounds = Bounds {
+        bytes: 512 << 20,
+        age_ms: u64::MAX,
+    };
+    let open = || {
+        let folder = Folder::open(root.path(), "backend").unwrap();
+        DiskQueue::open(folder, bounds, 0).unwrap()
+    };
+    let mut queue = open();
+    let begun = cpu_time();
+    for salt in 0..u64::from(ROUNDS) {
+        queue.append(&payload, count, 0, salt).unwrap();
+        let lent = queue.head(0).unwrap().unwrap();
+        queue.settle(&lent).unwrap();
+    }
+    let spent = (cpu_time() - begun) / (ROUNDS * count);
+    println!("{spent:?} a span of {} bytes", payload.len() / spans.len());
+    let mut salt = 1_000;
+    while queue.take_losses().is_none() {
+        salt += 1;
+        queue.append(&payload, count, 0, salt).unwrap();
+    }
+    let waiting = queue.waiting();
+    drop(queue);
+    let begun = std::time::Instant::now();
+    let mut queue = open();
+    assert_eq!(queue.waiting(), waiting);
+    assert!(queue.head(0).unwrap().is_some());
+    println!(
+        "{waiting} spans, {} MiB, are resumed in {:?}",
+        queue.bytes() >> 20,
+        begun.elapsed()
+    );
+    assert!(spent < Duration::from_nanos(500), "{spent:?}");
 }

@@ -89,6 +89,17 @@ fn what_was_not_delivered_is_kept_for_the_next_run_which_sends_it_first() {
 }
 
 #[test]
+fn what_has_no_room_in_the_next_run_is_counted_by_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings = on_disk(otlp("http", closed_port(), &[]), folder.path());
+    let kept = run(settings.clone(), many(3_000), Duration::from_millis(700)).kept;
+    settings.disk.as_mut().unwrap().max_bytes = 1_000;
+    let report = run(settings, vec![], Duration::from_millis(300));
+    assert_eq!((report.resumed, report.kept), (kept, 0));
+    assert_eq!(report.dropped, [(DropCause::QueueFull, kept)]);
+}
+
+#[test]
 fn nothing_is_left_on_disk_of_what_was_delivered() {
     let folder = tempfile::tempdir().unwrap();
     let (address, _) = backend::http(vec![], None);

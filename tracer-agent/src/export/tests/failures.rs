@@ -13,7 +13,7 @@ use prost::Message as _;
 use tonic::{Code, Status};
 
 use super::{
-    backend::{self, Log, Reply},
+    backend::{self, Log, Received, Reply},
     checkout, host, listener, many,
 };
 use crate::export::{
@@ -111,20 +111,23 @@ fn http_sends_what_the_mapping_makes_with_the_headers_it_was_given() {
 
 #[test]
 fn http_compresses_the_body_when_told_to() {
-    let (address, log) = backend::http(vec![], None);
-    let (report, _) = run(otlp("http", address, &[("COMPRESSION", "gzip")]));
-    assert_eq!(figures(&report), (10, 0, vec![]));
-    let received = log.received()[0].clone();
-    assert!(
-        received.head.contains("\r\ncontent-encoding: gzip\r\n"),
-        "{}",
-        received.head
-    );
-    let mut body = Vec::new();
-    flate2::read::GzDecoder::new(&received.body[..])
-        .read_to_end(&mut body)
+    for coding in ["gzip", "zstd"] {
+        let (address, log) = backend::http(vec![], None);
+        let (report, _) = run(otlp("http", address, &[("COMPRESSION", coding)]));
+        assert_eq!(figures(&report), (10, 0, vec![]));
+        let Received { head, body, .. } = log.received()[0].clone();
+        let header = format!("\r\ncontent-encoding: {coding}\r\n");
+        assert!(head.contains(&header), "{head}");
+        let mut plain = Vec::new();
+        match coding {
+            "gzip" => flate2::read::GzDecoder::new(&body[..])
+                .read_to_end(&mut plain)
+                .map(drop),
+            _ => zstd::stream::copy_decode(&body[..], &mut plain),
+        }
         .unwrap();
-    assert_eq!(body, mapping::request(checkout(), &host()).encode_to_vec());
+        assert_eq!(plain, mapping::request(checkout(), &host()).encode_to_vec());
+    }
 }
 
 #[test]
@@ -139,8 +142,8 @@ fn http_json_sends_the_line_of_the_json_export() {
 }
 
 #[test]
-fn grpc_sends_what_the_mapping_makes_with_and_without_gzip() {
-    for compression in ["none", "gzip"] {
+fn grpc_sends_what_the_mapping_makes_compressed_or_not() {
+    for compression in ["none", "gzip", "zstd"] {
         let (address, log) = backend::grpc(vec![], None);
         let variables = [
             ("PROTOCOL", "grpc"),

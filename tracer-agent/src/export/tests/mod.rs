@@ -22,6 +22,7 @@ mod durable;
 mod failures;
 mod independent;
 mod killed;
+mod passage;
 mod tls;
 
 pub const MILLI: u64 = 1_000_000;

@@ -1,6 +1,12 @@
 //! TLS and mutual TLS over both protocols, with certificates made for the test.
 
-use std::{fs, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    fs,
+    net::SocketAddr,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::{
@@ -10,23 +16,24 @@ use rustls::{
 };
 use tonic::transport::{Certificate, Identity, ServerTlsConfig};
 
-use super::{backend, checkout, host, listener};
+use super::{backend, checkout, host, listener, passage};
 use crate::export::{BatchSettings, DropCause, Exporters, OtlpSettings, Report, Target};
 
 /// A certificate authority with a server and a client, in PEM.
-struct Pki {
+pub(super) struct Pki {
     folder: tempfile::TempDir,
     authority: String,
     server: (String, String),
 }
 
-fn pki() -> Pki {
+pub(super) fn pki() -> Pki {
     let mut params = CertificateParams::new(vec![]).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
     let issue = |name: &str| {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let names = vec![name.to_owned(), "backend.test".to_owned()];
+        let params = CertificateParams::new(names).unwrap();
         (
             params.signed_by(&key, &authority).unwrap().pem(),
             key.serialize_pem(),
@@ -50,7 +57,7 @@ fn pki() -> Pki {
 
 impl Pki {
     /// A server for HTTP that wants a certificate of its clients.
-    fn rustls(&self) -> Arc<ServerConfig> {
+    pub(super) fn rustls(&self) -> Arc<ServerConfig> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut roots = RootCertStore::empty();
         roots
@@ -72,14 +79,30 @@ impl Pki {
     }
 
     /// The same for gRPC.
-    fn tonic(&self) -> ServerTlsConfig {
+    pub(super) fn tonic(&self) -> ServerTlsConfig {
         ServerTlsConfig::new()
             .identity(Identity::from_pem(&self.server.0, &self.server.1))
             .client_ca_root(Certificate::from_pem(&self.authority))
     }
 
-    fn file(&self, name: &str) -> String {
+    pub(super) fn file(&self, name: &str) -> String {
         Path::join(self.folder.path(), name).to_str().unwrap().to_owned()
+    }
+
+    /// The variables that name the files.
+    pub(super) fn variables(&self) -> [(&'static str, String); 3] {
+        [
+            ("CERTIFICATE", self.file("ca.pem")),
+            ("CLIENT_CERTIFICATE", self.file("client.pem")),
+            ("CLIENT_KEY", self.file("client.key")),
+        ]
+    }
+
+    /// Puts the files of another authority in the place of these.
+    fn rotate_to(&self, other: &Self, files: &[&str]) {
+        for name in files {
+            fs::copy(other.file(name), self.file(name)).unwrap();
+        }
     }
 }
 
@@ -155,5 +178,48 @@ fn files_that_are_no_certificates_are_told_at_start() {
             let error = started.err().unwrap().to_string();
             assert!(error.starts_with(words), "{error}");
         }
+    }
+}
+
+#[test]
+fn certificates_that_are_replaced_are_taken_by_the_next_connection() {
+    for protocol in ["http/protobuf", "grpc"] {
+        let (before, after) = (pki(), pki());
+        let serve = |pki: &Pki| match protocol {
+            "grpc" => backend::grpc(vec![], Some(pki.tonic())),
+            _ => backend::http(vec![], Some(pki.rustls())),
+        };
+        let ((old, log_of_old), (new, log_of_new)) = (serve(&before), serve(&after));
+        let passage = passage::plain(old);
+        let settings = settings(passage.address, protocol, &before.variables());
+        let target = Target::Otlp(settings);
+        let exporters =
+            Exporters::start(&[target], &BatchSettings::default(), &host(), listener().0, || ()).unwrap();
+        let delivered = |spans: u64| {
+            let began = Instant::now();
+            while exporters.report().exporters[0].delivered < spans {
+                assert!(
+                    began.elapsed() < Duration::from_secs(10),
+                    "{protocol}: {spans} are not delivered"
+                );
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        };
+        exporters.send(checkout());
+        delivered(10);
+        // The backend believes the new authority alone; of the files only some are there yet.
+        before.rotate_to(&after, &["client.pem"]);
+        passage.lead_to(new);
+        exporters.send(checkout());
+        std::thread::sleep(Duration::from_millis(400));
+        before.rotate_to(&after, &["client.key", "ca.pem"]);
+        delivered(20);
+        assert_eq!(
+            (log_of_old.received().len(), log_of_new.received().len()),
+            (1, 1),
+            "{protocol}"
+        );
+        let report = exporters.shutdown(Duration::from_secs(2), &[]);
+        assert_eq!(report.exporters[0].dropped, []);
     }
 }

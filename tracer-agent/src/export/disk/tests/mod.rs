@@ -181,6 +181,17 @@ fn what_was_appended_comes_out_in_order_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn what_was_delivered_does_not_gather_on_disk() {
+    let mut queue = open(&Memory::default(), WIDE);
+    let mut next = 0;
+    for _ in 0..200 {
+        next = fill(&mut queue, next, &[3], 10_000);
+        assert_eq!(drain(&mut queue).0.len(), 1);
+        assert!(queue.bytes() < 300_000, "{}", queue.bytes());
+    }
+}
+
+#[test]
 fn the_next_run_goes_on_where_the_one_before_was_ended_without_a_word() {
     let mut queue = open(&Memory::default(), WIDE);
     fill(&mut queue, 0, &[3, 1, 5], 10);
@@ -211,7 +222,7 @@ fn when_there_is_no_room_the_oldest_give_way_and_are_counted() {
     let next = fill(&mut queue, 0, &[7; 300], 10_000);
     assert!(queue.bytes() <= 1 << 20, "{}", queue.bytes());
     let lost = queue.take_losses();
-    assert!(lost.full > 0 && lost.full % 7 == 0, "{lost:?}");
+    assert!(lost.full > 0 && lost.full.is_multiple_of(7), "{lost:?}");
     let (all, rest) = drain(&mut queue);
     assert!(rest.is_none());
     assert_eq!(lost.full + all.iter().map(Lent::spans).sum::<u64>(), next);

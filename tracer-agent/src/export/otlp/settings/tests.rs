@@ -155,7 +155,7 @@ fn timeout_compression_and_files_are_taken_with_the_traces_variable_first() {
         ],
     );
     assert_eq!(settings.timeout, Duration::from_millis(250));
-    assert!(settings.gzip);
+    assert_eq!(settings.compression, Compression::Gzip);
     assert_eq!(settings.certificate, Some("/ca.pem".into()));
     let identity = ClientIdentity {
         certificate: "/me.pem".into(),
@@ -169,7 +169,7 @@ fn numbers_and_words_that_cannot_be_read_are_ignored_with_a_warning() {
     let variables = [
         ("PROTOCOL", "http/xml"),
         ("TIMEOUT", "soon"),
-        ("COMPRESSION", "zstd"),
+        ("COMPRESSION", "brotli"),
         ("INSECURE", "yes"),
     ];
     let (settings, warnings) = parsed(None, &variables).unwrap();
@@ -208,4 +208,23 @@ fn an_endpoint_that_cannot_be_used_is_an_error_that_says_what_to_do() {
     for flag in ["", "http://", "/v1/traces", "http://a b", "localhost"] {
         assert!(parsed(Some(flag), &[]).is_err(), "{flag:?}");
     }
+}
+
+#[test]
+fn a_queue_is_named_by_its_endpoint_without_what_may_be_secret() {
+    let name = |url| settings(Some(url), &[]).queue_name();
+    assert_eq!(
+        name("https://in.example.com:4318/v1/KEY"),
+        name("https://in.example.com:4318/v1/KEY")
+    );
+    assert_ne!(
+        name("https://in.example.com:4318/v1/KEY"),
+        name("https://in.example.com:4318/v1/OTHER")
+    );
+    let plain = name("https://in.example.com:4318/v1/KEY");
+    assert!(
+        plain.starts_with("otlp-in.example.com-4318-") && !plain.contains("KEY"),
+        "{plain}"
+    );
+    assert!(!name("http://[::1]:4318").contains(['[', ':', '/']));
 }
