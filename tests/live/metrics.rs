@@ -39,7 +39,7 @@ fn counted(agent: &Agent) -> Result<()> {
         "http_request_method=\"GET\"",
         "tracer_agent_records_total ",
         "tracer_agent_kernel_lost_total{cause=\"ring_full\"} 0",
-        "traces_service_graph_request_total{client=\"user\"",
+        "traces_service_graph_request_total{client=\"curl\",server=\"answer\"",
     ] {
         ensure!(answer.contains(part), "{part} is missing in {answer}");
     }
