@@ -32,6 +32,11 @@ pub const CHECKS: &[Check] = &[
         run: refused,
     },
     Check {
+        name: "whoever selects programs does not get all",
+        lack: || lack(&[&HELM]),
+        run: selection,
+    },
+    Check {
         name: "what the chart renders is of the schemas of Kubernetes",
         lack: || lack(&[&HELM, &SCHEMAS]),
         run: of_the_schemas,
@@ -114,6 +119,19 @@ fn refused() -> Result<()> {
         let mut helm = helm("template");
         helm.args(["x", CHART, "--kube-version", "1.37.0", "--set", value]);
         ensure!(output(&mut helm).is_err(), "--set {value} is taken");
+    }
+    Ok(())
+}
+
+fn selection() -> Result<()> {
+    let selects_all = |values| anyhow::Ok(render("1.37.0", values)?.contains("all: true"));
+    ensure!(
+        selects_all(None)?,
+        "without a selection not every process is traced"
+    );
+    let [_, minimal, everything] = VALUES;
+    for values in [minimal, everything] {
+        ensure!(!selects_all(values)?, "{values:?} selects programs, and gets all");
     }
     Ok(())
 }

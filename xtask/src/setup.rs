@@ -61,11 +61,6 @@ const FOR_VM: &[Package] = &[
 
 /// A C compiler for programs that need no library: the agent's allocator and its cryptography are written in C.
 const FOR_DIST: &[Package] = &[("musl-tools", "musl-gcc")];
-/// The same for the other processor.
-const FOR_CROSS: &[Package] = &[
-    ("gcc-aarch64-linux-gnu", "aarch64-linux-gnu-gcc"),
-    ("libc6-dev-arm64-cross", "aarch64-linux-gnu-gcc"),
-];
 
 /// What makes packages of Debian, also elsewhere.
 const FOR_DEB: &[Package] = &[("dpkg", "dpkg-deb")];
@@ -121,9 +116,8 @@ pub fn for_vm() -> Result<()> {
 }
 
 /// Everything that `cargo xtask dist` needs.
-pub fn for_dist(cross: bool) -> Result<()> {
-    let packages = if cross { FOR_CROSS } else { FOR_DIST };
-    need(packages, "the agent is built as one static file with these")
+pub fn for_dist() -> Result<()> {
+    need(FOR_DIST, "the agent is built as one static file with these")
 }
 
 /// Everything that `cargo xtask deb` needs.

@@ -28,7 +28,7 @@ pub enum KernelError {
     Setup(aya::EbpfError),
     #[error(
         "the kernel refuses memory for the kernel side: {0}; before Linux 5.11 it counts as locked memory: give the agent \
-         CAP_SYS_RESOURCE, or an unlimited `ulimit -l`"
+         CAP_SYS_RESOURCE, or an unlimited `ulimit -l`; in a container the seccomp profile may allow bpf(2) with CAP_SYS_ADMIN only"
     )]
     LockedMemory(aya::EbpfError),
     #[error("which processors this host may have cannot be read: {0}")]

@@ -16,16 +16,13 @@ use crate::setup::{self, Toolchain, toolchain};
 /// Builds it, and leaves a copy in `target/dist`.
 pub fn build(arch: Arch) -> Result<PathBuf> {
     let toolchain = setup::for_build()?;
-    setup::for_dist(arch == Arch::Arm64)?;
+    setup::for_dist()?;
     toolchain.add_target(arch.triple())?;
     let mut cargo = toolchain.cargo();
     cargo
         .args(["build", "--quiet", "--release", "--locked"])
         .args(["--package", "tracer-agent", "--target", arch.triple()])
         .env("CARGO_ENCODED_RUSTFLAGS", nameless(&toolchain)?);
-    if arch == Arch::Arm64 {
-        cross(&mut cargo);
-    }
     run(&mut cargo)?;
     let built = target().join(arch.triple()).join("release/tracer-agent");
     let bytes = fs::read(&built).with_context(|| format!("reading {}", built.display()))?;
@@ -33,15 +30,6 @@ pub fn build(arch: Arch) -> Result<PathBuf> {
     let path = super::keep(&super::stem(arch), &bytes)?;
     fs::set_permissions(&path, fs::metadata(&built)?.permissions())?;
     Ok(path)
-}
-
-/// The C compiler and linker of Debian for the other processor. Its objects are linked with the C library that rustc brings.
-fn cross(cargo: &mut std::process::Command) {
-    const GCC: &str = "aarch64-linux-gnu-gcc";
-    cargo
-        .env("CC_aarch64_unknown_linux_musl", GCC)
-        .env("AR_aarch64_unknown_linux_musl", "aarch64-linux-gnu-ar")
-        .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER", GCC);
 }
 
 /// Messages of panics name source files; where these lie on the machine that builds is nothing to hand out, and would make the
@@ -80,18 +68,20 @@ mod tests {
 
     #[test]
     fn a_program_that_asks_for_an_interpreter_is_not_static() {
-        let own = fs::read(std::env::current_exe().unwrap()).unwrap();
-        let arch = if cfg!(target_arch = "x86_64") {
-            Arch::Amd64
-        } else {
-            Arch::Arm64
-        };
-        let error = ensure_static(arch, &own).unwrap_err();
+        let mut own = fs::read(std::env::current_exe().unwrap()).unwrap();
+        own[MACHINE] = Arch::Amd64.machine().to_le_bytes()[0];
+        let error = ensure_static(Arch::Amd64, &own).unwrap_err();
         assert!(error.to_string().contains("not static"), "{error}");
-        let other = [Arch::Amd64, Arch::Arm64]
-            .into_iter()
-            .find(|other| *other != arch);
-        let error = ensure_static(other.unwrap(), &own).unwrap_err();
+    }
+
+    #[test]
+    fn a_program_for_another_processor_is_refused() {
+        let mut own = fs::read(std::env::current_exe().unwrap()).unwrap();
+        own[MACHINE] = object::elf::EM_AARCH64.to_le_bytes()[0];
+        let error = ensure_static(Arch::Amd64, &own).unwrap_err();
         assert!(error.to_string().contains("another processor"), "{error}");
     }
+
+    /// `e_machine` in an ELF header.
+    const MACHINE: usize = 18;
 }

@@ -46,6 +46,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{/* The configuration file: what was said, and what the chart knows. */}}
 {{- define "tracer-agent.config" -}}
 {{- $config := deepCopy .Values.config }}
+{{- if not (or (hasKey $config "all") $config.pid $config.port $config.exe $config.cgroup $config.netns) }}
+{{- $_ := set $config "all" true }}
+{{- end }}
+{{- $_ := set $config "exclude_exe" (append (default list $config.exclude_exe) "tracer-agent" | uniq) }}
 {{- /* Of the host's first process: its files, control groups and network namespaces, without a mount. */}}
 {{- $_ := set $config "host_root" "/proc/1/root" }}
 {{- if .Values.metrics.enabled }}
