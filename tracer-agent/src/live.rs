@@ -137,7 +137,10 @@ impl<'a, P: Probes, C: Core, D: Processes> Live<'a, P, C, D> {
         let room = u64::from(self.probes.ring_bytes()).min(GATHERED_BYTES);
         let gathered = Duration::from_nanos(GATHERED_NS * room / GATHERED_BYTES);
         while !stop.is_asked() {
-            wait([self.probes.ring(), stop.asked()], self.pause(reported))?;
+            let files = [Some(self.probes.ring()), Some(stop.asked()), self.feed.learnt()];
+            wait(files.into_iter().flatten(), self.pause(reported))?;
+            // Before the records that it is about.
+            self.feed.learn();
             let taken = self.take(BATCH);
             let now = (self.clock)();
             self.feed.tick(now);
@@ -255,8 +258,11 @@ impl LossReport {
 }
 
 /// Waits until one of these is readable, at most this long.
-fn wait<const FILES: usize>(files: [BorrowedFd<'_>; FILES], pause: Duration) -> io::Result<()> {
-    let mut waited = files.map(|file| PollFd::from_borrowed_fd(file, PollFlags::IN));
+fn wait<'a>(files: impl IntoIterator<Item = BorrowedFd<'a>>, pause: Duration) -> io::Result<()> {
+    let files = files.into_iter();
+    let mut waited: Vec<_> = files
+        .map(|file| PollFd::from_borrowed_fd(file, PollFlags::IN))
+        .collect();
     let pause = Timespec {
         tv_sec: pause.as_secs().try_into().unwrap_or(i64::MAX),
         tv_nsec: pause.subsec_nanos().into(),

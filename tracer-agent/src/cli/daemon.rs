@@ -32,7 +32,8 @@ use crate::{
 pub fn run(settings: Settings<LiveSettings>) -> Result<Exit, CliError> {
     let mut session = Session::open(settings)?;
     session.options = session.options.with_selection()?;
-    let discovery = Discovery::new(session.options.host_root.0.join("proc"));
+    let sources = session.sources().context("cannot start a thread")?;
+    let discovery = session.discovery(sources.as_ref());
     let stop = Stop::new().context("cannot start")?;
     let (asked, log) = (stop.clone(), Arc::clone(&session.log));
     let ending = Listener::ending(move || {
@@ -100,7 +101,8 @@ pub fn follow(
     feed.host(host);
     let (tally, outcome) = Live::new(probes, feed, judge, log, clock::boot_now).run(stop);
     let unrecorded = ("recording", "inputs_missing", tally.unrecorded);
-    let mut summary = Summary::new(tally.spans, pipeline.counters().into_iter().chain([unrecorded]));
+    let counters = pipeline.counters().into_iter().chain([unrecorded]);
+    let mut summary = Summary::new(tally.spans, counters.chain(discovery.counters()));
     summary.remarks.extend(remark(&tally));
     session.close(exporters, summary);
     outcome.context("the kernel side can no longer be read")

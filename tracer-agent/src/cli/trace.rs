@@ -31,7 +31,8 @@ const NAMED: usize = 8;
 /// When the command cannot be run, or not be traced; then it has not run.
 pub fn trace(settings: Settings<LiveSettings>, command: &[OsString]) -> Result<Exit, CliError> {
     let session = Session::open(settings)?;
-    let discovery = Discovery::new(session.options.host_root.0.join("proc"));
+    let sources = session.sources().context("cannot start a thread")?;
+    let discovery = session.discovery(sources.as_ref());
     let gated = Gated::new(SELF, command).context("cannot start a process for CMD")?;
     let pid = gated.pid();
     let files = program::files(command, env::var_os("PATH").as_deref());

@@ -7,8 +7,8 @@ use super::{
     layers::Layers,
     settings::{self, Setting},
     values::{
-        ExportTarget, Glob, HeaderName, Hooks, HostRoot, Instrumented, Level, Name, NotAValue, Ports,
-        ProcessId, RingSize, Route, Sampler, Switch, Tls, Uprobes,
+        ExportTarget, Glob, HeaderName, Hooks, HostRoot, Instrumented, Kubernetes, Level, Name, NotAValue,
+        Ports, ProcessId, RingSize, Route, Runtimes, Sampler, Switch, Tls, Uprobes,
     },
 };
 use crate::pipeline;
@@ -28,6 +28,10 @@ pub struct Options {
     pub ring_size: RingSize,
     /// Where the host's root is mounted.
     pub host_root: HostRoot,
+    /// Whether the Kubernetes API is asked.
+    pub kubernetes: Kubernetes,
+    /// Whether container runtimes are asked.
+    pub runtimes: Runtimes,
     /// Where spans go, in the order given; empty when nothing was said.
     pub exports: Vec<ExportTarget>,
     /// The recording to write.
@@ -66,6 +70,8 @@ pub struct Selection {
     pub cgroups: Vec<String>,
     /// Those in one of these network namespaces.
     pub netns: Vec<String>,
+    /// Those in a container with such a name or id, now or later.
+    pub containers: Vec<Glob>,
     /// Not these.
     pub exclude_pids: Vec<u32>,
     /// Not those that listen on one of these ports.
@@ -76,6 +82,8 @@ pub struct Selection {
     pub exclude_cgroups: Vec<String>,
     /// Not those in one of these network namespaces.
     pub exclude_netns: Vec<String>,
+    /// Not those in such a container.
+    pub exclude_containers: Vec<Glob>,
 }
 
 impl Selection {
@@ -90,7 +98,8 @@ impl Selection {
             || !(self.ports.is_empty()
                 && self.exes.is_empty()
                 && self.cgroups.is_empty()
-                && self.netns.is_empty())
+                && self.netns.is_empty()
+                && self.containers.is_empty())
     }
 }
 
@@ -117,6 +126,8 @@ impl Options {
             tls: one(layers, &settings::TLS)?,
             ring_size: one(layers, &settings::RING_SIZE)?,
             host_root: one(layers, &settings::HOST_ROOT)?,
+            kubernetes: one(layers, &settings::KUBERNETES)?,
+            runtimes: one(layers, &settings::RUNTIMES)?,
             exports: exports(layers)?,
             record: record(layers)?,
             instrumented: optional(layers, &settings::INSTRUMENTED)?,
@@ -195,6 +206,8 @@ fn selection(layers: &Layers) -> Result<Selection, ConfigError> {
         netns: names(&settings::NETNS)?,
         exclude_cgroups: names(&settings::EXCLUDE_CGROUP)?,
         exclude_netns: names(&settings::EXCLUDE_NETNS)?,
+        containers: list(layers, &settings::CONTAINER)?,
+        exclude_containers: list(layers, &settings::EXCLUDE_CONTAINER)?,
     })
 }
 

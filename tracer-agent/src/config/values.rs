@@ -77,6 +77,30 @@ words! {
 }
 
 words! {
+    /// Whether the Kubernetes API is asked about the pods of the node.
+    Kubernetes, "auto, labels or off" {
+        /// In a cluster.
+        #[default]
+        Auto = "auto",
+        /// The same, and the well-known labels (`app.kubernetes.io/…`) name services.
+        Labels = "labels",
+        /// Never.
+        Off = "off",
+    }
+}
+
+words! {
+    /// Whether container runtimes are asked for names.
+    Runtimes, "auto or off" {
+        /// Where their sockets are.
+        #[default]
+        Auto = "auto",
+        /// Never.
+        Off = "off",
+    }
+}
+
+words! {
     /// How much the agent says of itself; each level includes those before.
     Level, "a level: error, warn, info or debug" {
         /// Something asked for cannot be done.

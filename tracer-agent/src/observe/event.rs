@@ -70,6 +70,10 @@ pub enum Event {
     Recording(WriteError),
     /// Something about a destination of spans.
     Export(String),
+    /// Who processes are cannot be found out as it should be.
+    Unknown(String),
+    /// Who processes are can be found out.
+    Known(String),
     /// The agent was asked to end.
     Ending,
 }
@@ -81,11 +85,10 @@ impl Event {
             Self::Recording(_) => Level::Error,
             Self::NotSelected { .. } | Self::KernelLost { .. } | Self::MalformedRecord(_) => Level::Warn,
             Self::NotFollowed { .. } | Self::NotLookedInto { .. } => Level::Warn,
-            Self::Remark(_) | Self::Export(_) => Level::Warn,
+            Self::Remark(_) | Self::Export(_) | Self::Unknown(_) => Level::Warn,
             Self::Ready { .. } => Level::Info,
-            Self::Selected { .. } | Self::Hooks { .. } | Self::HooksRefused { .. } | Self::Ending => {
-                Level::Debug
-            }
+            Self::Selected { .. } | Self::Hooks { .. } | Self::HooksRefused { .. } => Level::Debug,
+            Self::Ending | Self::Known(_) => Level::Debug,
         }
     }
 }
@@ -96,7 +99,9 @@ impl fmt::Display for Event {
             Self::Ready { what } => write!(out, "tracing {what}"),
             Self::Hooks { family } => write!(out, "hooks: {family}"),
             Self::HooksRefused { why } => write!(out, "not taken: {why}"),
-            Self::Remark(text) | Self::Export(text) => out.write_str(text),
+            Self::Remark(text) | Self::Export(text) | Self::Unknown(text) | Self::Known(text) => {
+                out.write_str(text)
+            }
             Self::Selected { pid } => write!(out, "tracing process {pid} from now on"),
             Self::NotSelected { pid, error } => write!(out, "cannot trace process {pid}: {error}"),
             Self::NotFollowed { pid, version, error } => write!(
