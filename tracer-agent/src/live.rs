@@ -14,7 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracer_common::{Loss, layout::Exe};
 
 pub use feed::{Core, Feed, Processes, Recorder, Tally};
-pub use selection::{Judge, Programs};
+pub use selection::{Groups, Judge, Programs};
 pub use stop::Stop;
 
 use crate::{
@@ -46,6 +46,11 @@ pub trait Probes {
     /// # Errors
     /// When it cannot be remembered.
     fn answer(&mut self, pid: u32, verdict: Verdict) -> io::Result<bool>;
+    /// A control group was judged: whoever is seen in it from now on is judged by it. Passed over, it is forgotten.
+    ///
+    /// # Errors
+    /// When it cannot be remembered.
+    fn place(&mut self, group: u64, verdict: Verdict) -> io::Result<()>;
     /// A program was judged: who runs it next is not asked about.
     ///
     /// # Errors
@@ -93,6 +98,8 @@ pub struct Live<'a, P, C, D> {
     feed: Feed<'a, C, D>,
     /// Answers what the kernel side asks about processes.
     judge: Option<Judge<'a>>,
+    /// Control groups that come and go, and select or exclude.
+    groups: Option<Box<dyn Groups + 'a>>,
     log: &'a Log,
     /// The clock of the records.
     clock: fn() -> BootNanos,
@@ -113,10 +120,18 @@ impl<'a, P: Probes, C: Core, D: Processes> Live<'a, P, C, D> {
             probes,
             feed,
             judge,
+            groups: None,
             log,
             clock,
             settles_at: Some(clock().plus(SETTLED_AFTER_NS)),
         }
+    }
+
+    /// The same, with control groups that decide about processes.
+    #[must_use]
+    pub fn with_groups(mut self, groups: Option<impl Groups + 'a>) -> Self {
+        self.groups = groups.map(|groups| Box::new(groups) as Box<dyn Groups>);
+        self
     }
 
     /// Runs until `stop` says so, then flushes; what came of it, and whether it had to end early because the kernel
@@ -137,8 +152,17 @@ impl<'a, P: Probes, C: Core, D: Processes> Live<'a, P, C, D> {
         let room = u64::from(self.probes.ring_bytes()).min(GATHERED_BYTES);
         let gathered = Duration::from_nanos(GATHERED_NS * room / GATHERED_BYTES);
         while !stop.is_asked() {
-            let files = [Some(self.probes.ring()), Some(stop.asked()), self.feed.learnt()];
+            let groups = self.groups.as_ref().map(|groups| groups.changed());
+            let files = [
+                Some(self.probes.ring()),
+                Some(stop.asked()),
+                self.feed.learnt(),
+                groups,
+            ];
             wait(files.into_iter().flatten(), self.pause(reported))?;
+            if let Some(groups) = &mut self.groups {
+                selection::place(groups.as_mut(), &mut self.probes, self.log);
+            }
             // Before the records that it is about.
             self.feed.learn();
             let taken = self.take(BATCH);

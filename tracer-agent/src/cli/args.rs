@@ -178,7 +178,12 @@ impl<For: Takes> clap::Args for Settings<For> {
 }
 
 fn flag(setting: &'static Setting) -> Arg {
-    let arg = Arg::new(setting.name).long(setting.name).help(setting.help);
+    // One line stands for all that leave out, so that the rest fits a screen.
+    let is_hidden = setting.name.starts_with("exclude-") && *setting != settings::EXCLUDE_PID;
+    let arg = Arg::new(setting.name)
+        .long(setting.name)
+        .help(setting.help)
+        .hide(is_hidden);
     match setting.value {
         None => arg.action(ArgAction::SetTrue),
         // Every value is taken as a text here, also one that begins with a dash: its own parser refuses it better.

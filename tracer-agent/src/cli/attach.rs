@@ -17,8 +17,8 @@ use crate::{
         values::{Glob, Hooks, Ports, Tls, Uprobes},
     },
     correlate::Sampler,
-    discovery::Discovery,
-    kernel::{self, Family, KernelError, Probes, Refusal},
+    discovery::{Containers, Discovery, Patterns},
+    kernel::{self, Excludes, Family, KernelError, Probes, Refusal},
     live::{Judge, Programs},
     observe::{Event, Log},
     symbols::Library,
@@ -32,6 +32,16 @@ pub struct Command {
     pub files: Vec<PathBuf>,
 }
 
+/// The kernel side, and who judges with it.
+pub struct Attached<'a> {
+    /// The probes.
+    pub probes: Probes,
+    /// Judges programs, where the kernel side cannot.
+    pub judge: Option<Judge<'a>>,
+    /// Judges control groups of containers as they come and go.
+    pub containers: Option<Containers<'a>>,
+}
+
 /// Attaches the probes.
 ///
 /// # Errors
@@ -41,7 +51,7 @@ pub fn attach<'a>(
     command: Option<Command>,
     discovery: &'a Discovery,
     log: &Log,
-) -> anyhow::Result<(Probes, Option<Judge<'a>>)> {
+) -> anyhow::Result<Attached<'a>> {
     let selection = &options.selection;
     let (command, files) = command.map(|command| (command.pid, command.files)).unzip();
     let own = std::process::id();
@@ -68,6 +78,14 @@ pub fn attach<'a>(
     let names = names(selection);
     let root = options.host_root.0.as_path();
     let hierarchy = Hierarchy::of(root);
+    let patterns = Patterns {
+        selected: &selection.containers,
+        excluded: &selection.exclude_containers,
+    };
+    let mut cgroups = places::marked("cgroup", &selection.cgroups, &selection.exclude_cgroups, |name| {
+        places::cgroup(name, hierarchy.as_ref())
+    })?;
+    let containers = containers(patterns, hierarchy.as_ref(), discovery, log, &mut cgroups)?;
     let plan = kernel::Plan {
         selection: kernel::Selection {
             all: selection.all,
@@ -75,9 +93,10 @@ pub fn attach<'a>(
             excluded_pids: excluded(selection, discovery),
             ports: ports(&selection.ports),
             excluded_ports: ports(&selection.exclude_ports),
-            cgroups: places::marked("cgroup", &selection.cgroups, &selection.exclude_cgroups, |name| {
-                places::cgroup(name, hierarchy.as_ref())
-            })?,
+            cgroups,
+            containers: containers
+                .as_ref()
+                .map(|_| Excludes(!patterns.excluded.is_empty())),
             netns: places::marked("netns", &selection.netns, &selection.exclude_netns, |name| {
                 places::netns(name, root)
             })?,
@@ -155,7 +174,45 @@ pub fn attach<'a>(
     for pid in probes.selected() {
         probes.look(pid);
     }
-    Ok((probes, judge))
+    Ok(Attached {
+        probes,
+        judge,
+        containers,
+    })
+}
+
+/// Begins to watch for containers, if any are named; those that are there are added to the control groups.
+fn containers<'a>(
+    patterns: Patterns<'a>,
+    hierarchy: Option<&Hierarchy>,
+    discovery: &'a Discovery,
+    log: &Log,
+    cgroups: &mut Vec<(u64, u8)>,
+) -> anyhow::Result<Option<Containers<'a>>> {
+    if patterns.is_empty() {
+        return Ok(None);
+    }
+    let Some(hierarchy) = hierarchy else {
+        bail!("--container: no unified control group hierarchy (cgroup2) is mounted here");
+    };
+    if !discovery.knows_names() {
+        log.say(&Event::Remark(
+            "--container: nobody is there to ask for names (Kubernetes, Docker, Podman), so ids alone are matched".to_owned(),
+        ));
+    }
+    let mut containers = Containers::new(discovery, hierarchy.path(), patterns)
+        .with_context(|| format!("--container: cannot watch {}", hierarchy.path().display()))?;
+    if containers.unwatched() > 0 {
+        log.say(&Event::Remark(format!(
+            "--container: {} control groups are not watched; raise fs.inotify.max_user_watches",
+            containers.unwatched()
+        )));
+    }
+    let found = containers.judged().into_iter();
+    cgroups.extend(found.map(|group| (group.id, group.verdict.mark())));
+    // Of the same number the last counts.
+    cgroups.sort_by_key(|(_, mark)| *mark == process::EXCLUDED);
+    Ok(Some(containers))
 }
 
 /// The rules about programs and places, and who they are about.
@@ -181,7 +238,12 @@ impl Programs for Rules<'_> {
 
     fn place(&self, pid: u32) -> Option<Verdict> {
         let (cgroup, netns) = (|| self.discovery.cgroup(pid), || self.discovery.netns(pid));
-        self.places.verdict(cgroup, netns)
+        let by_place = self.places.verdict(cgroup, netns)?;
+        let patterns = Patterns {
+            selected: &self.selection.containers,
+            excluded: &self.selection.exclude_containers,
+        };
+        Some(by_place.and(self.discovery.verdict_of_containers(pid, patterns)?))
     }
 
     fn inode(&self, pid: u32) -> Option<u64> {
@@ -259,6 +321,8 @@ pub fn in_words(selection: &Selection) -> String {
             .iter()
             .map(|name| format!("network namespace {name}")),
     );
+    let containers = selection.containers.iter();
+    words.extend(containers.map(|pattern| format!("containers like {}", pattern.pattern())));
     words.join(", ")
 }
 

@@ -1,14 +1,14 @@
 //! `run`: traces what is selected until a signal asks for the end. The way from probes to exporters is the same for
 //! `trace`.
 
-use std::{path::Path, sync::Arc};
+use std::{env, path::Path, sync::Arc};
 
 use anyhow::Context as _;
 
 use super::{
     CliError, Exit,
     args::{Live as LiveSettings, Settings},
-    attach::{attach, in_words},
+    attach::{Attached, attach, in_words},
     session::{Pace, Session},
     signals::Listener,
 };
@@ -18,8 +18,8 @@ use crate::{
         recording::{Content, Recording},
     },
     discovery::Discovery,
-    kernel::{Probes, capability},
-    live::{Feed, Judge, Live, Recorder, Stop, Tally},
+    kernel::capability,
+    live::{Feed, Live, Recorder, Stop, Tally},
     observe::{Event, Summary},
     pipeline::Pipeline,
     symbols::Go,
@@ -42,11 +42,11 @@ pub fn run(settings: Settings<LiveSettings>) -> Result<Exit, CliError> {
     });
     let _ending = ending.context("cannot catch signals")?;
     let options = &session.options;
-    let (probes, judge) = attach(options, None, &discovery, &session.log)?;
+    let attached = attach(options, None, &discovery, &session.log)?;
     session.log.say(&Event::Ready {
         what: in_words(&options.selection),
     });
-    follow(&session, Pace::Live, &discovery, probes, judge, &stop, &|_| None)?;
+    follow(&session, Pace::Live, &discovery, attached, &stop, &|_| None)?;
     Ok(Exit::Done)
 }
 
@@ -55,12 +55,16 @@ pub fn follow(
     session: &Session,
     pace: Pace,
     discovery: &Discovery,
-    mut probes: Probes,
-    judge: Option<Judge<'_>>,
+    attached: Attached<'_>,
     stop: &Stop,
     remark: &dyn Fn(&Tally) -> Option<String>,
 ) -> anyhow::Result<()> {
     let (options, log) = (&session.options, session.log.as_ref());
+    let Attached {
+        mut probes,
+        judge,
+        containers,
+    } = attached;
     let host = discovery.host();
     let recording = options.record.as_ref().map(|record| {
         let content = if record.raw {
@@ -91,15 +95,15 @@ pub fn follow(
     capability::keep(capability::TO_TRACE);
     let mut pipeline = Pipeline::new(options.pipeline());
     let deliver = |spans| exporters.send(spans);
-    let mut feed = Feed::new(
-        (&mut pipeline, discovery),
-        recording,
-        options.resource.clone(),
-        deliver,
-        log,
-    );
+    let is_in_cluster = env::var_os("KUBERNETES_SERVICE_HOST").is_some();
+    // What the agent was told stands before what it finds: of a key that is there already the next is passed over.
+    let resource = options.resource.iter().cloned();
+    let resource = resource.chain(discovery.cloud(is_in_cluster)).collect();
+    let mut feed = Feed::new((&mut pipeline, discovery), recording, resource, deliver, log);
     feed.host(host);
-    let (tally, outcome) = Live::new(probes, feed, judge, log, clock::boot_now).run(stop);
+    let (tally, outcome) = Live::new(probes, feed, judge, log, clock::boot_now)
+        .with_groups(containers)
+        .run(stop);
     let unrecorded = ("recording", "inputs_missing", tally.unrecorded);
     let counters = pipeline.counters().into_iter().chain([unrecorded]);
     let mut summary = Summary::new(tally.spans, counters.chain(discovery.counters()));

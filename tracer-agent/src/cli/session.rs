@@ -12,7 +12,7 @@ use crate::{
     capture::HostInfo,
     config::{
         Layers, Options,
-        values::{ExportTarget, Kubernetes, Runtimes},
+        values::{ExportTarget, Identity},
     },
     discovery::{Access, Asked, Discovery, Labels, Node, Notice, Sources},
     export::{
@@ -70,11 +70,13 @@ impl Session {
     /// When there is no thread for it.
     pub fn sources(&self) -> io::Result<Option<Sources>> {
         let root = self.options.host_root.0.as_path();
-        let access = Access::in_cluster(variable).filter(|_| self.options.kubernetes != Kubernetes::Off);
+        if self.options.identity == Identity::Off {
+            return Ok(None);
+        }
         let node = || Node::of(variable, &Discovery::new(root.join("proc")).host().host_name);
         let asked = Asked {
-            kubernetes: access.map(|access| (access, node())),
-            containers: self.options.runtimes == Runtimes::Auto,
+            kubernetes: Access::in_cluster(variable).map(|access| (access, node())),
+            containers: true,
         };
         let log = Arc::clone(&self.log);
         let notify = Box::new(move |notice| {
@@ -89,9 +91,9 @@ impl Session {
 
     /// Who processes are, by `/proc` and these.
     pub fn discovery(&self, sources: Option<&Sources>) -> Discovery {
-        let labels = match self.options.kubernetes {
-            Kubernetes::Labels => Labels::Used,
-            Kubernetes::Auto | Kubernetes::Off => Labels::Unused,
+        let labels = match self.options.identity {
+            Identity::Labels => Labels::Used,
+            Identity::Auto | Identity::Off => Labels::Unused,
         };
         Discovery::new(self.options.host_root.0.join("proc")).with_sources(sources, labels)
     }

@@ -38,7 +38,7 @@ pub fn trace(settings: Settings<LiveSettings>, command: &[OsString]) -> Result<E
     let files = program::files(command, env::var_os("PATH").as_deref());
     let command = attach::Command { pid, files };
     let attached = attach::attach(&session.options, Some(command), &discovery, &session.log);
-    let (probes, judge) = match attached {
+    let attached = match attached {
         Ok(attached) => attached,
         Err(error) => {
             gated.abandon();
@@ -58,15 +58,7 @@ pub fn trace(settings: Settings<LiveSettings>, command: &[OsString]) -> Result<E
             stop.ask();
             ended
         });
-        let tally = daemon::follow(
-            &session,
-            Pace::AtEnd,
-            &discovery,
-            probes,
-            judge,
-            &stop,
-            &survivors,
-        );
+        let tally = daemon::follow(&session, Pace::AtEnd, &discovery, attached, &stop, &survivors);
         // Also when tracing has failed: CMD runs on, and its end is the agent's.
         (waiting.join(), tally)
     });

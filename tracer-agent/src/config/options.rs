@@ -7,8 +7,8 @@ use super::{
     layers::Layers,
     settings::{self, Setting},
     values::{
-        ExportTarget, Glob, HeaderName, Hooks, HostRoot, Instrumented, Kubernetes, Level, Name, NotAValue,
-        Ports, ProcessId, RingSize, Route, Runtimes, Sampler, Switch, Tls, Uprobes,
+        ExportTarget, Glob, HeaderName, Hooks, HostRoot, Identity, Instrumented, Level, Name, NotAValue,
+        Ports, ProcessId, RingSize, Route, Sampler, Switch, Tls, Uprobes,
     },
 };
 use crate::pipeline;
@@ -28,10 +28,8 @@ pub struct Options {
     pub ring_size: RingSize,
     /// Where the host's root is mounted.
     pub host_root: HostRoot,
-    /// Whether the Kubernetes API is asked.
-    pub kubernetes: Kubernetes,
-    /// Whether container runtimes are asked.
-    pub runtimes: Runtimes,
+    /// Whether others than `/proc` are asked who processes are.
+    pub identity: Identity,
     /// Where spans go, in the order given; empty when nothing was said.
     pub exports: Vec<ExportTarget>,
     /// The recording to write.
@@ -126,8 +124,7 @@ impl Options {
             tls: one(layers, &settings::TLS)?,
             ring_size: one(layers, &settings::RING_SIZE)?,
             host_root: one(layers, &settings::HOST_ROOT)?,
-            kubernetes: one(layers, &settings::KUBERNETES)?,
-            runtimes: one(layers, &settings::RUNTIMES)?,
+            identity: one(layers, &settings::IDENTITY)?,
             exports: exports(layers)?,
             record: record(layers)?,
             instrumented: optional(layers, &settings::INSTRUMENTED)?,

@@ -59,7 +59,7 @@ settings! {
     NETNS = "netns", Some("NAME"), true, false, "Trace what is in this network namespace";
     CONTAINER = "container", Some("NAME"), true, false, "Trace containers by name, pattern or id";
     ALL = "all", None, false, false, "Trace every process of the host";
-    EXCLUDE_PID = "exclude-pid", Some("PID"), true, false, "Leave this process out";
+    EXCLUDE_PID = "exclude-pid", Some("PID"), true, false, "Leave it out; --exclude-… for the others too";
     EXCLUDE_PORT = "exclude-port", Some("LIST"), true, false, "Leave out what listens on these ports";
     EXCLUDE_EXE = "exclude-exe", Some("GLOB"), true, false, "Leave these programs out";
     EXCLUDE_CGROUP = "exclude-cgroup", Some("PATH"), true, false, "Leave this control group out";
@@ -73,8 +73,7 @@ settings! {
     TLS = "tls", Some("WHEN"), false, false, "Breakpoints for TLS: auto (default) or off";
     RING_SIZE = "ring-size", Some("SIZE"), false, false, "Memory for records on their way (by host)";
     HOST_ROOT = "host-root", Some("DIR"), false, false, "Where / of the host is mounted (/)";
-    KUBERNETES = "kubernetes", Some("WHEN"), false, false, "Ask its API: auto (default), labels or off";
-    RUNTIMES = "runtimes", Some("WHEN"), false, false, "Ask Docker and Podman: auto (default) or off";
+    IDENTITY = "identity", Some("WHEN"), false, false, "Ask Kubernetes and Docker: auto, labels or off";
     INSTRUMENTED = "instrumented", Some("WHAT"), false, true, "Self-tracing programs: skip (default) or keep";
     ROUTE = "route", Some("PATTERN"), true, true, "Name spans by route (/orders/{id})";
     CAPTURE_HEADER = "capture-header", Some("NAME"), true, true, "Keep this HTTP header on spans";

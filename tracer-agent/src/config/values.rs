@@ -77,24 +77,13 @@ words! {
 }
 
 words! {
-    /// Whether the Kubernetes API is asked about the pods of the node.
-    Kubernetes, "auto, labels or off" {
-        /// In a cluster.
+    /// Whether the Kubernetes API and container runtimes are asked who processes are.
+    Identity, "auto, labels or off" {
+        /// Where they are there.
         #[default]
         Auto = "auto",
-        /// The same, and the well-known labels (`app.kubernetes.io/…`) name services.
+        /// The same, and the well-known labels of pods (`app.kubernetes.io/…`) name services.
         Labels = "labels",
-        /// Never.
-        Off = "off",
-    }
-}
-
-words! {
-    /// Whether container runtimes are asked for names.
-    Runtimes, "auto or off" {
-        /// Where their sockets are.
-        #[default]
-        Auto = "auto",
         /// Never.
         Off = "off",
     }

@@ -11,6 +11,7 @@ use crate::{
     capture::{
         clock,
         input::{AttributeValue, HostInfo, ProcessInfo},
+        record::Verdict,
     },
     symbols::{Executables, Go},
 };
@@ -18,6 +19,8 @@ use crate::{
 mod awaiting;
 mod catalog;
 mod cgroup;
+mod cloud;
+mod containers;
 mod containment;
 mod docker;
 mod environment;
@@ -35,7 +38,9 @@ mod sources;
 mod text;
 
 use awaiting::Awaiting;
-use catalog::Catalog;
+use catalog::{Catalog, Place};
+use cgroup::Membership;
+pub use containers::{Containers, Group, Patterns};
 pub use containment::Labels;
 pub use glob::Glob;
 pub use identity::NameRule;
@@ -140,6 +145,11 @@ impl Discovery {
         host::describe(&self.proc, self.host_name.clone(), clock::unix_minus_boot_ns())
     }
 
+    /// Attributes of the cloud that the host is in, as far as its firmware tells.
+    pub fn cloud(&self, is_in_cluster: bool) -> Vec<(String, String)> {
+        cloud::attributes(&self.proc, is_in_cluster)
+    }
+
     /// Processes that hold a socket which listens on one of these TCP ports, in any network namespace.
     pub fn pids_listening_on(&self, ports: &[u16]) -> Vec<u32> {
         selection::listening_on(&self.proc, ports)
@@ -174,6 +184,29 @@ impl Discovery {
     pub fn cgroup(&self, pid: u32) -> Option<String> {
         let groups = self.proc.read(pid, "cgroup", Proc::SMALL_MAX)?;
         cgroup::unified(&groups)
+    }
+
+    /// What these patterns say of a process by the containers that it is in; `None` if that cannot be told.
+    pub fn verdict_of_containers(&self, pid: u32, patterns: Patterns<'_>) -> Option<Verdict> {
+        if patterns.is_empty() {
+            return Some(Verdict::Passed);
+        }
+        Some(containers::verdict(self, &self.cgroup(pid)?, patterns))
+    }
+
+    /// Somebody can be asked for the names of containers.
+    pub fn knows_names(&self) -> bool {
+        self.catalog.is_some()
+    }
+
+    fn place(&self, membership: &Membership) -> Place {
+        let catalog = self.catalog.as_ref();
+        catalog.map_or_else(Place::default, |catalog| catalog.find(membership))
+    }
+
+    /// Changes whenever more is known from outside of `/proc`.
+    fn version(&self) -> u64 {
+        self.catalog.as_ref().map_or(0, |catalog| catalog.version())
     }
 
     /// Inode number of the network namespace of a process.

@@ -4,12 +4,7 @@
 //! In: which of them to ask. Out: the catalogue, filled as they answer. Kept true: nobody waits for them; that they are away is
 //! said and counted, and ends nothing.
 
-use std::{
-    io,
-    path::Path,
-    sync::{Arc, Mutex, PoisonError},
-    thread,
-};
+use std::{cell::RefCell, io, path::Path, rc::Rc, sync::Arc, thread};
 
 use tokio::{runtime, sync::oneshot, task::LocalSet};
 
@@ -53,7 +48,7 @@ pub struct Sources {
 pub(super) struct Report {
     notify: Notify,
     /// What was said last, by what it is about: the same is not said again until it was otherwise.
-    said: Mutex<Vec<(String, String)>>,
+    said: RefCell<Vec<(String, String)>>,
 }
 
 impl Sources {
@@ -77,16 +72,16 @@ impl Sources {
             begin();
             let report = Report {
                 notify,
-                said: Mutex::default(),
+                said: RefCell::default(),
             };
-            let (catalog, report) = (filled, Arc::new(report));
+            let (catalog, report) = (filled, Rc::new(report));
             let tasks = LocalSet::new();
             if let Some((access, node)) = asked.kubernetes {
-                let (catalog, report) = (Arc::clone(&catalog), Arc::clone(&report));
+                let (catalog, report) = (Arc::clone(&catalog), Rc::clone(&report));
                 tasks.spawn_local(async move { kubernetes::follow(access, node, &catalog, &report).await });
             }
             for (runtime, socket) in sockets {
-                let (catalog, report) = (Arc::clone(&catalog), Arc::clone(&report));
+                let (catalog, report) = (Arc::clone(&catalog), Rc::clone(&report));
                 tasks.spawn_local(async move { docker::follow(runtime, socket, &catalog, &report).await });
             }
             runtime.block_on(async move {
@@ -130,7 +125,7 @@ impl Report {
     }
 
     fn is_news(&self, about: &str, what: &str) -> bool {
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut said = self.said.borrow_mut();
         match said.iter_mut().find(|(known, _)| known == about) {
             Some((_, last)) if last == what => false,
             Some((_, last)) => {

@@ -24,7 +24,7 @@ use tracer_common::{Loss, layout::Exe};
 
 pub use family::Family;
 pub use load::{LeftOut, Refusal};
-pub use probes::{Plan, Probes, Selection};
+pub use probes::{Excludes, Plan, Probes, Selection};
 
 use crate::{capture::record::Verdict, live, symbols::Go};
 
@@ -55,6 +55,10 @@ impl live::Probes for Probes {
 
     fn answer(&mut self, pid: u32, verdict: Verdict) -> io::Result<bool> {
         self.answer(pid, verdict.mark()).map_err(io::Error::other)
+    }
+
+    fn place(&mut self, group: u64, verdict: Verdict) -> io::Result<()> {
+        self.place(group, verdict.mark()).map_err(io::Error::other)
     }
 
     fn learn(&mut self, exe: Exe, verdict: Verdict) -> io::Result<()> {

@@ -43,6 +43,8 @@ static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-
 
 /// Programs that are remembered, where there are rules about them.
 const EXES: u32 = 4096;
+/// Containers that are selected or excluded at once, where they are by name.
+const CONTAINERS: u32 = 1024;
 /// Threads that carry bytes of TLS at once.
 const CARRYING: u32 = 1024;
 const NO_REGISTERS: &str = "the registers of programs cannot be found on this kernel";
@@ -68,27 +70,40 @@ pub struct Selection {
     pub netns: Vec<(u32, u8)>,
     /// Files by name, with what becomes of processes that run them.
     pub names: Vec<NameRule>,
+    /// Control groups of containers are judged as they come; whether some are excluded.
+    pub containers: Option<Excludes>,
     /// Programs are judged by the agent in any case: it is asked when a process runs one that nobody has judged.
     pub asks: bool,
 }
+
+/// Whether a rule that is made later may exclude.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Excludes(pub bool);
 
 impl Selection {
     /// What a process is that was selected by itself: places that are excluded are known to the kernel side only.
     fn chosen(&self) -> u8 {
         let cgroups = self.cgroups.iter().map(|(_, mark)| *mark);
         let netns = self.netns.iter().map(|(_, mark)| *mark);
-        if cgroups.chain(netns).any(|mark| mark == process::EXCLUDED) {
+        let is_excluded = cgroups.chain(netns).any(|mark| mark == process::EXCLUDED);
+        if is_excluded || self.containers == Some(Excludes(true)) {
             process::DUE
         } else {
             process::SELECTED
         }
     }
 
+    /// Entries of the map of control groups.
+    fn room_for_cgroups(&self) -> u32 {
+        let named = entries(self.cgroups.len());
+        let containers = self.containers.map_or(0, |_| CONTAINERS);
+        named.saturating_add(containers)
+    }
+
     fn rules(&self, asks: bool) -> u32 {
         let of = |applies, rule| if applies { rule } else { 0 };
-        of(!self.cgroups.is_empty(), rule::CGROUP)
-            | of(!self.netns.is_empty(), rule::NETNS)
-            | of(asks, rule::ASK)
+        let has_cgroups = !self.cgroups.is_empty() || self.containers.is_some();
+        of(has_cgroups, rule::CGROUP) | of(!self.netns.is_empty(), rule::NETNS) | of(asks, rule::ASK)
     }
 }
 
@@ -120,6 +135,7 @@ pub struct Probes {
     ring: RingBuf<MapData>,
     ring_bytes: u32,
     processes: HashMap<MapData, u32, u8>,
+    cgroups: HashMap<MapData, u64, u8>,
     exes: HashMap<MapData, ExeKey, u8>,
     grpc: HashMap<MapData, u32, GrpcKind>,
     /// The processes in it.
@@ -216,7 +232,7 @@ impl Probes {
             .map_max_entries("GO_CALLS", if plan.sees_tls { sizes.calls } else { 1 })
             .map_max_entries("SHAKING", if plan.sees_tls { CARRYING } else { 1 })
             .map_max_entries("PROCESSES", sizes.processes)
-            .map_max_entries("CGROUPS", entries(plan.selection.cgroups.len()))
+            .map_max_entries("CGROUPS", plan.selection.room_for_cgroups())
             .map_max_entries("NETNS", entries(plan.selection.netns.len()))
             .map_max_entries("EXES", if asks || !names.is_empty() { EXES } else { 1 })
             .load(OBJECT)?;
@@ -295,6 +311,7 @@ impl Probes {
             ring,
             ring_bytes,
             processes,
+            cgroups,
             exes,
             grpc,
             have_grpc: HashSet::new(),
@@ -352,6 +369,19 @@ impl Probes {
             return Ok(false);
         }
         self.replace(pid, kept(before, verdict))
+    }
+
+    /// A control group was judged, or is gone. One that was excluded by its path stays so.
+    ///
+    /// # Errors
+    /// When the map of control groups is full.
+    pub fn place(&mut self, group: u64, verdict: u8) -> Result<(), KernelError> {
+        let before = self.cgroups.get(&group, 0).ok();
+        match (verdict, before) {
+            (process::PASSED, None) | (process::SELECTED, Some(process::EXCLUDED)) => Ok(()),
+            (process::PASSED, Some(_)) => self.cgroups.remove(&group).map_err(of_map("CGROUPS")),
+            _ => self.cgroups.insert(group, verdict, 0).map_err(of_map("CGROUPS")),
+        }
     }
 
     /// The processes that are known to be selected.

@@ -41,7 +41,7 @@ pub struct Access {
 
 /// The node that the agent is on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct Node {
     /// `metadata.name` of the node.
     pub name: String,
     /// Nobody has said so: it is the name of the host.
@@ -98,7 +98,7 @@ impl Access {
     }
 }
 
-impl Place {
+impl Node {
     /// As the pod of the agent is told by a field of its own (`spec.nodeName`), else the name of the host.
     pub fn of(variable: impl Fn(&str) -> Option<String>, host_name: &str) -> Self {
         let said = ["K8S_NODE_NAME", "NODE_NAME"]

@@ -8,10 +8,14 @@ mod pod;
 mod watch;
 mod workload;
 
-pub use access::{Access, Place as Node};
+pub use access::{Access, Node};
 pub(super) use pod::{Container, Pod};
 pub(super) use watch::follow;
 pub(super) use workload::Workload;
 
 #[cfg(test)]
+mod real_server;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(super) use tests::until;

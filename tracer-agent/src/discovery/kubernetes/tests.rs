@@ -229,7 +229,7 @@ fn is_known(catalog: &Catalog, name: &str) -> bool {
 
 /// Waits until it is so, far longer than it takes.
 #[track_caller]
-fn until(what: &str, is_so: impl Fn() -> bool) {
+pub(in super::super) fn until(what: &str, is_so: impl Fn() -> bool) {
     #[expect(clippy::disallowed_methods, reason = "the test's own patience")]
     let begun = Instant::now();
     while !is_so() {
@@ -275,6 +275,53 @@ fn pods_are_listed_page_by_page_and_followed_however_the_stream_is_cut() {
     // The bookmark is later than any event.
     assert!(paths[3].ends_with("&resourceVersion=20"), "{paths:?}");
     assert_eq!(catalog.counters().failed.load(Ordering::Relaxed), 0);
+}
+
+/// What a kube-apiserver 1.34.4 told of pods made by kubectl: `real_server.rs` has the way to one.
+#[test]
+fn what_a_real_api_server_told_is_understood_byte_by_byte() {
+    let list = include_bytes!("recorded/list.json");
+    let told = include_bytes!("recorded/watch.jsonl");
+    let in_bytes = |bytes: &[u8]| bytes.iter().map(|byte| vec![*byte]).collect();
+    let server = Server::new(vec![
+        Reply::Whole(200, in_bytes(list)),
+        Reply::Whole(200, in_bytes(told)),
+    ]);
+    let (_sources, catalog, _) = server.follow();
+    until("the second watch", || server.paths().len() == 3);
+    assert!(
+        server.paths()[1].ends_with("&resourceVersion=213"),
+        "{:?}",
+        server.paths()
+    );
+    assert!(
+        server.paths()[2].ends_with("&resourceVersion=227"),
+        "{:?}",
+        server.paths()
+    );
+    assert_eq!(catalog.counters().malformed.load(Ordering::Relaxed), 0);
+    assert_eq!(catalog.len(), 1, "the other came and went");
+    let id = "a".repeat(64);
+    let by_container = Membership {
+        container_id: Some(id.clone()),
+        ..Membership::default()
+    };
+    let pod = catalog.find(&by_container).pod.unwrap();
+    assert_eq!(
+        (pod.namespace.as_str(), pod.name.as_str()),
+        ("shop", "shop-api-6d4cf56db6-x7k2p")
+    );
+    assert_eq!(pod.workloads[0], ("k8s.deployment.name", "shop-api".to_owned()));
+    assert_eq!(pod.labels.version.as_deref(), Some("1.4"));
+    let annotation = ("deployment.environment.name".to_owned(), "staging".to_owned());
+    assert_eq!(pod.annotations, [annotation]);
+    let container = pod.container(Some(&id)).unwrap();
+    assert_eq!(container.name, "api");
+    assert_eq!(
+        container.image.as_deref(),
+        Some("registry.example:5000/shop/api:1.4")
+    );
+    assert_eq!(container.id, Some((id, Some("containerd"))));
 }
 
 #[test]
