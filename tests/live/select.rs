@@ -23,6 +23,10 @@ pub const TESTS: &[Test] = &[
         "a_control_group_and_a_program_select_what_is_either_and_exclude_what_is_one",
         by_cgroup_and_exe,
     ),
+    (
+        "run_by_container_traces_what_comes_in_one_and_leaves_out_what_is_excluded",
+        by_container,
+    ),
     ("run_by_netns_traces_what_is_in_it", by_netns),
 ];
 
@@ -148,6 +152,47 @@ fn by_cgroup(agent: &Agent) -> Result<()> {
     }
     let traced = running.stop()?;
     of_kind(&traced, Kind::Client, 1)?;
+    of_kind(&traced, Kind::Server, 0)?;
+    Ok(())
+}
+
+fn by_container(agent: &Agent) -> Result<()> {
+    needs(&["python3", "curl"])?;
+    let below = cgroups()?;
+    let outer = Cgroup::new(&below, &format!("live-test-{}", std::process::id()))?;
+    // Twelve digits that no other container has, and then what is the same for all.
+    let id = |last: u32| {
+        format!(
+            "{:012x}{}{last:04x}",
+            u64::from(std::process::id()) << 16,
+            "0".repeat(48)
+        )
+    };
+    let prefix = id(0)[..12].to_owned();
+    let before = Cgroup::new(&outer.0, &format!("docker-{}.scope", id(1)))?;
+    let running = agent.run(&["--container", &prefix, "--exclude-container", &id(3)])?;
+    before.untraced(&["curl", "-sS", "{url}/before"])?;
+    // These come while it runs.
+    let after = Cgroup::new(&outer.0, &format!("cri-containerd-{}.scope", id(2)))?;
+    let inner = Cgroup::new(&after.0, "inner")?;
+    let left_out = Cgroup::new(&outer.0, &format!("docker-{}.scope", id(3)))?;
+    let other = Cgroup::new(&outer.0, &format!("docker-{}.scope", "f".repeat(64)))?;
+    for (group, path) in [
+        (&after, "{url}/after"),
+        (&inner, "{url}/inner"),
+        (&left_out, "{url}/left-out"),
+        (&other, "{url}/other"),
+    ] {
+        group.untraced(&["curl", "-sS", path])?;
+    }
+    let traced = running.stop()?;
+    let clients = of_kind(&traced, Kind::Client, 3)?;
+    let mut seen: Vec<_> = clients
+        .iter()
+        .filter_map(|span| span.attribute("url.full").rsplit('/').next().map(str::to_owned))
+        .collect();
+    seen.sort();
+    ensure!(seen == ["after", "before", "inner"], "{seen:?}");
     of_kind(&traced, Kind::Server, 0)?;
     Ok(())
 }

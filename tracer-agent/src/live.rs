@@ -16,7 +16,7 @@ use tracer_common::{Loss, layout::Exe};
 
 pub use changes::{Changing, Inbox};
 pub use feed::{Core, Feed, Processes, Recorder, Tally};
-pub use selection::{Judge, Programs};
+pub use selection::{Groups, Judge, Programs};
 pub use stop::Stop;
 
 use crate::{
@@ -51,6 +51,11 @@ pub trait Probes {
     /// # Errors
     /// When it cannot be remembered.
     fn answer(&mut self, pid: u32, verdict: Verdict) -> io::Result<bool>;
+    /// A control group was judged: whoever is seen in it from now on is judged by it. Passed over, it is forgotten.
+    ///
+    /// # Errors
+    /// When it cannot be remembered.
+    fn place(&mut self, group: u64, verdict: Verdict) -> io::Result<()>;
     /// A program was judged: who runs it next is not asked about.
     ///
     /// # Errors
@@ -100,6 +105,8 @@ pub struct Live<'a, P, C, D> {
     judge: Option<Judge<'a>>,
     /// Where what was counted is put, if anybody reads it.
     board: Option<&'a Board>,
+    /// Control groups that come and go, and select or exclude.
+    groups: Option<Box<dyn Groups + 'a>>,
     log: &'a Log,
     /// Takes what was asked for while it runs.
     changing: Option<Changing<'a, P, C>>,
@@ -123,6 +130,7 @@ impl<'a, P: Probes, C: Core, D: Processes> Live<'a, P, C, D> {
             feed,
             judge,
             board: None,
+            groups: None,
             log,
             changing: None,
             clock,
@@ -140,6 +148,13 @@ impl<'a, P: Probes, C: Core, D: Processes> Live<'a, P, C, D> {
     #[must_use]
     pub fn told_on(self, board: Option<&'a Board>) -> Self {
         Self { board, ..self }
+    }
+
+    /// The same, with control groups that decide about processes.
+    #[must_use]
+    pub fn with_groups(mut self, groups: Option<impl Groups + 'a>) -> Self {
+        self.groups = groups.map(|groups| Box::new(groups) as Box<dyn Groups>);
+        self
     }
 
     /// Runs until `stop` says so, then flushes; what came of it, and whether it had to end early because the kernel
@@ -160,14 +175,22 @@ impl<'a, P: Probes, C: Core, D: Processes> Live<'a, P, C, D> {
         let room = u64::from(self.probes.ring_bytes()).min(GATHERED_BYTES);
         let gathered = Duration::from_nanos(GATHERED_NS * room / GATHERED_BYTES);
         while !stop.is_asked() {
-            let pause = self.pause(reported);
-            match &self.changing {
-                Some(changing) => wait([self.probes.ring(), stop.asked(), changing.asked()], pause)?,
-                None => wait([self.probes.ring(), stop.asked()], pause)?,
-            }
+            let files = [
+                Some(self.probes.ring()),
+                Some(stop.asked()),
+                self.feed.learnt(),
+                self.groups.as_ref().map(|groups| groups.changed()),
+                self.changing.as_ref().map(Changing::asked),
+            ];
+            wait(files.into_iter().flatten(), self.pause(reported))?;
             if let Some(changing) = &mut self.changing {
                 changing.take(&mut self.probes, self.feed.core(), &mut self.judge);
             }
+            if let Some(groups) = &mut self.groups {
+                selection::place(groups.as_mut(), &mut self.probes, self.log);
+            }
+            // Before the records that it is about.
+            self.feed.learn();
             let taken = self.take(BATCH);
             let now = (self.clock)();
             self.feed.tick(now);
@@ -294,8 +317,11 @@ impl LossReport {
 }
 
 /// Waits until one of these is readable, at most this long.
-fn wait<const FILES: usize>(files: [BorrowedFd<'_>; FILES], pause: Duration) -> io::Result<()> {
-    let mut waited = files.map(|file| PollFd::from_borrowed_fd(file, PollFlags::IN));
+fn wait<'a>(files: impl IntoIterator<Item = BorrowedFd<'a>>, pause: Duration) -> io::Result<()> {
+    let files = files.into_iter();
+    let mut waited: Vec<_> = files
+        .map(|file| PollFd::from_borrowed_fd(file, PollFlags::IN))
+        .collect();
     let pause = Timespec {
         tv_sec: pause.as_secs().try_into().unwrap_or(i64::MAX),
         tv_nsec: pause.subsec_nanos().into(),

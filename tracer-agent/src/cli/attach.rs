@@ -16,8 +16,8 @@ use crate::{
         Options, Selection,
         values::{Glob, Hooks, Level, Ports, Tls, Uprobes},
     },
-    discovery::Discovery,
-    kernel::{self, Family, KernelError, Probes, Refusal},
+    discovery::{Containers, Discovery, Patterns},
+    kernel::{self, Excludes, Family, KernelError, Probes, Refusal},
     live::{Judge, Programs},
     observe::{Event, Log},
     symbols::Library,
@@ -31,16 +31,26 @@ pub struct Command {
     pub files: Vec<PathBuf>,
 }
 
+/// The kernel side, and who judges with it.
+pub struct Attached<'a> {
+    /// The probes.
+    pub probes: Probes,
+    /// Judges programs, where the kernel side cannot.
+    pub judge: Option<Judge<'a>>,
+    /// Judges control groups of containers as they come and go.
+    pub containers: Option<Containers<'a>>,
+}
+
 /// Attaches the probes.
 ///
 /// # Errors
 /// When a process does not exist, or the kernel does not let the agent do it; the message says what to do.
 pub fn attach<'a>(
-    options: &Options,
+    options: &'a Options,
     command: Option<Command>,
     discovery: &'a Discovery,
     log: &Log,
-) -> anyhow::Result<(Probes, Option<Judge<'a>>)> {
+) -> anyhow::Result<Attached<'a>> {
     let selection = &options.selection;
     let (command, files) = command.map(|command| (command.pid, command.files)).unzip();
     let own = std::process::id();
@@ -68,6 +78,13 @@ pub fn attach<'a>(
     let hierarchy = Hierarchy::of(root);
     let mut numbers = in_numbers(selection, root, hierarchy.as_ref(), discovery)?;
     numbers.pids.extend(command);
+    let containers = containers(
+        patterns(selection),
+        hierarchy.as_ref(),
+        discovery,
+        log,
+        &mut numbers.of_containers,
+    )?;
     let plan = kernel::Plan {
         selection: numbers,
         families: families(options.hooks),
@@ -123,7 +140,45 @@ pub fn attach<'a>(
     for pid in probes.selected() {
         probes.look(pid);
     }
-    Ok((probes, judge))
+    Ok(Attached {
+        probes,
+        judge,
+        containers,
+    })
+}
+
+/// Begins to watch for containers, if any are named; those that are there are added to the control groups.
+fn containers<'a>(
+    patterns: Patterns<'a>,
+    hierarchy: Option<&Hierarchy>,
+    discovery: &'a Discovery,
+    log: &Log,
+    cgroups: &mut Vec<(u64, u8)>,
+) -> anyhow::Result<Option<Containers<'a>>> {
+    if patterns.is_empty() {
+        return Ok(None);
+    }
+    let Some(hierarchy) = hierarchy else {
+        bail!("--container: no unified control group hierarchy (cgroup2) is mounted here");
+    };
+    if !discovery.knows_names() {
+        log.say(&Event::Remark(
+            "--container: nobody is there to ask for names (Kubernetes, Docker, Podman), so ids alone are matched".to_owned(),
+        ));
+    }
+    let mut containers = Containers::new(discovery, hierarchy.path(), patterns)
+        .with_context(|| format!("--container: cannot watch {}", hierarchy.path().display()))?;
+    if containers.unwatched() > 0 {
+        log.say(&Event::Remark(format!(
+            "--container: {} control groups are not watched; raise fs.inotify.max_user_watches",
+            containers.unwatched()
+        )));
+    }
+    let found = containers.judged().into_iter();
+    cgroups.extend(found.map(|group| (group.id, group.verdict.mark())));
+    // Of the same number the last counts.
+    cgroups.sort_by_key(|(_, mark)| *mark == process::EXCLUDED);
+    Ok(Some(containers))
 }
 
 /// Selects otherwise from now on, among the processes that run too; who judges what the kernel side asks about.
@@ -143,7 +198,7 @@ pub fn reselect<'a>(
         bail!("there is no process {pid}");
     }
     let numbers = in_numbers(selection, root, hierarchy.as_ref(), discovery)?;
-    probes.reselect(&numbers)?;
+    probes.reselect(numbers.clone())?;
     for pid in discovery.pids_listening_on(&numbers.excluded_ports) {
         probes.judge(pid, process::EXCLUDED).context("cannot leave out")?;
     }
@@ -177,7 +232,18 @@ fn in_numbers(
         })?,
         asks: names.is_none(),
         names: names.unwrap_or_default(),
+        containers: (!patterns(selection).is_empty())
+            .then_some(Excludes(!selection.exclude_containers.is_empty())),
+        of_containers: Vec::new(),
     })
+}
+
+/// The containers that a selection is about.
+fn patterns(selection: &Selection) -> Patterns<'_> {
+    Patterns {
+        selected: &selection.containers,
+        excluded: &selection.exclude_containers,
+    }
 }
 
 /// Whoever begins to listen from here on is seen by the kernel side; whoever did before, here.
@@ -208,7 +274,7 @@ fn judge<'a>(
             selection: selection.clone(),
             places: Places {
                 all: selection.all,
-                cgroups: numbers.cgroups.clone(),
+                cgroups: [numbers.of_containers.as_slice(), &numbers.cgroups].concat(),
                 netns: numbers.netns.clone(),
                 hierarchy,
             },
@@ -241,7 +307,12 @@ impl Programs for Rules<'_> {
 
     fn place(&self, pid: u32) -> Option<Verdict> {
         let (cgroup, netns) = (|| self.discovery.cgroup(pid), || self.discovery.netns(pid));
-        self.places.verdict(cgroup, netns)
+        let by_place = self.places.verdict(cgroup, netns)?;
+        let patterns = Patterns {
+            selected: &self.selection.containers,
+            excluded: &self.selection.exclude_containers,
+        };
+        Some(by_place.and(self.discovery.verdict_of_containers(pid, patterns)?))
     }
 
     fn inode(&self, pid: u32) -> Option<u64> {
@@ -319,6 +390,8 @@ pub fn in_words(selection: &Selection) -> String {
             .iter()
             .map(|name| format!("network namespace {name}")),
     );
+    let containers = selection.containers.iter();
+    words.extend(containers.map(|pattern| format!("containers like {}", pattern.pattern())));
     words.join(", ")
 }
 

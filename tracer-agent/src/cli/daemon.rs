@@ -1,14 +1,14 @@
 //! `run`: traces what is selected until a signal asks for the end. The way from probes to exporters is the same for
 //! `trace`.
 
-use std::{path::Path, sync::Arc};
+use std::{env, path::Path, sync::Arc};
 
 use anyhow::Context as _;
 
 use super::{
     CliError, Exit,
     args::{Live as LiveSettings, Settings},
-    attach::{attach, in_words, reselect},
+    attach::{Attached, attach, in_words, reselect},
     reload::{Change, Reloading},
     service::{self, State},
     session::{Pace, Session},
@@ -36,7 +36,8 @@ pub fn run(settings: Settings<LiveSettings>) -> Result<Exit, CliError> {
     let asked_for = settings.clone();
     let mut session = Session::open(settings)?;
     session.options = session.options.with_selection()?;
-    let discovery = Discovery::new(session.options.host_root.0.join("proc"));
+    let sources = session.sources().context("cannot start a thread")?;
+    let discovery = session.discovery(sources.as_ref());
     let stop = Stop::new().context("cannot start")?;
     let (asked, log) = (stop.clone(), Arc::clone(&session.log));
     let reloading = Reloading::start(&asked_for, &session.log)?;
@@ -56,7 +57,7 @@ pub fn run(settings: Settings<LiveSettings>) -> Result<Exit, CliError> {
     let _ending = ending.context("cannot catch signals")?;
     let options = &session.options;
     let telemetry = session.telemetry(&discovery.host())?;
-    let (probes, judge) = attach(options, None, &discovery, &session.log)?;
+    let attached = attach(options, None, &discovery, &session.log)?;
     session.log.say(&Event::Ready {
         what: in_words(&options.selection),
     });
@@ -66,7 +67,7 @@ pub fn run(settings: Settings<LiveSettings>) -> Result<Exit, CliError> {
         &session,
         Pace::Live,
         &discovery,
-        (probes, judge),
+        attached,
         telemetry,
         (&stop, inbox),
         &|_| None,
@@ -107,12 +108,17 @@ pub fn follow(
     session: &Session,
     pace: Pace,
     discovery: &Discovery,
-    (mut probes, judge): (Probes, Option<Judge<'_>>),
+    attached: Attached<'_>,
     telemetry: Option<Service>,
     (stop, inbox): (&Stop, Option<Inbox<Change>>),
     remark: &dyn Fn(&Tally) -> Option<String>,
 ) -> anyhow::Result<()> {
     let (options, log) = (&session.options, session.log.as_ref());
+    let Attached {
+        mut probes,
+        judge,
+        containers,
+    } = attached;
     let host = discovery.host();
     let recording = options.record.as_ref().map(|record| {
         let content = if record.raw {
@@ -147,13 +153,11 @@ pub fn follow(
     capability::keep(capability::TO_TRACE);
     let mut pipeline = Pipeline::new(options.pipeline());
     let deliver = |spans| exporters.send(spans);
-    let mut feed = Feed::new(
-        (&mut pipeline, discovery),
-        recording,
-        options.resource.clone(),
-        deliver,
-        log,
-    );
+    let is_in_cluster = env::var_os("KUBERNETES_SERVICE_HOST").is_some();
+    // What the agent was told stands before what it finds: of a key that is there already the next is passed over.
+    let resource = options.resource.iter().cloned();
+    let resource = resource.chain(discovery.cloud(is_in_cluster)).collect();
+    let mut feed = Feed::new((&mut pipeline, discovery), recording, resource, deliver, log);
     feed.host(host);
     let changing = inbox.map(|inbox| {
         Changing::new(
@@ -167,11 +171,13 @@ pub fn follow(
         board.ready();
     }
     let live = Live::new(probes, feed, judge, log, clock::boot_now)
+        .with_groups(containers)
         .told_on(board)
         .changing(changing);
     let (tally, outcome) = live.run(stop);
     let unrecorded = ("recording", "inputs_missing", tally.unrecorded);
-    let mut summary = Summary::new(tally.spans, pipeline.counters().into_iter().chain([unrecorded]));
+    let counters = pipeline.counters().into_iter().chain([unrecorded]);
+    let mut summary = Summary::new(tally.spans, counters.chain(discovery.counters()));
     summary.remarks.extend(remark(&tally));
     session.close(exporters, summary);
     // Last, so that it tells what became of the last spans.

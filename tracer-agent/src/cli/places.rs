@@ -104,6 +104,11 @@ impl Hierarchy {
         Self::read(root, &mounts)
     }
 
+    /// Where the agent finds it.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     fn read(root: &Path, mounts: &str) -> Option<Self> {
         let mounted = mounts.lines().find_map(|line| {
             let mut fields = line.split(' ').skip(1);

@@ -1,6 +1,6 @@
 //! What `trace`, `run` and `replay` have in common: options, log, exporters, and the last word.
 
-use std::{env, sync::Arc, time::Duration};
+use std::{env, io, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 
@@ -10,12 +10,17 @@ use super::{
 };
 use crate::{
     capture::HostInfo,
-    config::{Layers, Options, values::ExportTarget},
+    config::{
+        Layers, Options,
+        values::{ExportTarget, Identity},
+    },
+    discovery::{Access, Asked, Discovery, Labels, Node, Notice, Sources},
     export::{
         BatchSettings, ConsoleSettings, Exporters, JsonDestination, OtlpSettings,
         console::{SLOWEST_SHOWN, ShowWhen},
         exporters::Target,
     },
+    kernel::capability,
     observe::{Event, Log, Summary},
 };
 
@@ -53,6 +58,40 @@ impl Session {
             log.say(&Event::Remark(remark.clone()));
         }
         Ok(Self { options, log })
+    }
+
+    /// Begins to ask those who know more of processes than `/proc`, as far as they are there.
+    ///
+    /// # Errors
+    /// When there is no thread for it.
+    pub fn sources(&self) -> io::Result<Option<Sources>> {
+        let root = self.options.host_root.0.as_path();
+        if self.options.identity == Identity::Off {
+            return Ok(None);
+        }
+        let node = || Node::of(variable, &Discovery::new(root.join("proc")).host().host_name);
+        let asked = Asked {
+            kubernetes: Access::in_cluster(variable).map(|access| (access, node())),
+            containers: true,
+        };
+        let log = Arc::clone(&self.log);
+        let notify = Box::new(move |notice| {
+            log.say(&match notice {
+                Notice::Trouble(text) => Event::Unknown(text),
+                Notice::Known(text) => Event::Known(text),
+            });
+        });
+        // Files and sockets of root's are open to root's own user id, capabilities or not.
+        Sources::start(asked, root, notify, || capability::keep(capability::NONE))
+    }
+
+    /// Who processes are, by `/proc` and these.
+    pub fn discovery(&self, sources: Option<&Sources>) -> Discovery {
+        let labels = match self.options.identity {
+            Identity::Labels => Labels::Used,
+            Identity::Auto | Identity::Off => Labels::Unused,
+        };
+        Discovery::new(self.options.host_root.0.join("proc")).with_sources(sources, labels)
     }
 
     /// Starts the exporters that were asked for; without any, OTLP for a daemon that has its variables set, else the

@@ -31,14 +31,15 @@ const NAMED: usize = 8;
 /// When the command cannot be run, or not be traced; then it has not run.
 pub fn trace(settings: Settings<LiveSettings>, command: &[OsString]) -> Result<Exit, CliError> {
     let session = Session::open(settings)?;
-    let discovery = Discovery::new(session.options.host_root.0.join("proc"));
+    let sources = session.sources().context("cannot start a thread")?;
+    let discovery = session.discovery(sources.as_ref());
     let telemetry = session.telemetry(&discovery.host())?;
     let gated = Gated::new(SELF, command).context("cannot start a process for CMD")?;
     let pid = gated.pid();
     let files = program::files(command, env::var_os("PATH").as_deref());
     let command = attach::Command { pid, files };
     let attached = attach::attach(&session.options, Some(command), &discovery, &session.log);
-    let (probes, judge) = match attached {
+    let attached = match attached {
         Ok(attached) => attached,
         Err(error) => {
             gated.abandon();
@@ -62,7 +63,7 @@ pub fn trace(settings: Settings<LiveSettings>, command: &[OsString]) -> Result<E
             &session,
             Pace::AtEnd,
             &discovery,
-            (probes, judge),
+            attached,
             telemetry,
             (&stop, None),
             &survivors,

@@ -7,8 +7,9 @@ use super::{
     layers::Layers,
     settings::{self, Setting},
     values::{
-        ExportTarget, Glob, HeaderName, Hooks, HostRoot, Instrumented, Level, MetricsTarget, Name, NotAValue,
-        Ports, ProcessId, QueueAge, QueueSize, RingSize, Route, Rule, Sampler, Switch, Tail, Tls, Uprobes,
+        ExportTarget, Glob, HeaderName, Hooks, HostRoot, Identity, Instrumented, Level, MetricsTarget, Name,
+        NotAValue, Ports, ProcessId, QueueAge, QueueSize, RingSize, Route, Rule, Sampler, Switch, Tail, Tls,
+        Uprobes,
     },
 };
 use crate::{export::DiskSettings, metrics, pipeline};
@@ -28,6 +29,8 @@ pub struct Options {
     pub ring_size: RingSize,
     /// Where the host's root is mounted.
     pub host_root: HostRoot,
+    /// Whether others than `/proc` are asked who processes are.
+    pub identity: Identity,
     /// Where spans go, in the order given; empty when nothing was said.
     pub exports: Vec<ExportTarget>,
     /// What waits for OTLP waits on disk too.
@@ -76,6 +79,8 @@ pub struct Selection {
     pub cgroups: Vec<String>,
     /// Those in one of these network namespaces.
     pub netns: Vec<String>,
+    /// Those in a container with such a name or id, now or later.
+    pub containers: Vec<Glob>,
     /// Not these.
     pub exclude_pids: Vec<u32>,
     /// Not those that listen on one of these ports.
@@ -86,6 +91,8 @@ pub struct Selection {
     pub exclude_cgroups: Vec<String>,
     /// Not those in one of these network namespaces.
     pub exclude_netns: Vec<String>,
+    /// Not those in such a container.
+    pub exclude_containers: Vec<Glob>,
 }
 
 impl Selection {
@@ -100,7 +107,8 @@ impl Selection {
             || !(self.ports.is_empty()
                 && self.exes.is_empty()
                 && self.cgroups.is_empty()
-                && self.netns.is_empty())
+                && self.netns.is_empty()
+                && self.containers.is_empty())
     }
 }
 
@@ -127,6 +135,7 @@ impl Options {
             tls: one(layers, &settings::TLS)?,
             ring_size: one(layers, &settings::RING_SIZE)?,
             host_root: one(layers, &settings::HOST_ROOT)?,
+            identity: one(layers, &settings::IDENTITY)?,
             exports: distinct(layers, &settings::EXPORT)?,
             queue: queue(layers)?,
             metrics: distinct(layers, &settings::METRICS)?,
@@ -216,6 +225,8 @@ fn selection(layers: &Layers) -> Result<Selection, ConfigError> {
         netns: names(&settings::NETNS)?,
         exclude_cgroups: names(&settings::EXCLUDE_CGROUP)?,
         exclude_netns: names(&settings::EXCLUDE_NETNS)?,
+        containers: list(layers, &settings::CONTAINER)?,
+        exclude_containers: list(layers, &settings::EXCLUDE_CONTAINER)?,
     })
 }
 

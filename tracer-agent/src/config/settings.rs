@@ -1,6 +1,6 @@
 //! The table of settings: the one place that says which there are, what they are called and what they mean.
 
-use super::values::{Hooks, Instrumented, Level, Switch, Tls, Uprobes};
+use super::values::{Hooks, Identity, Instrumented, Level, Switch, Tls, Uprobes};
 
 /// One setting: a flag `--name`, a variable `TRACER_NAME` and a key `name` of the configuration file.
 #[derive(Debug, PartialEq, Eq)]
@@ -87,12 +87,14 @@ settings! {
     EXE = "exe", Some("GLOB"), true, false, "Trace programs by path or file name (*/nginx)";
     CGROUP = "cgroup", Some("PATH"), true, false, "Trace what is in this control group or below it";
     NETNS = "netns", Some("NAME"), true, false, "Trace what is in this network namespace";
+    CONTAINER = "container", Some("NAME"), true, false, "Trace containers by name, pattern or id";
     ALL = "all", None, false, false, "Trace every process of the host" = "false" of Switch;
-    EXCLUDE_PID = "exclude-pid", Some("PID"), true, false, "Leave this process out";
-    EXCLUDE_PORT = "exclude-port", Some("LIST"), true, false, "Leave out what listens on these ports";
-    EXCLUDE_EXE = "exclude-exe", Some("GLOB"), true, false, "Leave these programs out";
-    EXCLUDE_CGROUP = "exclude-cgroup", Some("PATH"), true, false, "Leave this control group out";
-    EXCLUDE_NETNS = "exclude-netns", Some("NAME"), true, false, "Leave this network namespace out";
+    EXCLUDE_PID = "exclude-pid", Some("PID"), true, false, "Leave it out; --exclude-… for the others too";
+    EXCLUDE_PORT = "exclude-port", Some("LIST"), true, false, "Leave out what listens on these ports": seldom;
+    EXCLUDE_EXE = "exclude-exe", Some("GLOB"), true, false, "Leave these programs out": seldom;
+    EXCLUDE_CGROUP = "exclude-cgroup", Some("PATH"), true, false, "Leave this control group out": seldom;
+    EXCLUDE_NETNS = "exclude-netns", Some("NAME"), true, false, "Leave this network namespace out": seldom;
+    EXCLUDE_CONTAINER = "exclude-container", Some("NAME"), true, false, "Leave these containers out": seldom;
     EXPORT = "export", Some("TO"), true, true, "console, otlp[=URL] or json=FILE (-: stdout)";
     QUEUE_DIR = "queue-dir", Some("DIR"), false, false, "Keep what OTLP has not delivered in this folder";
     QUEUE_SIZE = "queue-size", Some("SIZE"), false, false, "At most so much of it for each destination" = "512M": seldom;
@@ -105,6 +107,7 @@ settings! {
     TLS = "tls", Some("WHEN"), false, false, "Breakpoints for TLS: auto (default) or off" = "auto" of Tls;
     RING_SIZE = "ring-size", Some("SIZE"), false, false, "Memory for records on their way (by host)": seldom;
     HOST_ROOT = "host-root", Some("DIR"), false, false, "Where / of the host is mounted (/)" = "/": seldom;
+    IDENTITY = "identity", Some("WHEN"), false, false, "Ask Kubernetes and Docker: auto, labels or off" = "auto" of Identity;
     INSTRUMENTED = "instrumented", Some("WHAT"), false, true, "Self-tracing programs: skip (default) or keep" = "skip" of Instrumented;
     ROUTE = "route", Some("PATTERN"), true, true, "Name spans by route (/orders/{id})";
     CAPTURE_HEADER = "capture-header", Some("NAME"), true, true, "Keep this HTTP header on spans";

@@ -88,6 +88,19 @@ words! {
 }
 
 words! {
+    /// Whether the Kubernetes API and container runtimes are asked who processes are.
+    Identity, "auto, labels or off" {
+        /// Where they are there.
+        #[default]
+        Auto = "auto",
+        /// The same, and the well-known labels of pods (`app.kubernetes.io/…`) name services.
+        Labels = "labels",
+        /// Never.
+        Off = "off",
+    }
+}
+
+words! {
     /// How much the agent says of itself; each level includes those before.
     Level, "a level: error, warn, info or debug" {
         /// Something asked for cannot be done.

@@ -1,14 +1,30 @@
-//! What the control groups of a process tell: the container, the pod and the systemd unit it runs in.
+//! What the control groups of a process tell: the container, its runtime, the pod and the systemd unit it runs in.
+//!
+//! In: the text of `/proc/PID/cgroup`, or a path below a hierarchy. Out: ids and names as they stand there. Kept true: paths
+//! are read from the inside, so it does not matter where the reader's own root of the hierarchy is (`/../..`).
+
+use super::text;
 
 /// What was found in `/proc/PID/cgroup`, hierarchy version 1 or 2.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Membership {
-    /// `container.id`: 64 hexadecimal digits.
+    /// `container.id`: 64 hexadecimal digits, or what ECS on Fargate gives in their place.
     pub container_id: Option<String>,
+    /// `container.name`, of runtimes that name their control groups by it.
+    pub container_name: Option<String>,
+    /// `container.runtime.name`, where the path tells.
+    pub runtime: Option<&'static str>,
     /// `k8s.pod.uid`
     pub pod_uid: Option<String>,
     /// Name of the systemd service without its suffix.
     pub unit: Option<String>,
+}
+
+/// A container, as the name of a control group tells of it.
+#[derive(Debug, PartialEq, Eq)]
+enum Container<'a> {
+    Id(&'a str, Option<&'static str>),
+    Name(String, &'static str),
 }
 
 impl Membership {
@@ -22,25 +38,54 @@ impl Membership {
             else {
                 continue;
             };
-            for segment in path.split('/') {
-                // Containers nest (docker in docker): the innermost is the one the process sees.
-                if let Some(id) = container_id(segment) {
-                    found.container_id = Some(id.to_owned());
-                }
-                if let Some(uid) = pod_uid(segment) {
-                    found.pod_uid = Some(uid);
-                }
-            }
+            found.walk(path);
             // systemd places units in the unified hierarchy or in its own named one.
             if matches!(controllers, "" | "name=systemd") && found.unit.is_none() {
                 found.unit = unit(path);
             }
         }
-        if found.container_id.is_some() || found.pod_uid.is_some() {
+        if found.is_contained() || found.pod_uid.is_some() {
             // Around a container stands the unit of its runtime, which is not the service.
             found.unit = None;
         }
         found
+    }
+
+    /// What one path tells of containers and pods.
+    pub(super) fn of_path(path: &str) -> Self {
+        let mut found = Self::default();
+        found.walk(path);
+        found
+    }
+
+    /// The process is in a container.
+    pub(super) fn is_contained(&self) -> bool {
+        self.container_id.is_some() || self.container_name.is_some()
+    }
+
+    fn walk(&mut self, path: &str) {
+        let mut above = "";
+        for segment in path.split('/') {
+            // Containers nest (docker in docker): the innermost is the one the process sees.
+            match container(above, segment) {
+                Some(Container::Id(id, runtime)) => {
+                    let is_new = self.container_id.as_deref() != Some(id);
+                    self.container_id = Some(id.to_owned());
+                    self.runtime = runtime.or(self.runtime.filter(|_| !is_new));
+                    self.container_name = self.container_name.take().filter(|_| !is_new);
+                }
+                Some(Container::Name(name, runtime)) => {
+                    self.container_id = None;
+                    self.container_name = Some(name);
+                    self.runtime = Some(runtime);
+                }
+                None => {}
+            }
+            if let Some(uid) = pod_uid(segment) {
+                self.pod_uid = Some(uid);
+            }
+            above = segment;
+        }
     }
 }
 
@@ -52,12 +97,85 @@ pub(super) fn unified(cgroups: &[u8]) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// `<id>`, `docker-<id>.scope`, `cri-containerd-<id>.scope`, `crio-<id>.scope`, `libpod-<id>.scope`…
-fn container_id(segment: &str) -> Option<&str> {
+/// `<id>`, `docker-<id>.scope`, `cri-containerd-<id>.scope`, `crio-<id>.scope`, `libpod-<id>.scope`, `lxc.payload.<name>`,
+/// `machine-<name>.scope`…, below the group `above`.
+fn container<'a>(above: &str, segment: &'a str) -> Option<Container<'a>> {
+    if let Some(name) = machine(above, segment) {
+        return Some(name);
+    }
     let scope = segment.strip_suffix(".scope").unwrap_or(segment);
     // containerd without systemd: `kubepods-…slice:cri-containerd:<id>`
     let id = scope.rsplit(['-', ':']).next()?;
-    is_hex(id, 64).then_some(id)
+    if !is_hex(id, 64) {
+        return is_task_of_fargate(segment).then_some(Container::Id(segment, None));
+    }
+    let made_by = scope.strip_suffix(id)?.trim_end_matches(['-', ':']);
+    let made_by = made_by.rsplit(':').next().unwrap_or_default();
+    let runtime = match made_by {
+        // The monitor of a container runs beside it.
+        "crio-conmon" | "libpod-conmon" => return None,
+        "docker" => Some("docker"),
+        "cri-containerd" | "nerdctl" => Some("containerd"),
+        "crio" => Some("cri-o"),
+        "libpod" => Some("podman"),
+        "" if above == "docker" => Some("docker"),
+        "" if above == "libpod_parent" => Some("podman"),
+        _ => None,
+    };
+    Some(Container::Id(id, runtime))
+}
+
+/// Containers that are known by name: LXC, and systemd's own (`systemd-nspawn`, `machinectl`).
+fn machine<'a>(above: &str, segment: &str) -> Option<Container<'a>> {
+    let named = |name: &str, runtime| {
+        let name = text::non_empty(&unescaped(name))?;
+        Some(Container::Name(name, runtime))
+    };
+    if let Some(name) = segment.strip_prefix("lxc.payload.") {
+        return named(name, "lxc");
+    }
+    if above == "lxc" {
+        return named(segment, "lxc");
+    }
+    let by_unit = segment
+        .strip_prefix("systemd-nspawn@")
+        .and_then(|rest| rest.strip_suffix(".service"));
+    let by_scope = segment
+        .strip_prefix("machine-")
+        .and_then(|rest| rest.strip_suffix(".scope"))
+        // Virtual machines of libvirt are machines too.
+        .filter(|name| !name.starts_with(r"qemu\x2d") && !name.starts_with(r"lxc\x2d"));
+    named(by_unit.or(by_scope)?, "systemd-nspawn")
+}
+
+/// A name without the escapes of systemd's units: `\x2d` is a dash.
+fn unescaped(name: &str) -> String {
+    let mut bytes = Vec::with_capacity(name.len());
+    let mut rest = name.as_bytes();
+    while let Some((first, tail)) = rest.split_first() {
+        let escaped = || {
+            let digits = tail.strip_prefix(b"x")?.get(..2)?;
+            u8::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()
+        };
+        match (first, escaped()) {
+            (b'\\', Some(byte)) => {
+                bytes.push(byte);
+                rest = tail.get(3..).unwrap_or_default();
+            }
+            _ => {
+                bytes.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// `<32 hexadecimal digits of the task>-<number>`, as ECS calls the containers of Fargate.
+fn is_task_of_fargate(segment: &str) -> bool {
+    segment.split_once('-').is_some_and(|(task, number)| {
+        is_hex(task, 32) && number.len() >= 8 && number.bytes().all(|byte| byte.is_ascii_digit())
+    })
 }
 
 /// `pod<uid>`, or `kubepods-burstable-pod<uid with underscores>.slice` where systemd made it.
@@ -122,6 +240,91 @@ mod tests {
     }
 
     #[test]
+    fn the_path_tells_the_runtime_where_it_does() {
+        for (path, runtime) in [
+            (format!("/system.slice/docker-{ID}.scope"), Some("docker")),
+            (format!("/docker/{ID}"), Some("docker")),
+            (format!("/../../docker/{ID}/init.scope"), Some("docker")),
+            (
+                format!("/kubepods.slice/kubepods-pod{UID}.slice/cri-containerd-{ID}.scope"),
+                Some("containerd"),
+            ),
+            (
+                format!("/system.slice/containerd.service/kubepods-x.slice:cri-containerd:{ID}"),
+                Some("containerd"),
+            ),
+            (
+                format!("/kubepods.slice/kubepods-pod{UID}.slice/crio-{ID}.scope/container"),
+                Some("cri-o"),
+            ),
+            (
+                format!(
+                    "/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-{ID}.scope/container"
+                ),
+                Some("podman"),
+            ),
+            (format!("/libpod_parent/libpod-{ID}"), Some("podman")),
+            (format!("/ecs/b9c1/{ID}"), None),
+            (format!("/kubepods/burstable/pod{UID}/{ID}"), None),
+        ] {
+            let found = Membership::of_path(&path);
+            assert_eq!(
+                (found.container_id.as_deref(), found.runtime),
+                (Some(ID), runtime),
+                "{path}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_monitor_of_a_container_is_not_in_it() {
+        for made_by in ["crio-conmon", "libpod-conmon"] {
+            let path = format!("/kubepods.slice/kubepods-pod{UID}.slice/{made_by}-{ID}.scope");
+            assert_eq!(Membership::of_path(&path).container_id, None, "{path}");
+        }
+    }
+
+    #[test]
+    fn fargate_has_ids_of_its_own() {
+        let id = "8f03e41243824aea923aca126495f665-3531699458";
+        let found = Membership::of_path(&format!("/ecs/8f03e41243824aea923aca126495f665/{id}"));
+        assert_eq!(found.container_id.as_deref(), Some(id));
+    }
+
+    #[test]
+    fn machines_have_names_and_virtual_ones_are_no_containers() {
+        for (path, found) in [
+            (
+                "0::/machine.slice/machine-web\\x2d1.scope/payload",
+                Some(("web-1", "systemd-nspawn")),
+            ),
+            (
+                "0::/machine.slice/systemd-nspawn@db.service/payload",
+                Some(("db", "systemd-nspawn")),
+            ),
+            (
+                "0::/lxc.payload.shop/system.slice/nginx.service",
+                Some(("shop", "lxc")),
+            ),
+            ("4:cpu:/lxc/shop", Some(("shop", "lxc"))),
+            ("0::/machine.slice/machine-qemu\\x2d1\\x2dvm.scope/libvirt", None),
+            (
+                "0::/machine.slice/machine-\\xzz.scope",
+                Some(("\\xzz", "systemd-nspawn")),
+            ),
+        ] {
+            let membership = parse(path);
+            let name = membership.container_name.as_deref().zip(membership.runtime);
+            assert_eq!(name, found, "{path}");
+        }
+        let inner = Membership::of_path(&format!("/lxc.payload.shop/docker/{ID}"));
+        assert_eq!(
+            (inner.container_id.as_deref(), inner.container_name),
+            (Some(ID), None)
+        );
+    }
+
+    #[test]
     fn the_innermost_container_counts() {
         let outer = ID.replace('0', "f");
         let found = parse(&format!("0::/docker/{outer}/docker/{ID}"));
@@ -180,7 +383,8 @@ mod tests {
         #[test]
         fn whatever_it_reads_an_id_is_hexadecimal(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             if let Some(id) = Membership::parse(&bytes).container_id {
-                prop_assert!(id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit()));
+                let is_id = |byte: u8| byte.is_ascii_hexdigit() || byte == b'-';
+                prop_assert!(id.len() >= 41 && id.bytes().all(is_id));
             }
         }
     }

@@ -6,7 +6,9 @@ use serde::Deserialize;
 
 use super::{
     Discovery, Glob,
+    catalog::Place,
     cgroup::Membership,
+    containment::Containment,
     environment::Environment,
     kubernetes::Workload,
     proc::Proc,
@@ -61,14 +63,18 @@ pub(super) fn look_up(discovery: &Discovery, pid: u32, comm_hint: &str) -> Proce
         .map(|environ| Environment::parse(&environ))
         .unwrap_or_default();
     let cgroups = proc.read(pid, "cgroup", Proc::SMALL_MAX).unwrap_or_default();
-    let place = Membership::parse(&cgroups);
+    let membership = Membership::parse(&cgroups);
+    let contained = contained(discovery, pid, &membership);
     // What the agent runs in as well (a unit of CI, the pod of a sidecar) tells its processes apart no more.
     let is_shared = discovery.own_cgroups.as_ref() == Some(&cgroups);
+    let is_pod_known = contained.facts.iter().any(|(key, _)| key == "k8s.pod.name");
     let pod = environment
         .hostname
         .as_deref()
         // A pod on the host's network has the host's name instead.
-        .filter(|name| place.pod_uid.is_some() && !same_host(name, &discovery.host_name));
+        .filter(|name| membership.pod_uid.is_some() && !same_host(name, &discovery.host_name))
+        // The API knows better than a variable that any program may change.
+        .filter(|_| !is_pod_known);
     let workload = pod.map(Workload::of_pod);
     let program = Program::identify(exe.as_deref(), &argv);
 
@@ -78,8 +84,9 @@ pub(super) fn look_up(discovery: &Discovery, pid: u32, comm_hint: &str) -> Proce
         .find(|rule| rule.matches(exe.as_deref(), &argv))
         .map(|rule| rule.name.clone())
         .or(environment.service_name)
+        .or_else(|| contained.service.filter(|_| !is_shared))
         .or_else(|| Some(workload.as_ref().filter(|_| !is_shared)?.name.to_owned()))
-        .or_else(|| place.unit.filter(|_| !is_shared))
+        .or_else(|| membership.unit.filter(|_| !is_shared))
         .or_else(|| program_name(proc, pid, program.as_ref()?, PARENTS_MAX))
         .or_else(|| text::non_empty(&comm))
         .unwrap_or_else(|| "unknown_service".to_owned());
@@ -94,14 +101,15 @@ pub(super) fn look_up(discovery: &Discovery, pid: u32, comm_hint: &str) -> Proce
             .and_then(|program| program.runtime)
             .map(|runtime| text_attribute("process.runtime.name", runtime)),
     );
-    resource.extend(place.container_id.map(|id| text_attribute("container.id", id)));
-    resource.extend(place.pod_uid.map(|uid| text_attribute("k8s.pod.uid", uid)));
+    resource.extend(contained.facts);
     resource.extend(pod.map(|name| text_attribute("k8s.pod.name", name)));
     resource.extend(workload.and_then(|workload| Some(text_attribute(workload.attribute?, workload.name))));
-    for (key, value) in environment.attributes {
-        // What was seen stands, whatever a variable handed down from another process says.
+    let own = environment.attributes.into_iter();
+    let own = own.map(|(key, value)| (key, AttributeValue::Text(value.into())));
+    // What was seen stands, whatever a variable handed down from another process says; what that says stands before what its pod says.
+    for (key, value) in own.chain(contained.claims) {
         if !key.starts_with("telemetry.") && resource.iter().all(|(known, _)| *known != key) {
-            resource.push((key, AttributeValue::Text(value.into())));
+            resource.push((key, value));
         }
     }
     ProcessInfo {
@@ -112,6 +120,21 @@ pub(super) fn look_up(discovery: &Discovery, pid: u32, comm_hint: &str) -> Proce
         service_name,
         resource,
     }
+}
+
+/// What the place of a process tells of it; where that may be more later, it is waited for.
+fn contained(discovery: &Discovery, pid: u32, membership: &Membership) -> Containment {
+    let Some(catalog) = &discovery.catalog else {
+        return Containment::of(membership, &Place::default(), discovery.labels);
+    };
+    let place = catalog.find(membership);
+    let contained = Containment::of(membership, &place, discovery.labels);
+    if contained.is_open {
+        discovery.awaiting.begin(pid, membership.clone(), place, catalog);
+    } else {
+        discovery.awaiting.end(pid);
+    }
+    contained
 }
 
 /// The arguments within the bound; an argument that the bound cuts is left out.

@@ -1,32 +1,52 @@
-//! Beside the way: which processes there are, what service each one is, and on what host. In: `/proc`. Out:
-//! [`ProcessInfo`] and [`HostInfo`], and process ids for selection. Kept true: every read is bounded, nothing
-//! that a process put there can make the agent fail, and of a process's environment only the variables that
-//! name it are looked at. The command line serves to find the program's name and is never kept.
+//! Beside the way: which processes there are, what service each one is, and on what host. In: `/proc`, and what the Kubernetes
+//! API and container runtimes tell ([`Sources`]). Out: [`ProcessInfo`] and [`HostInfo`], and process ids for selection. Kept
+//! true: every read is bounded, nothing that a process put there can make the agent fail, and of a process's environment only
+//! the variables that name it are looked at. The command line serves to find the program's name and is never kept.
+//!
+//! What sources tell may come after a process was looked up; then it is looked up again ([`Discovery::known_better`]).
 
-use std::path::PathBuf;
+use std::{os::fd::BorrowedFd, path::PathBuf, sync::Arc};
 
 use crate::{
     capture::{
         clock,
         input::{AttributeValue, HostInfo, ProcessInfo},
+        record::Verdict,
     },
     symbols::{Executables, Go},
 };
 
+mod awaiting;
+mod catalog;
 mod cgroup;
+mod cloud;
+mod containers;
+mod containment;
+mod docker;
 mod environment;
 mod glob;
 mod host;
+mod http;
 mod identity;
+mod image;
+mod json;
 mod kubernetes;
 mod proc;
 mod program;
 mod selection;
+mod sources;
 mod text;
 
+use awaiting::Awaiting;
+use catalog::{Catalog, Place};
+use cgroup::Membership;
+pub use containers::{Containers, Group, Patterns};
+pub use containment::Labels;
 pub use glob::Glob;
 pub use identity::NameRule;
+pub use kubernetes::{Access, Node};
 use proc::Proc;
+pub use sources::{Asked, Notice, Notify, Sources};
 
 /// Reads what is known of processes from one `/proc`.
 #[derive(Debug)]
@@ -37,6 +57,10 @@ pub struct Discovery {
     /// Control groups of the agent: what the agent shares with a process tells that process from no other.
     own_cgroups: Option<Vec<u8>>,
     host_name: String,
+    /// What is known from outside of `/proc`.
+    catalog: Option<Arc<Catalog>>,
+    labels: Labels,
+    awaiting: Awaiting,
 }
 
 impl Discovery {
@@ -49,6 +73,9 @@ impl Discovery {
             proc,
             rules: Vec::new(),
             executables: Executables::default(),
+            catalog: None,
+            labels: Labels::default(),
+            awaiting: Awaiting::default(),
         }
     }
 
@@ -59,10 +86,53 @@ impl Discovery {
         self
     }
 
+    /// What these tell is added to what `/proc` tells.
+    #[must_use]
+    pub fn with_sources(mut self, sources: Option<&Sources>, labels: Labels) -> Self {
+        self.catalog = sources.map(Sources::catalog);
+        self.labels = labels;
+        self
+    }
+
     /// What is known of this process. `comm_hint` is what the kernel called it when it was seen: all there is
     /// to go by when the process is gone by now.
     pub fn lookup(&self, pid: u32, comm_hint: &str) -> ProcessInfo {
         identity::look_up(self, pid, comm_hint)
+    }
+
+    /// A process made another, which is what it is until it is looked up itself.
+    pub fn forked(&self, parent: u32, child: u32) {
+        if let Some(catalog) = &self.catalog {
+            self.awaiting.forked(parent, child, catalog);
+        }
+    }
+
+    /// A process is gone.
+    pub fn ended(&self, pid: u32) {
+        self.awaiting.end(pid);
+    }
+
+    /// Processes that were looked up, and of which more is known since: all that is known now.
+    pub fn known_better(&self) -> Vec<ProcessInfo> {
+        let Some(catalog) = &self.catalog else {
+            return Vec::new();
+        };
+        catalog.quieten();
+        let pids = self.awaiting.known_better(catalog).into_iter();
+        let infos = pids.map(|pid| self.lookup(pid, ""));
+        // Nothing can be read of one that has ended meanwhile; what it was told as is better.
+        infos.filter(|info| self.runs(info.pid)).collect()
+    }
+
+    /// Readable when more may be known.
+    pub fn learnt(&self) -> Option<BorrowedFd<'_>> {
+        self.catalog.as_ref().map(|catalog| catalog.learnt())
+    }
+
+    /// What could not be known, by cause.
+    pub fn counters(&self) -> Vec<(&'static str, &'static str, u64)> {
+        let named = self.catalog.iter().flat_map(|catalog| catalog.counters().named());
+        named.map(|(cause, count)| ("discovery", cause, count)).collect()
     }
 
     /// The Go program that this process runs, if it does.
@@ -73,6 +143,11 @@ impl Discovery {
     /// What is true of the host, with the clocks read now and a new random seed.
     pub fn host(&self) -> HostInfo {
         host::describe(&self.proc, self.host_name.clone(), clock::unix_minus_boot_ns())
+    }
+
+    /// Attributes of the cloud that the host is in, as far as its firmware tells.
+    pub fn cloud(&self, is_in_cluster: bool) -> Vec<(String, String)> {
+        cloud::attributes(&self.proc, is_in_cluster)
     }
 
     /// Processes that hold a socket which listens on one of these TCP ports, in any network namespace.
@@ -109,6 +184,29 @@ impl Discovery {
     pub fn cgroup(&self, pid: u32) -> Option<String> {
         let groups = self.proc.read(pid, "cgroup", Proc::SMALL_MAX)?;
         cgroup::unified(&groups)
+    }
+
+    /// What these patterns say of a process by the containers that it is in; `None` if that cannot be told.
+    pub fn verdict_of_containers(&self, pid: u32, patterns: Patterns<'_>) -> Option<Verdict> {
+        if patterns.is_empty() {
+            return Some(Verdict::Passed);
+        }
+        Some(containers::verdict(self, &self.cgroup(pid)?, patterns))
+    }
+
+    /// Somebody can be asked for the names of containers.
+    pub fn knows_names(&self) -> bool {
+        self.catalog.is_some()
+    }
+
+    fn place(&self, membership: &Membership) -> Place {
+        let catalog = self.catalog.as_ref();
+        catalog.map_or_else(Place::default, |catalog| catalog.find(membership))
+    }
+
+    /// Changes whenever more is known from outside of `/proc`.
+    fn version(&self) -> u64 {
+        self.catalog.as_ref().map_or(0, |catalog| catalog.version())
     }
 
     /// Inode number of the network namespace of a process.

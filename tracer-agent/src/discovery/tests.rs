@@ -1,11 +1,11 @@
 //! Whole look-ups over made-up `/proc` trees, and one over the real one.
 
-use std::{fs, os::unix::fs::symlink, path::PathBuf, time::Duration};
+use std::{fs, os::unix::fs::symlink, path::PathBuf, sync::Arc, time::Duration};
 
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::{Discovery, Glob, NameRule};
+use super::{Discovery, Glob, Labels, NameRule, catalog::Catalog, docker::Described, kubernetes::Pod};
 use crate::capture::input::{AttributeValue, ProcessInfo};
 
 const CONTAINER: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
@@ -431,4 +431,176 @@ fn the_proc_of_a_host_numbers_the_agent_as_its_kernel_does() {
     let here = Tree::new();
     here.link("self/ns/pid", "pid:[4026531836]");
     assert!(here.discovery().is_of_kernel());
+}
+
+/// A discovery that knows of a pod with these containers, and the pod.
+fn with_pod(tree: &Tree, pod: &str) -> (Discovery, Arc<Catalog>) {
+    let catalog = Arc::new(Catalog::new().unwrap());
+    catalog.put_pod(Pod::parse(pod.as_bytes()).unwrap());
+    let mut discovery = tree.discovery();
+    discovery.catalog = Some(Arc::clone(&catalog));
+    (discovery, catalog)
+}
+
+/// A pod of a deployment, once its kubelet has told of its containers or before.
+fn pod(with_ids: bool) -> String {
+    let id = if with_ids {
+        format!("\"containerd://{CONTAINER}\"")
+    } else {
+        "null".to_owned()
+    };
+    format!(
+        r#"{{"metadata": {{"uid": "{POD}", "namespace": "shop", "name": "orders-6d4cf56db6-x7k2p",
+            "labels": {{"pod-template-hash": "6d4cf56db6", "app.kubernetes.io/name": "by-label",
+                "app.kubernetes.io/version": "7"}},
+            "annotations": {{"resource.opentelemetry.io/team": "a", "resource.opentelemetry.io/k8s.pod.name": "x",
+                "resource.opentelemetry.io/telemetry.sdk.name": "x"}},
+            "ownerReferences": [{{"kind": "ReplicaSet", "name": "orders-6d4cf56db6", "controller": true}}]}},
+        "spec": {{"nodeName": "node-1", "containers": [{{"name": "app", "image": "host:5000/shop/orders:1.4"}}, {{"name": "proxy"}}]}},
+        "status": {{"containerStatuses": [{{"name": "app", "containerID": {id}, "imageID": "host:5000/shop/orders@sha256:00"}}]}}}}"#
+    )
+}
+
+#[test]
+fn a_process_of_a_pod_has_the_attributes_of_the_conventions() {
+    let tree = Tree::new();
+    tree.process(7, "/usr/bin/python3", &["python3", "app.py"])
+        .write("7/cgroup", pod_cgroup())
+        .write("7/environ", "HOSTNAME=anything\0");
+    let (discovery, _) = with_pod(&tree, &pod(true));
+    let found = discovery.lookup(7, "");
+    assert_eq!(found.service_name, "orders");
+    for (key, value) in [
+        ("container.id", CONTAINER),
+        ("container.runtime.name", "containerd"),
+        ("container.image.name", "host:5000/shop/orders"),
+        ("k8s.namespace.name", "shop"),
+        ("k8s.pod.name", "orders-6d4cf56db6-x7k2p"),
+        ("k8s.pod.uid", POD),
+        ("k8s.deployment.name", "orders"),
+        ("k8s.replicaset.name", "orders-6d4cf56db6"),
+        ("k8s.node.name", "node-1"),
+        ("k8s.container.name", "app"),
+        ("team", "a"),
+        ("service.namespace", "shop"),
+        ("service.version", "1.4@sha256:00"),
+        ("service.instance.id", "shop.orders-6d4cf56db6-x7k2p.app"),
+    ] {
+        assert_eq!(attribute(&found, key), Some(value), "{key}");
+    }
+    assert_eq!(attribute(&found, "telemetry.sdk.name"), None);
+    let mut keys: Vec<_> = found.resource.iter().map(|(key, _)| key).collect();
+    keys.sort();
+    keys.dedup();
+    assert_eq!(keys.len(), found.resource.len(), "no key comes twice");
+}
+
+#[test]
+fn what_a_process_says_of_its_service_stands_before_what_its_pod_says_but_no_fact_is_changed() {
+    let tree = Tree::new();
+    tree.process(7, "/usr/bin/python3", &["python3", "app.py"])
+        .write("7/cgroup", pod_cgroup())
+        .write(
+            "7/environ",
+            "OTEL_SERVICE_NAME=mine\0OTEL_RESOURCE_ATTRIBUTES=service.version=9,team=b,k8s.pod.name=x,service.namespace=n\0",
+        );
+    let (discovery, _) = with_pod(&tree, &pod(true));
+    let found = discovery.lookup(7, "");
+    assert_eq!(found.service_name, "mine");
+    for (key, value) in [
+        ("service.version", "9"),
+        ("service.namespace", "n"),
+        ("team", "b"),
+        ("k8s.pod.name", "orders-6d4cf56db6-x7k2p"),
+    ] {
+        assert_eq!(attribute(&found, key), Some(value), "{key}");
+    }
+}
+
+#[test]
+fn labels_name_a_service_where_that_is_asked_for() {
+    let tree = Tree::new();
+    tree.process(7, "/usr/bin/python3", &["python3", "app.py"])
+        .write("7/cgroup", pod_cgroup());
+    let (mut discovery, _) = with_pod(&tree, &pod(true));
+    discovery.labels = Labels::Used;
+    let found = discovery.lookup(7, "");
+    assert_eq!(found.service_name, "by-label");
+    assert_eq!(attribute(&found, "service.version"), Some("7"));
+}
+
+#[test]
+fn a_process_is_known_better_once_its_kubelet_has_told_of_its_container_and_so_is_its_child() {
+    let tree = Tree::new();
+    for pid in [7, 8, 9] {
+        tree.process(pid, "/usr/bin/python3", &["python3", "app.py"])
+            .write(&format!("{pid}/cgroup"), pod_cgroup());
+    }
+    let (discovery, catalog) = with_pod(&tree, &pod(false));
+    let before = discovery.lookup(7, "");
+    assert_eq!(
+        before.service_name, "orders",
+        "the pod was there before its containers"
+    );
+    assert_eq!(attribute(&before, "k8s.container.name"), None);
+    discovery.lookup(9, "");
+    discovery.forked(7, 8);
+    discovery.ended(9);
+    discovery.known_better();
+    assert!(discovery.known_better().is_empty());
+    catalog.put_pod(Pod::parse(pod(true).as_bytes()).unwrap());
+    let better = discovery.known_better();
+    let pids: Vec<_> = better.iter().map(|info| info.pid).collect();
+    assert_eq!(pids, [7, 8]);
+    assert_eq!(attribute(&better[0], "k8s.container.name"), Some("app"));
+    catalog.put_pod(Pod::parse(pod(true).as_bytes()).unwrap());
+    assert!(
+        discovery.known_better().is_empty(),
+        "there is nothing left to know"
+    );
+}
+
+#[test]
+fn a_process_is_known_better_once_an_api_that_was_away_answers() {
+    let tree = Tree::new();
+    tree.process(7, "/usr/bin/python3", &["python3", "app.py"])
+        .write("7/cgroup", pod_cgroup())
+        .write("7/environ", "HOSTNAME=by-name-6d4cf56db6-x7k2p\0");
+    let (discovery, catalog) = with_pod(&tree, &pod(true));
+    catalog.replace_pods(Vec::new());
+    let before = discovery.lookup(7, "");
+    assert_eq!(before.service_name, "by-name", "what the name of the pod tells");
+    catalog.replace_pods(vec![Pod::parse(pod(true).as_bytes()).unwrap()]);
+    let better = discovery.known_better();
+    assert_eq!(better[0].service_name, "orders");
+}
+
+#[test]
+fn a_container_of_docker_is_its_compose_service_or_its_name() {
+    let tree = Tree::new();
+    tree.process(7, "/usr/bin/python3", &["python3", "app.py"])
+        .write("7/cgroup", format!("0::/system.slice/docker-{CONTAINER}.scope\n"));
+    let catalog = Arc::new(Catalog::new().unwrap());
+    let mut discovery = tree.discovery();
+    discovery.catalog = Some(Arc::clone(&catalog));
+    assert_eq!(discovery.lookup(7, "").service_name, "app");
+    for (labels, service, namespace) in [
+        ("{}", "shop-web-1", None),
+        (
+            r#"{"com.docker.compose.project":"shop","com.docker.compose.service":"web"}"#,
+            "web",
+            Some("shop"),
+        ),
+    ] {
+        let json =
+            format!(r#"{{"Id":"{CONTAINER}","Names":["/shop-web-1"],"Image":"web:2","Labels":{labels}}}"#);
+        let container = Described::parse(json.as_bytes(), "docker").unwrap();
+        catalog.replace_containers("docker", vec![container]);
+        let found = discovery.lookup(7, "");
+        assert_eq!(found.service_name, service);
+        assert_eq!(attribute(&found, "container.name"), Some("shop-web-1"));
+        assert_eq!(attribute(&found, "container.runtime.name"), Some("docker"));
+        assert_eq!(attribute(&found, "container.image.name"), Some("web"));
+        assert_eq!(attribute(&found, "service.namespace"), namespace);
+    }
 }

@@ -25,7 +25,7 @@ use tracer_common::{Loss, layout::Exe};
 
 pub use family::Family;
 pub use load::{LeftOut, Refusal};
-pub use probes::{Plan, Probes, ReselectError, Selection};
+pub use probes::{Excludes, Plan, Probes, ReselectError, Selection};
 
 use crate::{capture::record::Verdict, live, symbols::Go};
 
@@ -60,6 +60,10 @@ impl live::Probes for Probes {
 
     fn answer(&mut self, pid: u32, verdict: Verdict) -> io::Result<bool> {
         self.answer(pid, verdict.mark()).map_err(io::Error::other)
+    }
+
+    fn place(&mut self, group: u64, verdict: Verdict) -> io::Result<()> {
+        self.place(group, verdict.mark()).map_err(io::Error::other)
     }
 
     fn learn(&mut self, exe: Exe, verdict: Verdict) -> io::Result<()> {

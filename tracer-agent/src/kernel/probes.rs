@@ -71,16 +71,25 @@ pub struct Selection {
     pub netns: Vec<(u32, u8)>,
     /// Files by name, with what becomes of processes that run them.
     pub names: Vec<glob::NameRule>,
+    /// Control groups of containers are judged as they come; whether some are excluded.
+    pub containers: Option<Excludes>,
+    /// Those that are there, with what becomes of processes below them.
+    pub of_containers: Vec<(u64, u8)>,
     /// Programs are judged by the agent in any case: it is asked when a process runs one that nobody has judged.
     pub asks: bool,
 }
+
+/// Whether a rule that is made later may exclude.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Excludes(pub bool);
 
 impl Selection {
     /// What a process is that was selected by itself: places that are excluded are known to the kernel side only.
     fn chosen(&self) -> u8 {
         let cgroups = self.cgroups.iter().map(|(_, mark)| *mark);
         let netns = self.netns.iter().map(|(_, mark)| *mark);
-        if cgroups.chain(netns).any(|mark| mark == process::EXCLUDED) {
+        let is_excluded = cgroups.chain(netns).any(|mark| mark == process::EXCLUDED);
+        if is_excluded || self.containers == Some(Excludes(true)) {
             process::DUE
         } else {
             process::SELECTED
@@ -89,9 +98,8 @@ impl Selection {
 
     fn rules(&self, asks: bool) -> u32 {
         let of = |applies, rule| if applies { rule } else { 0 };
-        of(!self.cgroups.is_empty(), rule::CGROUP)
-            | of(!self.netns.is_empty(), rule::NETNS)
-            | of(asks, rule::ASK)
+        let has_cgroups = !self.cgroups.is_empty() || self.containers.is_some();
+        of(has_cgroups, rule::CGROUP) | of(!self.netns.is_empty(), rule::NETNS) | of(asks, rule::ASK)
     }
 }
 
@@ -232,7 +240,7 @@ impl Probes {
             .map_max_entries("GO_CALLS", if plan.sees_tls { sizes.calls } else { 1 })
             .map_max_entries("SHAKING", if plan.sees_tls { CARRYING } else { 1 })
             .map_max_entries("PROCESSES", sizes.processes)
-            .map_max_entries("CGROUPS", reselect::places(plan.selection.cgroups.len()))
+            .map_max_entries("CGROUPS", reselect::room_for_cgroups(&plan.selection))
             .map_max_entries("NETNS", reselect::places(plan.selection.netns.len()))
             .map_max_entries("EXES", if asks || !names.is_empty() { EXES } else { 1 })
             .map_max_entries(

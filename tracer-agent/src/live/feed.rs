@@ -1,6 +1,6 @@
 //! The one way into the core: whatever is told here is recorded too, in the same order.
 
-use std::{collections::HashSet, io, mem, time::Duration};
+use std::{collections::HashSet, io, mem, os::fd::BorrowedFd, time::Duration};
 
 use tracer_common::Loss;
 
@@ -49,6 +49,18 @@ pub trait Processes {
     fn lookup(&self, pid: u32, comm: &str) -> ProcessInfo;
     /// The Go program that it runs.
     fn go(&self, pid: u32) -> Option<Go>;
+    /// A process made another, which is what it is until it is looked up itself.
+    fn forked(&self, _parent: u32, _child: u32) {}
+    /// A process is gone.
+    fn ended(&self, _pid: u32) {}
+    /// Those that were looked up, and of which more is known since that was asked for: all that is known now.
+    fn known_better(&self) -> Vec<ProcessInfo> {
+        Vec::new()
+    }
+    /// Readable when there may be such, if there ever are.
+    fn learnt(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
 }
 
 impl Processes for &Discovery {
@@ -58,6 +70,22 @@ impl Processes for &Discovery {
 
     fn go(&self, pid: u32) -> Option<Go> {
         Discovery::go(self, pid)
+    }
+
+    fn forked(&self, parent: u32, child: u32) {
+        Discovery::forked(self, parent, child);
+    }
+
+    fn ended(&self, pid: u32) {
+        Discovery::ended(self, pid);
+    }
+
+    fn known_better(&self) -> Vec<ProcessInfo> {
+        Discovery::known_better(self)
+    }
+
+    fn learnt(&self) -> Option<BorrowedFd<'_>> {
+        Discovery::learnt(self)
     }
 }
 
@@ -216,6 +244,21 @@ impl<'a, C: Core, D: Processes> Feed<'a, C, D> {
         }
     }
 
+    /// Tells processes again of which more is known than when they were told.
+    pub fn learn(&mut self) {
+        for info in self.processes.known_better() {
+            // Of one that is gone, what it was told as is all there is.
+            if self.known.contains(&info.pid) {
+                self.tell(info);
+            }
+        }
+    }
+
+    /// Readable when there may be more to tell of processes.
+    pub fn learnt(&self) -> Option<BorrowedFd<'_>> {
+        self.processes.learnt()
+    }
+
     /// Processes that became or ceased to be Go programs, in order.
     pub fn turned(&mut self) -> Vec<(u32, Option<Go>)> {
         mem::take(&mut self.turned)
@@ -278,6 +321,7 @@ impl<'a, C: Core, D: Processes> Feed<'a, C, D> {
             Change::Exited => {
                 self.known.remove(&pid);
                 self.alive.remove(&pid);
+                self.processes.ended(pid);
                 self.turned.push((pid, None));
             }
             // To the core a child is what its parent is, until it becomes another program.
@@ -285,6 +329,7 @@ impl<'a, C: Core, D: Processes> Feed<'a, C, D> {
                 self.alive.insert(pid);
                 if self.known.contains(&parent.0) {
                     self.remember(pid);
+                    self.processes.forked(parent.0, pid);
                 } else {
                     self.known.remove(&pid);
                 }
@@ -307,11 +352,15 @@ impl<'a, C: Core, D: Processes> Feed<'a, C, D> {
             return;
         }
         self.begun.push(pid);
-        let mut info = self.processes.lookup(pid, &comm.name());
+        let info = self.processes.lookup(pid, &comm.name());
         if info.has_goroutines {
             let go = self.processes.go(pid);
             self.turned.push((pid, go));
         }
+        self.tell(info);
+    }
+
+    fn tell(&mut self, mut info: ProcessInfo) {
         for (key, value) in &self.resource {
             if !info.resource.iter().any(|(known, _)| known == key) {
                 info.resource

@@ -1,13 +1,14 @@
 //! What the kernel side cannot judge by itself: it knows control groups, network namespaces and files by number, but no
 //! paths. It asks when a process runs a program that nobody has judged, and knows the program from then on.
 
-use std::io;
+use std::{io, os::fd::BorrowedFd};
 
 use tracer_common::layout::Exe;
 
 use super::Probes;
 use crate::{
     capture::record::{Ask, Verdict},
+    discovery::{Containers, Group},
     observe::{Event, Log},
 };
 
@@ -21,6 +22,47 @@ pub trait Programs {
     fn inode(&self, pid: u32) -> Option<u64>;
     /// Every process.
     fn everyone(&self) -> Vec<u32>;
+}
+
+/// Control groups that are judged as they come and go.
+pub trait Groups {
+    /// Readable when some came or went.
+    fn changed(&self) -> BorrowedFd<'_>;
+    /// Those that were judged since that was asked for.
+    fn judged(&mut self) -> Vec<Group>;
+    /// The processes in one of them.
+    fn members(&self, group: &Group) -> Vec<u32>;
+}
+
+impl Groups for Containers<'_> {
+    fn changed(&self) -> BorrowedFd<'_> {
+        self.changed()
+    }
+
+    fn judged(&mut self) -> Vec<Group> {
+        self.judged()
+    }
+
+    fn members(&self, group: &Group) -> Vec<u32> {
+        self.members(group)
+    }
+}
+
+/// Hands verdicts about groups to the kernel side, and judges who is in them already.
+pub(super) fn place(groups: &mut (impl Groups + ?Sized), probes: &mut impl Probes, log: &Log) {
+    for group in groups.judged() {
+        // First, so that whoever enters from here on is judged by the kernel side.
+        if let Err(error) = probes.place(group.id, group.verdict) {
+            log.say(&Event::Remark(format!(
+                "a container is not judged as asked: {error}"
+            )));
+        }
+        if group.verdict != Verdict::Passed {
+            for pid in groups.members(&group) {
+                tell(pid, group.verdict, probes.judge(pid, group.verdict), log);
+            }
+        }
+    }
 }
 
 /// Judges processes by what they run and where they are.

@@ -18,6 +18,7 @@ use crate::metrics::Family;
 use crate::{
     capture::{Input, ProcessInfo, input::HostInfo, recording::WriteError},
     config::values::Level,
+    discovery::Group,
     spans::Span,
     symbols::GoProgram,
 };
@@ -101,7 +102,7 @@ impl Recorder for FakeRecorder {
 }
 
 /// The service is the name that the kernel knows, or the number of the look.
-struct FakeProcesses(Cell<u32>);
+struct FakeProcesses(Cell<u32>, RefCell<Vec<u32>>);
 
 /// A process that is written in Go.
 const GO: u32 = 27;
@@ -115,6 +116,15 @@ impl Processes for FakeProcesses {
             has_goroutines: pid == GO,
             ..ProcessInfo::default()
         }
+    }
+
+    /// Of the processes it began with more is known, once each has been looked up.
+    fn known_better(&self) -> Vec<ProcessInfo> {
+        if self.0.get() == 0 {
+            return Vec::new();
+        }
+        let pids = self.1.take().into_iter();
+        pids.map(|pid| self.lookup(pid, "")).collect()
     }
 
     fn go(&self, pid: u32) -> Option<Go> {
@@ -179,6 +189,13 @@ impl Probes for FakeProbes {
 
     fn answer(&mut self, pid: u32, verdict: Verdict) -> io::Result<bool> {
         self.judge(pid, verdict)
+    }
+
+    fn place(&mut self, group: u64, verdict: Verdict) -> io::Result<()> {
+        self.judged
+            .borrow_mut()
+            .push(format!("group {group} {verdict:?}"));
+        Ok(())
     }
 
     fn forget(&mut self, pid: u32) -> io::Result<()> {
@@ -291,7 +308,7 @@ fn run_at(
                 told: told.clone(),
                 deadline,
             },
-            FakeProcesses(Cell::new(0)),
+            FakeProcesses(Cell::new(0), RefCell::new(vec![4, 5])),
         ),
         Some(Box::new(FakeRecorder {
             told: recorded.clone(),
@@ -539,5 +556,67 @@ fn what_a_process_says_of_itself_is_stronger_than_what_the_agent_adds() {
             ("team".into(), Text("own".into())),
             ("zone".into(), Text("a".into()))
         ]
+    );
+}
+
+#[test]
+fn a_process_of_which_more_is_known_later_is_told_again_and_only_one_that_is_told() {
+    let told = Told::default();
+    let log = Log::new(Level::Error, io::sink());
+    let core = FakeCore {
+        told: told.clone(),
+        deadline: Rc::default(),
+    };
+    let processes = FakeProcesses(Cell::new(0), RefCell::new(vec![4, 5]));
+    let mut feed = Feed::new((core, processes), None, vec![], |_| {}, &log);
+    feed.learn();
+    feed.record(&open(4));
+    feed.learn();
+    feed.learn();
+    feed.record(&open(4));
+    let opened = format!("record of {} bytes", size_of::<OpenRecord>());
+    assert_eq!(
+        told.lines(),
+        ["process 4 look1", &opened, "process 4 look2", &opened]
+    );
+}
+
+/// Two groups: one came, one went.
+struct FakeGroups(OwnedFd, Vec<Group>);
+
+impl Groups for FakeGroups {
+    fn changed(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
+    fn judged(&mut self) -> Vec<Group> {
+        std::mem::take(&mut self.1)
+    }
+
+    fn members(&self, group: &Group) -> Vec<u32> {
+        vec![u32::try_from(group.id).unwrap() + 100]
+    }
+}
+
+#[test]
+fn a_group_is_judged_by_the_kernel_side_before_who_is_in_it_is() {
+    let judged = Rc::default();
+    let stop = Stop::new().unwrap();
+    let mut probes = FakeProbes {
+        ring: stop.asked().try_clone_to_owned().unwrap(),
+        records: vec![],
+        losses: vec![],
+        stop: stop.clone(),
+        judged: Rc::clone(&judged),
+        selected: vec![],
+    };
+    let log = Log::new(Level::Error, io::sink());
+    let came = Group::new(1, Verdict::Selected, "a");
+    let went = Group::new(2, Verdict::Passed, "b");
+    let file = stop.asked().try_clone_to_owned().unwrap();
+    selection::place(&mut FakeGroups(file, vec![came, went]), &mut probes, &log);
+    assert_eq!(
+        judged.take(),
+        ["group 1 Selected", "process 101 Selected", "group 2 Passed"]
     );
 }

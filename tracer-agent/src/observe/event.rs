@@ -88,6 +88,10 @@ pub enum Event {
     NotReconfigured(String),
     /// What it selects cannot be traced from now on; what was selected before goes on.
     NotReselected(String),
+    /// Who processes are cannot be found out as it should be.
+    Unknown(String),
+    /// Who processes are can be found out.
+    Known(String),
     /// The agent was asked to end.
     Ending,
 }
@@ -99,11 +103,14 @@ impl Event {
             Self::Recording(_) => Level::Error,
             Self::NotSelected { .. } | Self::KernelLost { .. } | Self::MalformedRecord(_) => Level::Warn,
             Self::NotFollowed { .. } | Self::NotLookedInto { .. } => Level::Warn,
-            Self::Remark(_) | Self::Export(_) | Self::NotReconfigured(_) | Self::NotReselected(_) => {
-                Level::Warn
-            }
+            Self::Remark(_)
+            | Self::Export(_)
+            | Self::Unknown(_)
+            | Self::NotReconfigured(_)
+            | Self::NotReselected(_) => Level::Warn,
             Self::Ready { .. } | Self::Serving { .. } | Self::Reconfigured { .. } => Level::Info,
             Self::Kernel(_)
+            | Self::Known(_)
             | Self::Selected { .. }
             | Self::Hooks { .. }
             | Self::HooksRefused { .. }
@@ -121,7 +128,9 @@ impl fmt::Display for Event {
             }
             Self::Hooks { family } => write!(out, "hooks: {family}"),
             Self::HooksRefused { why } => write!(out, "not taken: {why}"),
-            Self::Remark(text) | Self::Export(text) => out.write_str(text),
+            Self::Remark(text) | Self::Export(text) | Self::Unknown(text) | Self::Known(text) => {
+                out.write_str(text)
+            }
             Self::Selected { pid } => write!(out, "tracing process {pid} from now on"),
             Self::NotSelected { pid, error } => write!(out, "cannot trace process {pid}: {error}"),
             Self::NotFollowed { pid, version, error } => write!(

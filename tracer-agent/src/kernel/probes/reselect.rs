@@ -17,7 +17,7 @@ use tracer_common::{
     },
 };
 
-use super::{Probes, Selection, entries, of_map, take};
+use super::{Excludes, Probes, Selection, entries, of_map, take};
 use crate::kernel::KernelError;
 
 /// Room for places where there is a rule about places at all.
@@ -39,6 +39,15 @@ pub enum ReselectError {
     Kernel(#[from] KernelError),
 }
 
+/// Containers that are selected or excluded at once, where they are by name.
+const CONTAINERS: u32 = 1024;
+
+/// Room for rules about control groups, and for those of containers.
+pub(super) fn room_for_cgroups(selection: &Selection) -> u32 {
+    let containers = selection.containers.map_or(0, |_| CONTAINERS);
+    places(selection.cgroups.len()).saturating_add(containers)
+}
+
 /// Room for so many rules about places, and for more to come; none where there are none.
 pub(super) fn places(count: usize) -> u32 {
     entries(if count == 0 { 0 } else { count.max(PLACES) })
@@ -51,6 +60,10 @@ pub(super) struct Rules {
     netns: HashMap<MapData, u32, u8>,
     names: Array<MapData, Name>,
     kinds: Kinds,
+    /// Control groups that the selection names: others are of containers.
+    named: Vec<u64>,
+    /// See [`Selection::containers`].
+    containers: Option<Excludes>,
     /// Names are compared in the kernel.
     has_names: bool,
 }
@@ -70,7 +83,7 @@ impl Kinds {
     fn of(selection: &Selection, asks: bool) -> Self {
         Self {
             all: selection.all,
-            by_cgroup: !selection.cgroups.is_empty(),
+            by_cgroup: !selection.cgroups.is_empty() || selection.containers.is_some(),
             by_netns: !selection.netns.is_empty(),
             by_program: selection.asks || !selection.names.is_empty(),
             asks,
@@ -106,6 +119,8 @@ impl Rules {
             netns: take(loaded, "NETNS")?,
             names: take(loaded, "NAMES")?,
             kinds: Kinds::of(selection, asks),
+            named: Vec::new(),
+            containers: selection.containers,
             has_names,
         })
     }
@@ -120,8 +135,18 @@ impl Rules {
                 }
             }
         }
-        replace(&mut self.cgroups, &selection.cgroups).map_err(of_map("CGROUPS"))?;
-        replace(&mut self.netns, &selection.netns).map_err(of_map("NETNS"))?;
+        let cgroups = selection.of_containers.iter().chain(&selection.cgroups);
+        insert(&mut self.cgroups, cgroups).map_err(of_map("CGROUPS"))?;
+        let gone = self.named.iter().filter(|id| is_gone(*id, &selection.cgroups));
+        gone.clone()
+            .try_for_each(|id| self.cgroups.remove(id))
+            .map_err(of_map("CGROUPS"))?;
+        self.named = selection.cgroups.iter().map(|(id, _)| *id).collect();
+        insert(&mut self.netns, &selection.netns).map_err(of_map("NETNS"))?;
+        let known: Vec<_> = self.netns.keys().filter_map(Result::ok).collect();
+        let mut gone = known.iter().filter(|number| is_gone(*number, &selection.netns));
+        gone.try_for_each(|number| self.netns.remove(number))
+            .map_err(of_map("NETNS"))?;
         if self.has_names {
             let rules = names.iter().copied().chain(std::iter::repeat(NOTHING));
             for (place, rule) in (0..glob::RULES).zip(rules) {
@@ -140,13 +165,32 @@ const NOTHING: NameRule = NameRule {
 };
 
 impl Probes {
+    /// A control group was judged, or is gone. One that was excluded by its path stays so.
+    ///
+    /// # Errors
+    /// When the map of control groups is full.
+    pub fn place(&mut self, group: u64, verdict: u8) -> Result<(), KernelError> {
+        let cgroups = &mut self.rules.cgroups;
+        let before = cgroups.get(&group, 0).ok();
+        match (verdict, before) {
+            (process::PASSED, None) | (process::SELECTED, Some(process::EXCLUDED)) => Ok(()),
+            (process::PASSED, Some(_)) => cgroups.remove(&group).map_err(of_map("CGROUPS")),
+            _ => cgroups.insert(group, verdict, 0).map_err(of_map("CGROUPS")),
+        }
+    }
+
     /// Selects by other rules from now on. Processes that were passed over are judged anew when they are seen next, and traced ones for what
     /// excludes them; who listens on a port already, and whose program selects it, is for the caller to say.
     ///
     /// # Errors
     /// When the programs in the kernel were loaded for other kinds of rules; then nothing has changed.
-    pub fn reselect(&mut self, after: &Selection) -> Result<(), ReselectError> {
-        if let Some(kind) = self.rules.kinds.lacks(Kinds::of(after, after.asks)) {
+    pub fn reselect(&mut self, after: Selection) -> Result<(), ReselectError> {
+        // Containers are watched as they were asked for at the start.
+        let after = Selection {
+            containers: self.rules.containers,
+            ..after
+        };
+        if let Some(kind) = self.rules.kinds.lacks(Kinds::of(&after, after.asks)) {
             return Err(ReselectError::Kind(kind));
         }
         for (kind, count) in [("cgroup", after.cgroups.len()), ("netns", after.netns.len())] {
@@ -154,7 +198,7 @@ impl Probes {
                 return Err(ReselectError::Room(kind));
             }
         }
-        self.rules.write(after, &after.names)?;
+        self.rules.write(&after, &after.names)?;
         self.chosen = after.chosen();
         self.unlearn()?;
         let known: Vec<_> = self.processes.iter().filter_map(Result::ok).collect();
@@ -178,21 +222,16 @@ impl Probes {
     }
 }
 
-/// Makes the entries of a map these, those that are new first.
-fn replace<K: aya::Pod + PartialEq>(
+fn insert<'a, K: aya::Pod>(
     map: &mut HashMap<MapData, K, u8>,
-    wanted: &[(K, u8)],
+    wanted: impl IntoIterator<Item = &'a (K, u8)>,
 ) -> Result<(), aya::maps::MapError> {
-    for (key, value) in wanted {
-        map.insert(key, value, 0)?;
-    }
-    let known: Vec<K> = map.keys().filter_map(Result::ok).collect();
-    for key in known {
-        if wanted.iter().all(|(wanted, _)| *wanted != key) {
-            map.remove(&key)?;
-        }
-    }
-    Ok(())
+    let mut wanted = wanted.into_iter();
+    wanted.try_for_each(|(key, value)| map.insert(key, value, 0))
+}
+
+fn is_gone<K: PartialEq>(known: &K, wanted: &[(K, u8)]) -> bool {
+    wanted.iter().all(|(key, _)| key != known)
 }
 
 /// One bit a port, in words of 64.

@@ -2,7 +2,7 @@
 
 /// Who made a pod, read off its name.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Workload<'a> {
+pub(in super::super) struct Workload<'a> {
     /// The attribute that names this kind of workload; `None` for a pod that nothing but its name tells of.
     pub attribute: Option<&'static str>,
     /// The name of the workload, or of the pod.
@@ -18,7 +18,7 @@ impl<'a> Workload<'a> {
     ///
     /// The last two are not told from a job's or from a name given by hand: the stem is a good name for the
     /// service, but which kind of workload it is stays open.
-    pub(super) fn of_pod(pod: &'a str) -> Self {
+    pub(in super::super) fn of_pod(pod: &'a str) -> Self {
         let unknown = Self {
             attribute: None,
             name: pod,
