@@ -16,6 +16,7 @@ pub mod kernel;
 pub mod live;
 pub mod observe;
 pub mod pipeline;
+pub mod privacy;
 pub mod protocols;
 pub mod shop;
 pub mod spans;

@@ -94,7 +94,8 @@ impl Pipeline {
                 self.correlator.finish(*now, &mut self.linked);
             }
         }
-        out.extend(self.linked.drain(..).map(|linked| self.builder.build(linked)));
+        let builder = &mut self.builder;
+        out.extend(self.linked.drain(..).map(|linked| builder.build(linked)));
     }
 
     /// When the time must be told, even if nothing happens.
@@ -125,6 +126,7 @@ impl Pipeline {
         all.extend(of("protocols", &mut self.protocols.counters().by_cause()));
         all.extend(of("correlate", &mut self.correlator.counters().named()));
         all.push(("spans", "evicted_processes", self.builder.evicted_processes()));
+        all.extend(of("spans", &mut self.builder.routes().by_cause()));
         all
     }
 

@@ -65,7 +65,7 @@ pub fn follow(
         let content = if record.raw {
             Content::Raw
         } else {
-            Content::Redacted
+            Content::Redacted(options.privacy)
         };
         Recording::create(&record.file, content)
     });

@@ -5,6 +5,7 @@
 mod args;
 mod attach;
 mod check;
+mod core_dump;
 mod daemon;
 mod exit;
 mod gate;

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use super::{
     CliError,
     args::{Settings, Takes},
+    core_dump,
 };
 use crate::{
     capture::HostInfo,
@@ -47,6 +48,7 @@ impl Session {
     /// # Errors
     /// [`CliError::Misuse`] for what cannot be used.
     pub fn open<For: Takes>(settings: Settings<For>) -> Result<Self, CliError> {
+        core_dump::refuse().context("cannot keep core files from being made")?;
         // A variable that is no text is none of ours.
         let environment = env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));

@@ -73,6 +73,8 @@ settings! {
     HOST_ROOT = "host-root", Some("DIR"), false, false, "Where / of the host is mounted (/)";
     INSTRUMENTED = "instrumented", Some("WHAT"), false, true, "Self-tracing programs: skip (default) or keep";
     ROUTE = "route", Some("PATTERN"), true, true, "Name spans by route (/orders/{id})";
+    LEARN_ROUTES = "learn-routes", Some("WHEN"), false, true, "Learn routes of paths: auto (default), on or off";
+    PRIVACY = "privacy", Some("MODE"), false, true, "How much is told: default, strict or open";
     CAPTURE_HEADER = "capture-header", Some("NAME"), true, true, "Keep this HTTP header on spans";
     SAMPLER = "sampler", Some("NAME[=ARG]"), false, true, "Sampler, as OTEL_TRACES_SAMPLER names them";
     LOG_LEVEL = "log-level", Some("LEVEL"), false, true, "error, warn, info (default) or debug";

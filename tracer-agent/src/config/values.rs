@@ -12,6 +12,7 @@ pub use ports::Ports;
 pub use crate::{
     correlate::{Instrumented, Sampler},
     discovery::Glob,
+    privacy::Privacy,
     spans::Route,
 };
 
@@ -72,6 +73,19 @@ words! {
         #[default]
         Auto = "auto",
         /// Nowhere: what is in TLS is not seen.
+        Off = "off",
+    }
+}
+
+words! {
+    /// Whether routes are learned from paths.
+    LearnRoutes, "auto, on or off" {
+        /// Unless privacy is strict.
+        #[default]
+        Auto = "auto",
+        /// Always.
+        On = "on",
+        /// Never: only configured routes name spans.
         Off = "off",
     }
 }
@@ -208,6 +222,19 @@ impl FromStr for Instrumented {
             "skip" => Ok(Self::Skip),
             "keep" => Ok(Self::Keep),
             _ => Err(NotAValue("skip or keep")),
+        }
+    }
+}
+
+impl FromStr for Privacy {
+    type Err = NotAValue;
+
+    fn from_str(text: &str) -> Result<Self, NotAValue> {
+        match text {
+            "default" => Ok(Self::Default),
+            "strict" => Ok(Self::Strict),
+            "open" => Ok(Self::Open),
+            _ => Err(NotAValue("default, strict or open")),
         }
     }
 }
