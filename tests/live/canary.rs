@@ -189,22 +189,15 @@ impl Secrets {
         secrets.add("path jwt", &jwt, &signature);
         let issued = hex()?;
         secrets.add("path issued", &format!("sk_live_{issued}"), &issued);
-        for place in ["path mail", "h2 path mail"] {
-            let name = hex()?;
-            secrets.add(place, &format!("{}@example.com", &name[..16]), &name[..16]);
+        for (place, at) in [
+            ("path mail", "@"),
+            ("h2 path mail", "@"),
+            ("path mail encoded", "%40"),
+            ("path mail twice encoded", "%2540"),
+        ] {
+            let name: String = hex()?.chars().take(16).collect();
+            secrets.add(place, &format!("{name}{at}example.com"), &name);
         }
-        let name = hex()?;
-        secrets.add(
-            "path mail encoded",
-            &format!("{}%40example.com", &name[..16]),
-            &name[..16],
-        );
-        let name = hex()?;
-        secrets.add(
-            "path mail twice encoded",
-            &format!("{}%2540example.com", &name[..16]),
-            &name[..16],
-        );
         for place in ["path card", "h2 path card"] {
             let card = card(&hex()?);
             secrets.add(place, &card, &card);
@@ -252,7 +245,11 @@ fn base64(bytes: &[u8], skipped: usize) -> String {
         let word = three
             .iter()
             .fold(0_u32, |word, byte| word << 8 | u32::from(*byte));
-        [18, 12, 6, 0].map(|shift| DIGITS[(word >> shift & 63) as usize])
+        [18, 12, 6, 0].map(|shift| {
+            DIGITS
+                .get((word >> shift & 63) as usize)
+                .map_or(b' ', |digit| *digit)
+        })
     });
     digits.map(char::from).collect()
 }
@@ -298,7 +295,7 @@ fn answer(mut stream: TcpStream, kept: &Mutex<Vec<u8>>) -> Option<()> {
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
             stream.read_exact(&mut byte).ok()?;
-            head.push(byte[0]);
+            head.extend(byte);
         }
         let text = String::from_utf8_lossy(&head).to_ascii_lowercase();
         let len = text
@@ -445,7 +442,6 @@ fn canary(agent: &Agent, privacy: &str) -> Result<()> {
         "cookie",
         "set-cookie",
         "user",
-        "trailer",
     ] {
         ensure!(
             found.contains(&place),
@@ -464,6 +460,10 @@ fn canary(agent: &Agent, privacy: &str) -> Result<()> {
 fn urls(export: &[u8]) -> Result<Vec<String>> {
     let mut all = Vec::new();
     for span in crate::spans::read(std::str::from_utf8(export)?)? {
+        // What stands behind a blank in a broken line is no path to a recording.
+        if span.attribute("http.response.status_code") == "400" {
+            continue;
+        }
         let said = [
             "url.path",
             "url.full",

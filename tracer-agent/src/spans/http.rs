@@ -214,7 +214,7 @@ impl<'a> Server<'a> {
             Cover::Tls | Cover::Apart => SCHEME_OF_TLS,
         });
         let host = exchange.request.host.as_deref();
-        let named = target.authority.or_else(|| host.and_then(Authority::parse));
+        let named = target.authority.or_else(|| host.and_then(Authority::of_header));
         if let Some(Authority { host, port }) = named {
             return Self {
                 scheme,

@@ -69,6 +69,11 @@ impl<'a> Target<'a> {
 }
 
 impl<'a> Authority<'a> {
+    /// The host and port of a `Host` header or `:authority`; a userinfo, which neither may have, is not told.
+    pub fn of_header(text: &'a str) -> Option<Self> {
+        Self::parse(without_userinfo(text))
+    }
+
     /// The host and port of a `Host` header or the like; `None` if there is no host.
     pub fn parse(text: &'a str) -> Option<Self> {
         let (host, port) = match text.strip_prefix('[') {
@@ -278,6 +283,8 @@ mod tests {
         assert_eq!(host("example.com:"), Some(("example.com", None)));
         assert_eq!(host("[::1]:80"), Some(("::1", Some(80))));
         assert_eq!(host("example.com:99999"), Some(("example.com", None)));
+        let of_header = Authority::of_header("me:hunter2@shop:80");
+        assert_eq!(of_header.map(|it| (it.host, it.port)), Some(("shop", Some(80))));
         for wrong in ["", ":80", "[::1", "a b", "user@h", "h/x"] {
             assert_eq!(host(wrong), None, "{wrong}");
         }
