@@ -140,6 +140,8 @@ const OPEN: &[&str] = &[
     "h2 query",
     "h2 referer path",
     "grpc path",
+    // A target with a blank in it.
+    "start line",
 ];
 /// Headers that are asked for, though most of them carry credentials.
 const HEADERS: &[&str] = &[
