@@ -87,6 +87,11 @@ impl Agent {
         })
     }
 
+    /// The program, to be started in other ways than these.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// The hook family that the kernel takes.
     pub fn family(&self) -> &str {
         &self.family

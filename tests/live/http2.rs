@@ -95,7 +95,7 @@ pub fn needs_files(what: &str, files: &[PathBuf]) -> Result<()> {
 }
 
 /// Python with its packages.
-fn python() -> PathBuf {
+pub fn python() -> PathBuf {
     installed("workloads/bin/python")
 }
 

@@ -9,6 +9,7 @@
 //! `skipped FAMILY/NAME: reason`), how many were left out so, and the sums.
 
 mod agent;
+mod canary;
 mod chain;
 mod http1;
 mod http2;
@@ -56,6 +57,8 @@ const ALIKE: &[&str] = &[
     "http_1_0",
     "a_post_that_expects",
     "an_error_status",
+    "no_secret_of_a_request",
+    "no_core_file",
     "the_exit_status",
     "what_is_not_http",
     "without_type_information",
@@ -173,6 +176,7 @@ fn main() -> ExitCode {
         sampling::TESTS,
         sockets::TESTS,
         unix::TESTS,
+        canary::TESTS,
         tls::TESTS,
         tls_go::TESTS,
         metrics::TESTS,

@@ -76,6 +76,11 @@ pub struct Place {
 }
 
 impl Place {
+    /// The certificate and its key, as workloads take them.
+    pub fn both(&self) -> &str {
+        &self.both
+    }
+
     pub fn new() -> Result<Self> {
         let folder = TempDir::new()?;
         let file = |name| folder.path().join(name).display().to_string();

@@ -17,6 +17,7 @@ pub mod live;
 pub mod metrics;
 pub mod observe;
 pub mod pipeline;
+pub mod privacy;
 pub mod protocols;
 pub mod sampling;
 pub mod shop;

@@ -171,6 +171,7 @@ impl Pipeline {
         all.push(("spans", "evicted_processes", self.builder.evicted_processes()));
         let tail = self.tail.as_ref().map(|tail| *tail.counters());
         all.extend(of("tail", &mut tail.unwrap_or_default().named()));
+        all.extend(of("spans", &mut self.builder.routes().by_cause()));
         all
     }
 

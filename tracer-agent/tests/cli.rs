@@ -17,6 +17,7 @@ use tracer_agent::{
         recording::{Content, Recording},
     },
     ids::BootNanos,
+    privacy::Privacy,
 };
 
 /// The user and group `nobody`.
@@ -40,7 +41,7 @@ fn run(command: &mut Command) -> (Option<i32>, String) {
 }
 
 fn recording(path: &Path) {
-    let mut recording = Recording::create(path, Content::Redacted).unwrap();
+    let mut recording = Recording::create(path, Content::Redacted(Privacy::Default)).unwrap();
     let host = HostInfo {
         host_name: "h".into(),
         id_seed: [1, 2],

@@ -15,6 +15,7 @@ use tracer_agent::capture::{
     Replayed,
     recording::{Content, Recording},
 };
+use tracer_agent::privacy::Privacy;
 
 fn recordings() -> Vec<PathBuf> {
     files("rec")
@@ -153,7 +154,7 @@ fn what_is_redacted_gives_the_spans_that_it_gave_before() {
         let golden = fs::read_to_string(capture.with_extension("pcap.json")).unwrap();
         let name = capture.with_extension("rec").file_name().unwrap().to_owned();
         let redacted = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        let mut recording = Recording::create(&redacted, Content::Redacted).unwrap();
+        let mut recording = Recording::create(&redacted, Content::Redacted(Privacy::Default)).unwrap();
         let mut inputs = Replayed::open(&capture).unwrap();
         while let Some(input) = inputs.next_input().unwrap() {
             recording.write(&input).unwrap();

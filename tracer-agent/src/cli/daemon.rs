@@ -124,7 +124,7 @@ pub fn follow(
         let content = if record.raw {
             Content::Raw
         } else {
-            Content::Redacted
+            Content::Redacted(options.privacy)
         };
         Recording::create(&record.file, content)
     });

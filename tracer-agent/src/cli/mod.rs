@@ -6,6 +6,7 @@ mod args;
 mod attach;
 mod check;
 mod config;
+mod core_dump;
 mod daemon;
 mod exit;
 mod gate;

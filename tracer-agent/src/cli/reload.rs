@@ -53,6 +53,8 @@ const AT_ONCE: &[&Setting] = &[
     &settings::EXCLUDE_NETNS,
     &settings::INSTRUMENTED,
     &settings::ROUTE,
+    &settings::LEARN_ROUTES,
+    &settings::PRIVACY,
     &settings::CAPTURE_HEADER,
     &settings::SAMPLER,
     &settings::SAMPLE,

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use super::{
     CliError,
     args::{Settings, Takes},
+    core_dump,
 };
 use crate::{
     capture::HostInfo,
@@ -52,6 +53,7 @@ impl Session {
     /// # Errors
     /// [`CliError::Misuse`] for what cannot be used.
     pub fn open<For: Takes>(settings: Settings<For>) -> Result<Self, CliError> {
+        core_dump::refuse().context("cannot keep core files from being made")?;
         let options = Options::resolve(&layers(settings)?)?;
         let log = Arc::new(Log::to_stderr(options.log_level));
         for remark in &options.remarks {

@@ -7,12 +7,12 @@ use super::{
     layers::Layers,
     settings::{self, Setting},
     values::{
-        ExportTarget, Glob, HeaderName, Hooks, HostRoot, Identity, Instrumented, Level, MetricsTarget, Name,
-        NotAValue, Ports, ProcessId, QueueAge, QueueSize, RingSize, Route, Rule, Sampler, Switch, Tail, Tls,
-        Uprobes,
+        ExportTarget, Glob, HeaderName, Hooks, HostRoot, Identity, Instrumented, LearnRoutes, Level,
+        MetricsTarget, Name, NotAValue, Ports, Privacy, ProcessId, QueueAge, QueueSize, RingSize, Route,
+        Rule, Sampler, Switch, Tail, Tls, Uprobes,
     },
 };
-use crate::{export::DiskSettings, metrics, pipeline};
+use crate::{export::DiskSettings, metrics, pipeline, privacy::header};
 
 /// The options of `trace`, `run` and `replay`, resolved.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -45,6 +45,10 @@ pub struct Options {
     pub instrumented: Option<Instrumented>,
     /// Routes that name spans, the first that matches wins.
     pub routes: Vec<Route>,
+    /// Whether routes are learned where none of these matches.
+    pub learn_routes: LearnRoutes,
+    /// How much of a request is told.
+    pub privacy: Privacy,
     /// Headers to keep on spans, in lower case.
     pub capture_headers: Vec<HeaderName>,
     /// Which traces are kept.
@@ -128,6 +132,8 @@ impl Options {
     /// [`ConfigError`] for the first value that cannot be used, in the order of the table of settings.
     pub fn resolve(layers: &Layers) -> Result<Self, ConfigError> {
         let mut remarks: Vec<String> = layers.unknown_variables.iter().map(unknown_variable).collect();
+        let capture_headers = list(layers, &settings::CAPTURE_HEADER)?;
+        remarks.extend(capture_headers.iter().filter_map(credential));
         Ok(Self {
             selection: selection(layers)?,
             hooks: one(layers, &settings::HOOKS)?,
@@ -143,7 +149,9 @@ impl Options {
             record: record(layers)?,
             instrumented: optional(layers, &settings::INSTRUMENTED)?,
             routes: list(layers, &settings::ROUTE)?,
-            capture_headers: list(layers, &settings::CAPTURE_HEADER)?,
+            learn_routes: one(layers, &settings::LEARN_ROUTES)?,
+            privacy: one(layers, &settings::PRIVACY)?,
+            capture_headers,
             sampler: sampler(layers, &mut remarks)?,
             rules: list(layers, &settings::SAMPLE)?,
             tail: optional(layers, &settings::TAIL)?,
@@ -182,6 +190,12 @@ impl Options {
         settings.correlate.instrumented = self.instrumented.unwrap_or_default();
         settings.spans.routes.clone_from(&self.routes);
         settings.metrics = (!self.metrics.is_empty()).then(metrics::Settings::default);
+        settings.spans.privacy = self.privacy;
+        settings.spans.learn_routes = match self.learn_routes {
+            LearnRoutes::Auto => self.privacy != Privacy::Strict,
+            LearnRoutes::On => true,
+            LearnRoutes::Off => false,
+        };
         settings
     }
 
@@ -377,6 +391,14 @@ fn percent_decoded(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
+/// Warns of a header that nobody gets to see.
+fn credential(name: &HeaderName) -> Option<String> {
+    header::is_credential(&name.0).then(|| {
+        let (flag, name) = (settings::CAPTURE_HEADER.name, &name.0);
+        format!("--{flag} {name}: it may carry credentials, so spans say REDACTED instead of its value")
+    })
+}
+
 fn unknown_variable((name, nearest): &(String, Option<String>)) -> String {
     match nearest {
         Some(nearest) => format!("the variable {name} means nothing to the agent; did you mean {nearest}?"),
@@ -526,6 +548,29 @@ mod tests {
         };
         assert!(!of("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"));
         assert!(of("OTEL_EXPORTER_OTLP_ENDPOINT"));
+    }
+
+    #[test]
+    fn routes_are_learned_unless_privacy_is_strict_and_nobody_asks_for_them() {
+        let learns = |flags: &[(&'static Setting, &str)]| {
+            let settings = resolved(flags, &[]).unwrap().pipeline();
+            settings.spans.learn_routes
+        };
+        let strict = (&settings::PRIVACY, "strict");
+        assert!(learns(&[]) && learns(&[(&settings::PRIVACY, "open")]));
+        assert!(!learns(&[strict]) && learns(&[strict, (&settings::LEARN_ROUTES, "on")]));
+        assert!(!learns(&[(&settings::LEARN_ROUTES, "off")]));
+    }
+
+    #[test]
+    fn a_header_that_carries_credentials_is_remarked() {
+        let remarks = |name| {
+            resolved(&[(&settings::CAPTURE_HEADER, name)], &[])
+                .unwrap()
+                .remarks
+        };
+        assert_eq!(remarks("Authorization").len(), 1);
+        assert!(remarks("x-tenant").is_empty());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The table of settings: the one place that says which there are, what they are called and what they mean.
 
-use super::values::{Hooks, Identity, Instrumented, Level, Switch, Tls, Uprobes};
+use super::values::{Hooks, Identity, Instrumented, LearnRoutes, Level, Privacy, Switch, Tls, Uprobes};
 
 /// One setting: a flag `--name`, a variable `TRACER_NAME` and a key `name` of the configuration file.
 #[derive(Debug, PartialEq, Eq)]
@@ -110,6 +110,8 @@ settings! {
     IDENTITY = "identity", Some("WHEN"), false, false, "Ask Kubernetes and Docker: auto, labels or off" = "auto" of Identity;
     INSTRUMENTED = "instrumented", Some("WHAT"), false, true, "Self-tracing programs: skip (default) or keep" = "skip" of Instrumented;
     ROUTE = "route", Some("PATTERN"), true, true, "Name spans by route (/orders/{id})";
+    LEARN_ROUTES = "learn-routes", Some("WHEN"), false, true, "Learn routes of paths: auto (default), on or off" = "auto" of LearnRoutes: seldom;
+    PRIVACY = "privacy", Some("MODE"), false, true, "How much is told: default, strict or open" = "default" of Privacy;
     CAPTURE_HEADER = "capture-header", Some("NAME"), true, true, "Keep this HTTP header on spans";
     SAMPLER = "sampler", Some("NAME[=ARG]"), false, true, "Sampler, as OTEL_TRACES_SAMPLER names them" = "parentbased_always_on";
     SAMPLE = "sample", Some("RULE"), true, true, "Head rule: /health* drop, service=shop 0.1, ...";

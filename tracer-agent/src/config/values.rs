@@ -17,6 +17,7 @@ pub use queue::{QueueAge, QueueSize};
 pub use crate::{
     correlate::{Instrumented, Sampler},
     discovery::Glob,
+    privacy::Privacy,
     spans::Route,
 };
 pub use sampling::{Rule, Tail};
@@ -96,6 +97,19 @@ words! {
         /// The same, and the well-known labels of pods (`app.kubernetes.io/…`) name services.
         Labels = "labels",
         /// Never.
+        Off = "off",
+    }
+}
+
+words! {
+    /// Whether routes are learned from paths.
+    LearnRoutes, "auto, on or off" {
+        /// Unless privacy is strict.
+        #[default]
+        Auto = "auto",
+        /// Always.
+        On = "on",
+        /// Never: only configured routes name spans.
         Off = "off",
     }
 }
@@ -224,6 +238,11 @@ impl FromStr for Name {
     }
 }
 
+impl Privacy {
+    /// All, as they are written.
+    pub const WORDS: &'static [&'static str] = &["default", "strict", "open"];
+}
+
 impl Instrumented {
     /// All, as they are written.
     pub const WORDS: &'static [&'static str] = &["skip", "keep"];
@@ -237,6 +256,19 @@ impl FromStr for Instrumented {
             "skip" => Ok(Self::Skip),
             "keep" => Ok(Self::Keep),
             _ => Err(NotAValue("skip or keep")),
+        }
+    }
+}
+
+impl FromStr for Privacy {
+    type Err = NotAValue;
+
+    fn from_str(text: &str) -> Result<Self, NotAValue> {
+        match text {
+            "default" => Ok(Self::Default),
+            "strict" => Ok(Self::Strict),
+            "open" => Ok(Self::Open),
+            _ => Err(NotAValue("default, strict or open")),
         }
     }
 }

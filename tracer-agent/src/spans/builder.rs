@@ -13,6 +13,7 @@ use super::{
     Settings, Span, error_type,
     http::{self, Attributes, Description},
     processes::Processes,
+    routes::{self, Routes},
     span::{RANDOM, SAMPLED, SpanKind, SpanLink, SpanStatus},
     url,
 };
@@ -25,6 +26,7 @@ pub struct Builder {
     settings: Settings,
     unix_minus_boot_ns: i64,
     processes: Processes,
+    routes: Routes,
 }
 
 impl Builder {
@@ -34,6 +36,7 @@ impl Builder {
             settings,
             unix_minus_boot_ns: host.unix_minus_boot_ns,
             processes: Processes::new(MAX_PROCESSES),
+            routes: Routes::default(),
         }
     }
 
@@ -62,14 +65,21 @@ impl Builder {
         self.processes.at(pid, time)
     }
 
+    /// What of routes could not be learned as it should be.
+    pub const fn routes(&self) -> routes::Counters {
+        self.routes.counters()
+    }
+
     /// The span of a linked exchange.
-    pub fn build(&self, linked: Linked) -> Span {
+    pub fn build(&mut self, linked: Linked) -> Span {
+        let process = self.processes.at(linked.observed.pid(), linked.observed.start());
+        let service = &process.service_name;
         let (start, end, is_incomplete, mut description) = match &linked.observed {
             Observed::Exchange(exchange, ending) => (
                 exchange.start,
                 ending.end,
                 exchange.incomplete || ending.incomplete,
-                http::describe(exchange, ending, &self.settings),
+                http::describe(exchange, ending, service, &mut self.routes, &self.settings),
             ),
             Observed::ConnectFailed(failure) => (failure.start, failure.end, false, failed_connect(failure)),
         };
@@ -106,7 +116,7 @@ impl Builder {
             attributes: description.attributes.0,
             header_attributes: description.header_attributes,
             links: linked.candidates.iter().map(link).collect(),
-            process: self.processes.at(linked.observed.pid(), start),
+            process,
         }
     }
 

@@ -1,11 +1,15 @@
 //! The attributes of calls by gRPC, by the conventions for RPC as of their release candidate
 //! (<https://opentelemetry.io/docs/specs/semconv/rpc/grpc/>).
 
-use crate::protocols::exchange::{Ending, Exchange, Failure, Request, Side};
+use crate::{
+    privacy::{Privacy, segment},
+    protocols::exchange::{Ending, Exchange, Failure, Request, Side},
+};
 
 use super::{
-    error_type,
+    Settings, error_type,
     http::{self, Attributes, Description, Server},
+    routes::Routes,
     url::{self, Target},
 };
 
@@ -32,16 +36,34 @@ const STATUS: [&str; 17] = [
 /// Those that are the fault of a server.
 const OF_SERVER: [u32; 6] = [2, 4, 12, 13, 14, 15];
 
+/// The longest name of a method with its service.
+const LONGEST: usize = 256;
+/// What stands for a method of a service that is called by too many.
+const OTHER: &str = "_OTHER";
+
 /// The method that a call names, with its service: `package.Service/Method`. `None` for what is no call, or has another path.
 pub fn method(request: &Request) -> Option<&str> {
     let method = request.target.strip_prefix('/').filter(|_| request.grpc)?;
     let (service, name) = method.split_once('/')?;
-    let is_plain = |part: &str| !part.is_empty() && !part.contains(['/', '?', '#']);
-    (is_plain(service) && is_plain(name)).then_some(method)
+    // An identifier of Protocol Buffers; what is anything else, or looks like a secret, names nothing.
+    let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'.';
+    let is_plain = |part: &str| {
+        !part.is_empty()
+            && part.bytes().all(is_of_name)
+            && segment::kept(part.as_bytes(), false) == part.len()
+    };
+    (method.len() <= LONGEST && is_plain(service) && is_plain(name)).then_some(method)
 }
 
 /// Describes a call and its outcome.
-pub fn describe(method: &str, exchange: &Exchange, ending: &Ending) -> Description {
+pub fn describe(
+    method: &str,
+    exchange: &Exchange,
+    ending: &Ending,
+    service: &str,
+    routes: &mut Routes,
+    settings: &Settings,
+) -> Description {
     let request = &exchange.request;
     let response = ending.response.as_ref();
     let code = response.and_then(|response| response.grpc_status);
@@ -49,6 +71,9 @@ pub fn describe(method: &str, exchange: &Exchange, ending: &Ending) -> Descripti
     let target = Target::parse(&request.method, &request.target);
     let server = Server::of(exchange, &target);
     let peer = url::socket(exchange.peer);
+    let is_known = routes.has_method(service, exchange.side, method);
+    let method = if is_known { method } else { OTHER };
+    let is_client_told = settings.privacy != Privacy::Strict;
 
     let mut attributes = Attributes::default();
     attributes.text("rpc.system.name", "grpc");
@@ -59,13 +84,14 @@ pub fn describe(method: &str, exchange: &Exchange, ending: &Ending) -> Descripti
         Some(server.address).filter(|address| !address.is_empty()),
     );
     attributes.some_number("server.port", server.port.map(u64::from));
-    if exchange.side == Side::Inbound {
+    if exchange.side == Side::Inbound && is_client_told {
         attributes.some_text(
             "client.address",
             peer.as_ref().map(|(address, _)| address.clone()),
         );
     }
     match peer {
+        Some(_) if exchange.side == Side::Inbound && !is_client_told => {}
         Some((address, port)) => http::peer(&mut attributes, address, port),
         None => http::unix_peer(&mut attributes, exchange),
     }
@@ -73,13 +99,22 @@ pub fn describe(method: &str, exchange: &Exchange, ending: &Ending) -> Descripti
     attributes.some_text("error.type", error);
 
     let metadata = response.map(|response| response.captured_headers.as_slice());
-    let mut header_attributes = http::headers("rpc.request.metadata.", &request.captured_headers);
+    let mut header_attributes = http::headers(
+        "rpc.request.metadata.",
+        &request.captured_headers,
+        settings.privacy,
+    );
     header_attributes.extend(http::headers(
         "rpc.response.metadata.",
         metadata.unwrap_or_default(),
+        settings.privacy,
     ));
     Description {
-        name: method.to_owned().into(),
+        name: if is_known {
+            method.to_owned().into()
+        } else {
+            "grpc".into()
+        },
         attributes,
         header_attributes,
         is_error,
@@ -133,6 +168,8 @@ mod tests {
             "/a/b/c",
             "/a/b?token=1",
             "a/b",
+            "/a.b.Shop/Buy%20it",
+            "/reset/9f86d081884c7d659a2feaa0c55ad015",
         ] {
             assert_eq!(named(other, true), None, "{other}");
         }

@@ -5,11 +5,14 @@ use std::borrow::Cow;
 
 use crate::{
     capture::input::AttributeValue,
+    privacy::{Privacy, REDACTED, header},
     protocols::exchange::{Cover, Ending, Exchange, Request, Side, Version},
 };
 
 use super::{
     Settings, error_type, grpc,
+    path::{Asked, Told},
+    routes::Routes,
     url::{self, Authority, Target},
 };
 
@@ -27,10 +30,16 @@ pub struct Description {
     pub is_error: bool,
 }
 
-/// Describes a request and its response.
-pub fn describe(exchange: &Exchange, ending: &Ending, settings: &Settings) -> Description {
+/// Describes a request and its response, seen in a service whose routes these are.
+pub fn describe(
+    exchange: &Exchange,
+    ending: &Ending,
+    service: &str,
+    routes: &mut Routes,
+    settings: &Settings,
+) -> Description {
     if let Some(method) = grpc::method(&exchange.request) {
-        return grpc::describe(method, exchange, ending);
+        return grpc::describe(method, exchange, ending, service, routes, settings);
     }
     let request = &exchange.request;
     let target = Target::parse(&request.method, &request.target);
@@ -40,13 +49,20 @@ pub fn describe(exchange: &Exchange, ending: &Ending, settings: &Settings) -> De
         .find(|known| **known == request.method);
     let method = known.cloned().unwrap_or(Cow::Borrowed("_OTHER"));
     let is_told = !request.method.is_empty();
-    // A template names what the path alone decides; the asterisk and CONNECT forms have none.
-    let route = settings.routes.iter().find(|route| route.matches(target.path));
-    let route = route.map(|route| route.template());
     let status = ending.response.as_ref().map(|response| response.status);
     let error = error_type::of(exchange.side, status, ending.failure);
     let server = Server::of(exchange, &target);
     let peer = url::socket(exchange.peer);
+    let privacy = settings.privacy;
+    let path = path(request, &target);
+    let asked = Asked {
+        service,
+        side: exchange.side,
+        host: &server.address,
+        status,
+    };
+    let told = Told::of(path.unwrap_or_default(), asked, routes, settings);
+    let route = told.route.as_deref();
 
     let mut attributes = Attributes::default();
     if is_told {
@@ -57,9 +73,9 @@ pub fn describe(exchange: &Exchange, ending: &Ending, settings: &Settings) -> De
     }
     match exchange.side {
         Side::Inbound => {
-            attributes.some_text("url.path", path(request, &target).map(str::to_owned));
+            attributes.some_text("url.path", path.map(|_| told.path.to_string()));
             if let Some(query) = target.query {
-                attributes.text("url.query", url::query(query, settings.redact_query).into_owned());
+                attributes.text("url.query", url::query(query, privacy).into_owned());
             }
             attributes.text("url.scheme", scheme(server.scheme));
             attributes.some_text("http.route", route.map(str::to_owned));
@@ -72,17 +88,25 @@ pub fn describe(exchange: &Exchange, ending: &Ending, settings: &Settings) -> De
             } else {
                 &server.address
             };
-            let url = || url::full(server.scheme, &target, host, port, settings.redact_query);
+            // An absolute form without a path is written without one.
+            let shown = if target.path.is_empty() { "" } else { &told.path };
+            let url = || url::full(server.scheme, &target, host, port, shown, privacy);
             attributes.some_text("url.full", (!request.target.is_empty()).then(url));
             attributes.some_text("url.template", route.map(str::to_owned));
         }
+    }
+    if told.is_learned {
+        attributes
+            .0
+            .push(("tracer.route.learned", AttributeValue::Bool(true)));
     }
     attributes.some_text(
         "server.address",
         Some(server.address).filter(|address| !address.is_empty()),
     );
     attributes.some_number("server.port", server.port.map(u64::from));
-    if exchange.side == Side::Inbound {
+    let is_client_told = privacy != Privacy::Strict;
+    if exchange.side == Side::Inbound && is_client_told {
         attributes.some_text(
             "client.address",
             peer.as_ref().map(|(address, _)| address.clone()),
@@ -90,6 +114,7 @@ pub fn describe(exchange: &Exchange, ending: &Ending, settings: &Settings) -> De
         attributes.some_text("user_agent.original", request.user_agent.clone());
     }
     match peer {
+        Some(_) if exchange.side == Side::Inbound && !is_client_told => {}
         Some((address, port)) => self::peer(&mut attributes, address, port),
         None => unix_peer(&mut attributes, exchange),
     }
@@ -106,10 +131,11 @@ pub fn describe(exchange: &Exchange, ending: &Ending, settings: &Settings) -> De
         .response
         .as_ref()
         .map(|response| response.captured_headers.as_slice());
-    let mut header_attributes = headers("http.request.header.", &request.captured_headers);
+    let mut header_attributes = headers("http.request.header.", &request.captured_headers, privacy);
     header_attributes.extend(headers(
         "http.response.header.",
         response_headers.unwrap_or_default(),
+        privacy,
     ));
     let name = known.map_or(Cow::Borrowed("HTTP"), |_| method);
     Description {
@@ -188,7 +214,7 @@ impl<'a> Server<'a> {
             Cover::Tls | Cover::Apart => SCHEME_OF_TLS,
         });
         let host = exchange.request.host.as_deref();
-        let named = target.authority.or_else(|| host.and_then(Authority::parse));
+        let named = target.authority.or_else(|| host.and_then(Authority::of_header));
         if let Some(Authority { host, port }) = named {
             return Self {
                 scheme,
@@ -243,14 +269,26 @@ const fn version(version: Version) -> &'static str {
     }
 }
 
-/// One attribute a header name, with all its values, in the order in which the names came first.
-pub(super) fn headers(prefix: &str, headers: &[(String, String)]) -> Vec<(String, AttributeValue)> {
+/// One attribute a header name, with all its values, in the order in which the names came first. Credentials are not shown, though
+/// they were asked for: that they were there is told.
+pub(super) fn headers(
+    prefix: &str,
+    headers: &[(String, String)],
+    privacy: Privacy,
+) -> Vec<(String, AttributeValue)> {
     let mut lists: Vec<(String, Vec<String>)> = Vec::new();
     for (name, value) in headers {
         let key = format!("{prefix}{name}");
+        let shown = if header::is_credential(name) {
+            REDACTED.to_owned()
+        } else if header::is_url(name) {
+            url::in_header(value, privacy)
+        } else {
+            value.clone()
+        };
         match lists.iter_mut().find(|(other, _)| *other == key) {
-            Some((_, values)) => values.push(value.clone()),
-            None => lists.push((key, vec![value.clone()])),
+            Some((_, values)) => values.push(shown),
+            None => lists.push((key, vec![shown])),
         }
     }
     let list = |(key, values)| (key, AttributeValue::List(values));

@@ -5,7 +5,9 @@ mod builder;
 mod error_type;
 mod grpc;
 mod http;
+mod path;
 mod processes;
+pub mod routes;
 mod settings;
 pub mod span;
 #[cfg(test)]

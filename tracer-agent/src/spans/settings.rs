@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::privacy::Privacy;
+
 /// The methods that RFC 9110 and RFC 5789 define.
 const KNOWN_METHODS: [&str; 9] = [
     "CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE",
@@ -15,8 +17,10 @@ pub struct Settings {
     pub known_methods: Vec<Cow<'static, str>>,
     /// Routes such as `/users/{id}`, the first that matches names the span.
     pub routes: Vec<Route>,
-    /// Query values are replaced by `REDACTED`, their keys kept.
-    pub redact_query: bool,
+    /// Routes are learned where none of these matches.
+    pub learn_routes: bool,
+    /// How much of a request is told.
+    pub privacy: Privacy,
     /// `http.request.body.size` and `http.response.body.size` are exported. They are opt-in in the conventions because
     /// an SDK pays for counting them; here they are known anyway, tell nothing of the content, and explain durations.
     pub body_sizes: bool,
@@ -27,7 +31,8 @@ impl Default for Settings {
         Self {
             known_methods: KNOWN_METHODS.map(Cow::Borrowed).to_vec(),
             routes: Vec::new(),
-            redact_query: true,
+            learn_routes: true,
+            privacy: Privacy::Default,
             body_sizes: true,
         }
     }

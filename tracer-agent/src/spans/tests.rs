@@ -120,8 +120,13 @@ fn span_with(settings: Settings, exchange: Exchange, ending: Ending) -> Span {
     builder(settings).build(linked(Observed::Exchange(Box::new(exchange), Box::new(ending))))
 }
 
+/// The span of an exchange, where no routes are learned.
 fn span(exchange: Exchange, ending: Ending) -> Span {
-    span_with(Settings::default(), exchange, ending)
+    let settings = Settings {
+        learn_routes: false,
+        ..Settings::default()
+    };
+    span_with(settings, exchange, ending)
 }
 
 fn attributes(span: &Span) -> Vec<String> {
@@ -307,6 +312,7 @@ fn an_unknown_method_is_other_and_its_span_is_named_http() {
     }
     let settings = Settings {
         known_methods: Settings::known_methods_of("PURGE"),
+        learn_routes: false,
         ..Settings::default()
     };
     let known = span_with(
@@ -470,4 +476,67 @@ fn the_place_in_the_trace_is_carried_over_with_its_evidence() {
         ("tracer.link.confidence", AttributeValue::Double(0.723)),
     ];
     assert_eq!(link.attributes, attributes);
+}
+
+#[test]
+fn a_learned_route_names_both_ends_and_says_that_it_was_learned() {
+    for (side, key) in [(Side::Inbound, "http.route"), (Side::Outbound, "url.template")] {
+        let span = span_with(
+            Settings::default(),
+            exchange(side, "GET", "/users/42?k=v", Some("shop")),
+            answer(200),
+        );
+        assert_eq!(span.name, "GET /users/{id}");
+        assert_eq!(value(&span, key).as_deref(), Some("/users/{id}"));
+        assert_eq!(
+            value(&span, "tracer.route.learned").as_deref(),
+            Some("Bool(true)")
+        );
+    }
+    let missing = span_with(
+        Settings::default(),
+        exchange(Side::Inbound, "GET", "/wp-admin", Some("shop")),
+        answer(404),
+    );
+    assert_eq!((&*missing.name, value(&missing, "http.route")), ("GET", None));
+}
+
+#[test]
+fn what_looks_like_a_secret_is_in_no_attribute_and_no_name() {
+    let secret = "9f86d081884c7d659a2feaa0c55ad015";
+    let target = format!("/reset/{secret};sid={secret}/me@example.com?{secret}=1&k={secret}#{secret}");
+    for (side, grpc) in [
+        (Side::Inbound, false),
+        (Side::Outbound, false),
+        (Side::Inbound, true),
+    ] {
+        let mut exchange = exchange(side, "GET", &target, Some("shop"));
+        exchange.request.grpc = grpc;
+        exchange.request.captured_headers = ["authorization", "cookie", "x-api-key", "referer"]
+            .map(|name| (name.to_owned(), format!("http://h/{secret}")))
+            .to_vec();
+        let span = span_with(Settings::default(), exchange, answer(200));
+        let all = format!("{span:?}");
+        assert!(!all.contains(&secret[..8]) && !all.contains("me@"), "{all}");
+        assert!(all.contains("REDACTED"));
+    }
+}
+
+#[test]
+fn in_strictness_nothing_tells_of_the_client() {
+    let settings = Settings {
+        privacy: crate::privacy::Privacy::Strict,
+        learn_routes: false,
+        ..Settings::default()
+    };
+    let span = span_with(
+        settings,
+        exchange(Side::Inbound, "GET", "/users/alice?k=v", Some("shop")),
+        answer(200),
+    );
+    for key in ["client.address", "network.peer.address", "user_agent.original"] {
+        assert_eq!(value(&span, key), None, "{key}");
+    }
+    assert_eq!(value(&span, "url.path").as_deref(), Some("/REDACTED"));
+    assert_eq!(value(&span, "url.query").as_deref(), Some("REDACTED"));
 }

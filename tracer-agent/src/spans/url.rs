@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 
-use crate::capture::address::Address;
-
-const REDACTED: &str = "REDACTED";
+use crate::{
+    capture::address::Address,
+    privacy::{self, Privacy, REDACTED, segment},
+};
 
 /// A request target, taken apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +69,11 @@ impl<'a> Target<'a> {
 }
 
 impl<'a> Authority<'a> {
+    /// The host and port of a `Host` header or `:authority`; a userinfo, which neither may have, is not told.
+    pub fn of_header(text: &'a str) -> Option<Self> {
+        Self::parse(without_userinfo(text))
+    }
+
     /// The host and port of a `Host` header or the like; `None` if there is no host.
     pub fn parse(text: &'a str) -> Option<Self> {
         let (host, port) = match text.strip_prefix('[') {
@@ -88,8 +94,15 @@ impl<'a> Authority<'a> {
     }
 }
 
-/// The absolute URL of a request, with user, password and (where asked) query values redacted.
-pub fn full(scheme: &str, target: &Target<'_>, host: &str, port: Option<u16>, redact: bool) -> String {
+/// The absolute URL of a request, with user and password redacted, a path that is to be shown, and the query.
+pub fn full(
+    scheme: &str,
+    target: &Target<'_>,
+    host: &str,
+    port: Option<u16>,
+    path: &str,
+    privacy: Privacy,
+) -> String {
     let brackets = host.contains(':');
     let mut url = if target.path.is_empty() && target.scheme.is_none() {
         String::from("//")
@@ -105,20 +118,50 @@ pub fn full(scheme: &str, target: &Target<'_>, host: &str, port: Option<u16>, re
     if let Some(port) = port {
         url.push_str(&format!(":{port}"));
     }
-    url.push_str(target.path);
+    url.push_str(path);
     if let Some(text) = target.query {
         url.push('?');
-        url.push_str(&query(text, redact));
+        url.push_str(&query(text, privacy));
     }
     url
 }
 
-/// A query with its values redacted and its keys kept. What has no `=` may be a value, so it is redacted too.
-pub fn query(text: &str, redact: bool) -> Cow<'_, str> {
-    if !redact || text.is_empty() {
-        return Cow::Borrowed(text);
+/// A path as it is told where no route is.
+pub fn path(path: &str, privacy: Privacy) -> Cow<'_, str> {
+    match privacy {
+        Privacy::Open => Cow::Borrowed(path),
+        Privacy::Default => privacy::path::masked(path),
+        Privacy::Strict if matches!(path, "" | "/" | "*") => Cow::Borrowed(path),
+        Privacy::Strict => Cow::Borrowed("/REDACTED"),
+    }
+}
+
+/// A URL, or a reference to one, in the value of a header.
+pub fn in_header(text: &str, privacy: Privacy) -> String {
+    let target = Target::parse("", text);
+    let shown = path(target.path, privacy);
+    match (target.scheme, target.authority) {
+        (Some(scheme), Some(Authority { host, port })) => full(scheme, &target, host, port, &shown, privacy),
+        // Of what is none of these it is not known where a password would be.
+        (Some(_), None) => REDACTED.to_owned(),
+        (None, _) => match target.query {
+            Some(text) => format!("{shown}?{}", query(text, privacy)),
+            None => shown.into_owned(),
+        },
+    }
+}
+
+/// A query with its values redacted and its keys kept. What has no `=` may be a value, and a key that looks like a secret may be one,
+/// so they are redacted too.
+pub fn query(text: &str, privacy: Privacy) -> Cow<'_, str> {
+    match privacy {
+        _ if text.is_empty() => return Cow::Borrowed(text),
+        Privacy::Open => return Cow::Borrowed(text),
+        Privacy::Strict => return Cow::Borrowed(REDACTED),
+        Privacy::Default => {}
     }
     let pairs = text.split('&').map(|pair| match pair.split_once('=') {
+        Some((key, _)) if segment::is_secret_key(key.as_bytes()) => format!("{REDACTED}={REDACTED}"),
         Some((key, _)) => format!("{key}={REDACTED}"),
         None if pair.is_empty() => String::new(),
         None => REDACTED.to_owned(),
@@ -166,7 +209,15 @@ mod tests {
             port: None,
         });
         let scheme = target.scheme.unwrap_or("http");
-        full(scheme, &target, authority.host, authority.port, true)
+        let path = path(target.path, Privacy::Default);
+        full(
+            scheme,
+            &target,
+            authority.host,
+            authority.port,
+            &path,
+            Privacy::Default,
+        )
     }
 
     #[test]
@@ -181,6 +232,12 @@ mod tests {
             ("GET", "/a?secret", "http://h/a?REDACTED"),
             ("GET", "/a?k=v=w&&=z", "http://h/a?k=REDACTED&&=REDACTED"),
             ("GET", "/a?", "http://h/a?"),
+            ("GET", "/a?me@example.com=1", "http://h/a?REDACTED=REDACTED"),
+            (
+                "GET",
+                "/u/me@example.com;v=1?k",
+                "http://h/u/REDACTED;v=REDACTED?REDACTED",
+            ),
             ("GET", "/go?to=http://user:pw@x/", "http://h/go?to=REDACTED"),
             (
                 "GET",
@@ -226,13 +283,44 @@ mod tests {
         assert_eq!(host("example.com:"), Some(("example.com", None)));
         assert_eq!(host("[::1]:80"), Some(("::1", Some(80))));
         assert_eq!(host("example.com:99999"), Some(("example.com", None)));
+        let of_header = Authority::of_header("me:hunter2@shop:80");
+        assert_eq!(of_header.map(|it| (it.host, it.port)), Some(("shop", Some(80))));
         for wrong in ["", ":80", "[::1", "a b", "user@h", "h/x"] {
             assert_eq!(host(wrong), None, "{wrong}");
         }
     }
 
     #[test]
-    fn without_redaction_a_query_is_kept() {
-        assert_eq!(query("a=1&b", false), "a=1&b");
+    fn in_the_open_paths_and_queries_are_kept_and_passwords_are_not() {
+        assert_eq!(query("a=1&b", Privacy::Open), "a=1&b");
+        assert_eq!(path("/u/me@example.com", Privacy::Open), "/u/me@example.com");
+        assert_eq!(
+            in_header("http://me:pw@h/u/me@example.com?a=1#b", Privacy::Open),
+            "http://REDACTED:REDACTED@h/u/me@example.com?a=1"
+        );
+    }
+
+    #[test]
+    fn in_strictness_nothing_of_a_path_or_query_is_told() {
+        assert_eq!(query("a=1&b", Privacy::Strict), "REDACTED");
+        assert_eq!(path("/users/42", Privacy::Strict), "/REDACTED");
+        assert_eq!(path("/", Privacy::Strict), "/");
+    }
+
+    #[test]
+    fn a_url_in_a_header_is_redacted_whatever_its_form() {
+        for (text, expected) in [
+            (
+                "http://me:pw@h/a?k=v#x",
+                "http://REDACTED:REDACTED@h/a?k=REDACTED",
+            ),
+            ("/reset/9f86d081884c7d659a2feaa0c55ad015", "/reset/REDACTED"),
+            ("//me:pw@h/a", "//REDACTED/a"),
+            ("a?b", "a?REDACTED"),
+            ("http://:pw@/", "REDACTED"),
+            ("", ""),
+        ] {
+            assert_eq!(in_header(text, Privacy::Default), expected, "{text}");
+        }
     }
 }

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     capture::input::{AttributeValue, HostInfo, Input, ProcessInfo},
     ids::BootNanos,
+    privacy::Privacy,
 };
 
 const PATH: &str = "run.trec";
@@ -117,7 +118,7 @@ fn a_file_on_disk_is_readable_by_its_owner_only_and_reads_back() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(PATH);
-    let mut recording = Recording::create(&path, Content::Redacted).unwrap();
+    let mut recording = Recording::create(&path, Content::Redacted(Privacy::Default)).unwrap();
     recording.write(&Input::End(BootNanos(1))).unwrap();
     recording.finish().unwrap();
     assert_eq!(
@@ -162,7 +163,7 @@ fn secrets_reach_the_file_only_if_raw_content_is_asked_for() {
         Input::End(BootNanos(1)),
     ];
     let holds = |file: &[u8], text: &[u8]| file.windows(text.len()).any(|window| window == text);
-    let redacted = recorded(&inputs, Content::Redacted);
+    let redacted = recorded(&inputs, Content::Redacted(Privacy::Default));
     assert!(holds(
         &redacted,
         b"GET /a?token=xxxxxxx HTTP/1.1\r\nCookie: xxxxxxx"

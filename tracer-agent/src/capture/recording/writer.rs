@@ -13,6 +13,7 @@ use super::{
     format::{ENTRY_HEAD_LEN, EntryHead, Header, MAX_PAYLOAD, VERSION, crc, encode, kind},
     redaction::Redactor,
 };
+use crate::privacy::Privacy;
 
 /// What is written to disk at once; a tick writes what there is.
 const BUFFER_LEN: usize = 64 << 10;
@@ -20,8 +21,9 @@ const BUFFER_LEN: usize = 64 << 10;
 /// Whether secrets are masked before they reach the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
-    /// Header and query values and userinfo are masked: safe to attach to a bug report.
-    Redacted,
+    /// Header and query values, userinfo and what looks like a secret in a path are masked, as privacy says: safe to attach to a
+    /// bug report.
+    Redacted(Privacy),
     /// As the kernel side delivered it, credentials included.
     Raw,
 }
@@ -109,12 +111,15 @@ impl<W: Write> Recording<W> {
         let header = Header {
             version: VERSION,
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
-            redacted: content == Content::Redacted,
+            redacted: content != Content::Raw,
         };
         let mut recording = Self {
             file: Some(file),
             path: path.to_owned(),
-            redactor: (content == Content::Redacted).then(Redactor::default),
+            redactor: match content {
+                Content::Redacted(privacy) => Some(Redactor::new(privacy)),
+                Content::Raw => None,
+            },
             buffer: header.encode(),
             buffered: 0,
             summary: Summary::default(),

@@ -37,8 +37,8 @@ fn page() -> String {
          \x20   tracer-agent config show         what is in force, and who said it\n\
          \x20   tracer-agent config schema       the JSON Schema of the file, for editors\n\n\
          They take the options of `run`: `tracer-agent config show --config agent.yaml --port 80`.\n\n\
-         `run` reads the file again when it has changed, and on SIGHUP. What is selected, `instrumented`, `route`, `capture_header`, `sampler` and\n\
-         `log_level` count from then on, for processes that run too; everything else counts at the next start, and the log says so. A process\n\
+         `run` reads the file again when it has changed, and on SIGHUP. What is selected, `instrumented`, `route`, `learn_routes`, `privacy`, `capture_header`,\n\
+         `sampler`, `sample` and `log_level` count from then on, for processes that run too; everything else counts at the next start, and the log says so. A process\n\
          keeps what it is: what is selected no more is traced until it ends, or is excluded. A file that cannot be used changes nothing.\n\n\
          | flag | key | variable | default | |\n| --- | --- | --- | --- | --- |\n",
     );

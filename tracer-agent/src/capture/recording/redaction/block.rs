@@ -17,7 +17,10 @@ use super::{
     rule::{Rule, Rules},
     text::Texts,
 };
-use crate::protocols::http2::hpack::{Integer, Malformed, Read, Representation};
+use crate::{
+    privacy::Privacy,
+    protocols::http2::hpack::{Integer, Malformed, Read, Representation},
+};
 
 /// A field that is none: the entry 0.
 const NO_FIELD: u8 = 0x80;
@@ -126,11 +129,15 @@ impl State {
                 Some(literal) => part.mask(piece, &literal, rules, texts),
                 None => {
                     let length = Integer::begin(first, 7);
-                    Ok((1, part.cut_length(first & CODED != 0, length, rules)))
+                    Ok((
+                        1,
+                        part.cut_length(first & CODED != 0, length, rules, texts.privacy),
+                    ))
                 }
             },
             Self::Length(part, is_coded, length) => {
-                Ok((1, part.cut_length(is_coded, length.go_on(first)?, rules)))
+                let length = length.go_on(first)?;
+                Ok((1, part.cut_length(is_coded, length, rules, texts.privacy)))
             }
             Self::Bytes(part, mut cut) => {
                 let len = cut.left().min(piece.len());
@@ -206,14 +213,14 @@ impl Part {
         }
     }
 
-    fn cut_length(self, is_coded: bool, length: Read, rules: &mut Rules) -> State {
+    fn cut_length(self, is_coded: bool, length: Read, rules: &mut Rules, privacy: Privacy) -> State {
         match length {
             Read::Whole(len) => {
                 let rule = match self.role {
                     Role::Name => None,
                     Role::Value(rule) => Some(rule),
                 };
-                self.cut_bytes(Cut::new(is_coded, len, rule), rules)
+                self.cut_bytes(Cut::new(is_coded, len, rule, privacy), rules)
             }
             Read::More(length) => State::Length(self, is_coded, length),
         }

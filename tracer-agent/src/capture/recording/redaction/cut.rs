@@ -1,7 +1,7 @@
 //! Masking a string of a header block that comes in pieces, so that what it says as a whole is never known.
 //!
-//! A path is kept up to its query, a short word or number as a whole, and so is what all is kept of. The rest is masked. In Huffman
-//! code that rest says as few characters as can be said in as many bits. So the string says no more than it did, and no entry of
+//! Of a path its first segments are kept, as far as they are in the first piece to their ends and hold no secret, a short word or number
+//! as a whole, and so is what all is kept of. The rest is masked. In Huffman code that rest says as few characters as can be said in as many bits. So the string says no more than it did, and no entry of
 //! a dynamic table is let go earlier than it was.
 
 use super::{
@@ -9,7 +9,10 @@ use super::{
     rule::Rule,
     text::{Fit, MASK},
 };
-use crate::protocols::http2::hpack::{self, Malformed};
+use crate::{
+    privacy::{Privacy, segment},
+    protocols::http2::hpack::{self, Malformed},
+};
 
 /// Codes have at most this many bits, and this is what has so many.
 const LONGEST: usize = 30;
@@ -31,11 +34,8 @@ pub(super) struct Cut {
 #[derive(Clone, Copy, Debug)]
 enum State {
     Kept,
-    /// At the first character of what may be a path, or in it.
-    Path {
-        is_first: bool,
-        unread: Unread,
-    },
+    /// At the first character of what may be a path.
+    Path,
     /// From this bit on it is masked.
     Masked {
         from: usize,
@@ -51,14 +51,13 @@ struct Unread {
 
 impl Cut {
     /// At the first byte of a string; without a rule it is a name.
-    pub fn new(is_coded: bool, len: usize, rule: Option<Rule>) -> Self {
+    pub fn new(is_coded: bool, len: usize, rule: Option<Rule>, privacy: Privacy) -> Self {
         let state = match rule {
             Some(Rule::Kept) => State::Kept,
+            Some(Rule::OfClient | Rule::Target) if privacy == Privacy::Strict => State::Masked { from: 0 },
+            Some(Rule::OfClient) => State::Kept,
             Some(Rule::Word | Rule::Digits) if len <= usize::from(MAX_METHOD) => State::Kept,
-            Some(Rule::Target) => State::Path {
-                is_first: true,
-                unread: Unread::default(),
-            },
+            Some(Rule::Target) => State::Path,
             _ => State::Masked { from: 0 },
         };
         Self {
@@ -76,8 +75,8 @@ impl Cut {
 
     /// Masks the next bytes.
     pub fn mask(&mut self, piece: &mut [u8]) -> Result<(), Malformed> {
-        if let State::Path { is_first, unread } = self.state {
-            self.state = self.path(piece, is_first, unread)?;
+        if matches!(self.state, State::Path) {
+            self.state = self.path(piece)?;
         }
         if let State::Masked { from } = self.state {
             if self.is_coded {
@@ -91,28 +90,39 @@ impl Cut {
         Ok(())
     }
 
-    /// Looks for the end of the path. A character that began before the piece is there already, and stays.
-    fn path(&self, piece: &[u8], mut is_first: bool, mut unread: Unread) -> Result<State, Malformed> {
-        let begin = self.at.saturating_mul(8);
-        let mut end = begin;
+    /// Looks for the last segment that is whole and no secret.
+    fn path(&self, piece: &[u8]) -> Result<State, Malformed> {
+        let mut unread = Unread::default();
+        let mut end = 0_usize;
+        // The part that is looked at, the bit at which it begins, and whether it is a parameter of the one before.
+        let (mut part, mut from, mut is_parameter) = (Vec::new(), 0, false);
         for byte in piece {
             end = end.saturating_add(8);
             unread.push(*byte);
-            while let Some((symbol, len)) = unread.next(self.is_coded)? {
-                let after = end.saturating_sub(unread.count as usize);
-                let before = after.saturating_sub(len as usize);
-                let before = if before < begin { after } else { before };
-                match symbol {
-                    b'/' => {}
-                    _ if is_first => return Ok(State::Masked { from: before }),
-                    b'?' | b'#' => return Ok(State::Masked { from: after }),
-                    0..=b' ' | 0x7f => return Ok(State::Masked { from: before }),
-                    _ => {}
+            while let Some((symbol, _)) = unread.next(self.is_coded)? {
+                let ends_part = matches!(symbol, b'/' | b';' | b'?' | b'#');
+                let is_kept = match symbol {
+                    // All begins with a slash.
+                    _ if from == 0 => symbol == b'/',
+                    0..=b' ' | 0x7f => false,
+                    _ => !ends_part || segment::kept(&part, is_parameter) == part.len(),
+                };
+                if !is_kept {
+                    return Ok(State::Masked { from });
                 }
-                is_first = false;
+                if !ends_part {
+                    part.push(symbol);
+                    continue;
+                }
+                from = end.saturating_sub(unread.count as usize);
+                if matches!(symbol, b'?' | b'#') {
+                    return Ok(State::Masked { from });
+                }
+                is_parameter = symbol == b';';
+                part.clear();
             }
         }
-        Ok(State::Path { is_first, unread })
+        Ok(State::Masked { from })
     }
 
     /// Masks what is behind a bit of the string.
@@ -167,12 +177,13 @@ impl Unread {
 #[cfg(test)]
 mod tests {
     use super::{Cut, Rule};
+    use crate::privacy::Privacy;
     use crate::protocols::http2::hpack::{decode, tests::encoder::huffman};
 
     /// A string in pieces of a size, masked, as what it says then.
     fn masked(text: &[u8], is_coded: bool, size: usize, rule: Option<Rule>) -> Vec<u8> {
         let mut bytes = if is_coded { huffman(text) } else { text.to_vec() };
-        let mut cut = Cut::new(is_coded, bytes.len(), rule);
+        let mut cut = Cut::new(is_coded, bytes.len(), rule, Privacy::Default);
         bytes.chunks_mut(size).for_each(|piece| cut.mask(piece).unwrap());
         assert_eq!(cut.left(), 0);
         if !is_coded {
@@ -205,12 +216,14 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_kept_up_to_its_query_whatever_the_pieces() {
-        for (text, kept) in [
-            ("/shop.Cart/Add", "/shop.Cart/Add"),
+    fn of_a_path_the_segments_are_kept_that_are_whole_in_the_first_piece() {
+        for (text, whole) in [
+            ("/shop.Cart/Add", "/shop.Cart/"),
             ("/a/\u{fc}~{b}/c?user=hunter2&hunter2=hunter2", "/a/\u{fc}~{b}/c?"),
+            ("/reset/me@hunter2.example/x", "/reset/"),
+            ("/reset/user=hunter2/x", "/reset/"),
             ("/a#hunter2hunter2", "/a#"),
-            ("/a hunter2", "/a"),
+            ("/a hunter2", "/"),
             ("http://me:hunter2@shop/", ""),
             ("\u{fc}hunter2hunter2", ""),
             ("", ""),
@@ -218,16 +231,21 @@ mod tests {
             for (is_coded, size) in (1..60).flat_map(|size| [(true, size), (false, size)]) {
                 let shown = masked(text.as_bytes(), is_coded, size, Some(Rule::Target));
                 assert!(shown.len() <= text.len());
-                let rest = shown.strip_prefix(kept.as_bytes()).unwrap();
-                assert!(kept != text || rest.is_empty());
-                // A character that a piece begins is there before it can be told that it should not be.
-                let rest = rest.strip_prefix("\u{fc}".as_bytes()).unwrap_or(rest);
+                let same = shown
+                    .iter()
+                    .zip(text.as_bytes())
+                    .take_while(|(a, b)| a == b)
+                    .count();
+                assert!(same <= whole.len(), "{text} {size} {}", shown.escape_ascii());
+                let rest = shown.get(same..).unwrap();
                 assert!(
                     !rest
                         .windows(2)
                         .any(|pair| text.as_bytes().windows(2).any(|of| of == pair))
                 );
             }
+            let shown = masked(text.as_bytes(), true, 100, Some(Rule::Target));
+            assert!(shown.starts_with(whole.as_bytes()), "{}", shown.escape_ascii());
         }
     }
 

@@ -11,6 +11,7 @@ use super::{
     names::{KNOWN, Known, narrow},
     target::Target,
 };
+use crate::privacy::Privacy;
 
 /// A method longer than any registered one, by far; spans keep unknown methods too.
 pub(super) const MAX_METHOD: u8 = 32;
@@ -30,14 +31,14 @@ impl Default for Head {
 
 impl Head {
     /// Masks the next piece of the head in place.
-    pub fn mask(&mut self, mut piece: &mut [u8]) {
+    pub fn mask(&mut self, mut piece: &mut [u8], privacy: Privacy) {
         loop {
-            // An authority and a query key need to be seen to their end; all else is decided byte by byte.
-            self.0 = self.0.look_ahead(piece);
+            // An authority, a part of a path and a query key need to be seen to their end; all else is decided byte by byte.
+            self.0 = self.0.look_ahead(piece, privacy);
             let Some((byte, rest)) = piece.split_first_mut() else {
                 return;
             };
-            let (kept, next) = self.0.step(*byte);
+            let (kept, next) = self.0.step(*byte, privacy);
             *byte = kept;
             self.0 = next;
             piece = rest;
@@ -94,19 +95,19 @@ impl State {
     };
 
     /// Decides what depends on bytes to come, of which the piece has these.
-    fn look_ahead(self, piece: &[u8]) -> Self {
+    fn look_ahead(self, piece: &[u8], privacy: Privacy) -> Self {
         match self {
-            Self::Target(target) => Self::Target(target.look_ahead(piece, false)),
+            Self::Target(target) => Self::Target(target.look_ahead(piece, false, privacy)),
             _ => self,
         }
     }
 
     /// What becomes of `byte`, and where the head is after it.
-    fn step(self, byte: u8) -> (u8, Self) {
+    fn step(self, byte: u8, privacy: Privacy) -> (u8, Self) {
         match self {
             Self::Over => (masked(byte), self),
             Self::Method { len: 0, .. } if matches!(byte, b'\r' | b'\n') => (byte, self),
-            Self::LineStart { .. } => self.step_line_start(byte),
+            Self::LineStart { .. } => self.step_line_start(byte, privacy),
             Self::Value { is_kept } => {
                 let next = if byte == b'\n' {
                     Self::LineStart {
@@ -119,11 +120,11 @@ impl State {
             }
             _ if byte == b'\n' => (byte, Self::LineStart { value_is_kept: false }),
             Self::Method { .. } | Self::Pattern { .. } | Self::Rest => self.step_start_line(byte),
-            Self::Name { .. } | Self::OtherName => self.step_name(byte),
+            Self::Name { .. } | Self::OtherName => self.step_name(byte, privacy),
             // Userinfo is known to hold no blank that would end the target.
             Self::Target(_) if byte == b' ' => (byte, Self::VERSION),
             Self::Target(target) => {
-                let (is_kept, next) = target.step(byte);
+                let (is_kept, next) = target.step(byte, privacy);
                 (if is_kept { byte } else { masked(byte) }, Self::Target(next))
             }
         }
@@ -164,7 +165,7 @@ impl State {
         }
     }
 
-    fn step_line_start(self, byte: u8) -> (u8, Self) {
+    fn step_line_start(self, byte: u8, privacy: Privacy) -> (u8, Self) {
         match (self, byte) {
             (_, b'\n') => (byte, Self::Over),
             (_, b'\r') => (byte, self),
@@ -179,18 +180,18 @@ impl State {
                 candidates: KNOWN,
                 at: 0,
             }
-            .step_name(byte),
+            .step_name(byte, privacy),
         }
     }
 
-    fn step_name(self, byte: u8) -> (u8, Self) {
+    fn step_name(self, byte: u8, privacy: Privacy) -> (u8, Self) {
         match self {
             Self::Name { candidates, at } if byte == b':' => {
                 let known = candidates.first().filter(|known| known.name.len() == at);
                 (
                     byte,
                     Self::Value {
-                        is_kept: known.is_some_and(|known| known.value_is_kept),
+                        is_kept: known.is_some_and(|known| known.is_kept(privacy)),
                     },
                 )
             }

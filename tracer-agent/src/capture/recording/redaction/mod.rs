@@ -1,15 +1,15 @@
 //! Masking secrets in records before they reach the disk.
 //!
-//! Of a head only what the core reads is kept: method, path, query keys, version, status, the names of well-known
-//! headers and the values of those listed in `names`; every other byte becomes `x` in its place. Lengths, line
+//! Of a head only what the core reads is kept: method, path without what looks like a secret in it (as [`Privacy`] says), query
+//! keys, version, status, the names of well-known headers and the values of those listed in `names`; every other byte becomes `x` in its place. Lengths, line
 //! ends and white space stay, and a byte that is invalid where it stands stays invalid, so that offsets, framing
 //! and parsing come out as they did live.
 //!
 //! A head comes in any number of records. Masking goes byte by byte with a small state for each head in flight,
 //! from the record that starts it to the one that ends it; a piece that does not continue the head that is
 //! remembered is masked whole. So where heads are split makes no difference, with one exception on the safe side:
-//! an authority or a query key that a split cuts in two is masked, because whether it is userinfo or a bare
-//! value shows only at its end.
+//! an authority, a part of a path or a query key that a split cuts in two is masked, because whether it is userinfo, a secret or a
+//! bare value shows only at its end.
 //!
 //! Of HTTP/2 the frames are kept as they were captured ([`frames`]), and how their header blocks say each field ([`block`]): every
 //! string is masked in its place, takes as many bytes as before and, in Huffman code too, says as many characters ([`text`]).
@@ -39,6 +39,7 @@ use self::{
 use crate::{
     capture::record::{Data, Direction, Record},
     ids::{ConnectionId, StreamOffset},
+    privacy::Privacy,
 };
 
 /// Heads in flight that are remembered; a head above that is masked from its second record on.
@@ -55,6 +56,14 @@ pub(super) struct Redactor {
 }
 
 impl Redactor {
+    /// Masks as much as this says.
+    pub fn new(privacy: Privacy) -> Self {
+        Self {
+            texts: Texts::new(privacy),
+            ..Self::default()
+        }
+    }
+
     /// Pieces that were masked whole because what they begin in was not remembered, and directions of connections that were
     /// forgotten before they were closed.
     pub fn masked_blind(&self) -> u64 {
@@ -151,7 +160,7 @@ impl Redactor {
             self.masked_blind += 1;
             return;
         };
-        head.mask(captured);
+        head.mask(captured, self.texts.privacy);
         if let Some(Continuation { key, next }) = continues
             && self.heads.len() < MAX_HEADS
         {

@@ -6,11 +6,22 @@
 //! nothing; they are here so that a recording shows what was sent. A name that is not here is masked, for a
 //! broken line may hold a secret where its name should be.
 
+use crate::privacy::Privacy;
+
 /// A header name, lower-case.
 #[derive(Debug)]
 pub(super) struct Known {
     pub name: &'static str,
     pub value_is_kept: bool,
+}
+
+/// Says which program somebody uses, and with it who that may be.
+pub(super) const OF_CLIENT: &str = "user-agent";
+
+impl Known {
+    pub fn is_kept(&self, privacy: Privacy) -> bool {
+        self.value_is_kept && (privacy != Privacy::Strict || self.name != OF_CLIENT)
+    }
 }
 
 const fn kept(name: &'static str) -> Known {

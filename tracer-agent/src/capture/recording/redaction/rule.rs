@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 
 use super::{
     head::{MAX_METHOD, is_token},
-    names::KNOWN,
+    names::{KNOWN, OF_CLIENT},
     target::Target,
 };
-use crate::protocols::http2::hpack;
+use crate::{privacy::Privacy, protocols::http2::hpack};
 
 /// What is kept of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub(super) enum Rule {
     Masked,
     /// All of it.
     Kept,
+    /// All of it, unless privacy is strict.
+    OfClient,
     /// A token no longer than a method.
     Word,
     /// A number.
@@ -40,7 +42,9 @@ impl Rule {
                     .binary_search_by(|known| known.name.as_bytes().cmp(name))
                     .ok()
                     .and_then(|place| KNOWN.get(place))?;
-                if known.value_is_kept {
+                if known.name == OF_CLIENT {
+                    Self::OfClient
+                } else if known.value_is_kept {
                     Self::Kept
                 } else {
                     Self::Masked
@@ -50,14 +54,15 @@ impl Rule {
     }
 
     /// Says of each byte of a value whether it is kept.
-    pub fn judge(self, value: &[u8], kept: &mut Vec<bool>) {
+    pub fn judge(self, value: &[u8], privacy: Privacy, kept: &mut Vec<bool>) {
         let all = match self {
             Self::Masked => false,
             Self::Kept => true,
+            Self::OfClient => privacy != Privacy::Strict,
             Self::Word => value.len() <= usize::from(MAX_METHOD) && value.iter().all(|byte| is_token(*byte)),
             Self::Digits => value.iter().all(u8::is_ascii_digit),
-            Self::Target => return Target::Start.judge(value, kept),
-            Self::Authority => return Target::Authority.judge(value, kept),
+            Self::Target => return Target::Start.judge(value, privacy, kept),
+            Self::Authority => return Target::Authority.judge(value, privacy, kept),
         };
         kept.extend(value.iter().map(|_| all));
     }
@@ -103,9 +108,10 @@ mod tests {
 
     #[test]
     fn what_the_core_reads_of_http2_is_kept() {
-        for name in CONTEXT_HEADERS.iter().chain(&["content-type", "user-agent"]) {
+        for name in CONTEXT_HEADERS.iter().chain(&["content-type"]) {
             assert_eq!(Rule::of(name.as_bytes()), Some(Rule::Kept), "{name}");
         }
+        assert_eq!(Rule::of(b"user-agent"), Some(Rule::OfClient));
         for name in [
             ":method",
             ":scheme",

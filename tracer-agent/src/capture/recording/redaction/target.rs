@@ -1,10 +1,12 @@
-//! A request target, or an authority: path and query keys are kept, and so are scheme, host and port; userinfo, query
-//! values, fragments and what has no known form are not.
+//! A request target, or an authority: path and query keys are kept, and so are scheme, host and port; userinfo, what looks like
+//! a secret in the path, query values, fragments and what has no known form are not. [`Privacy`] keeps more of path and query, or less.
 //!
 //! ```text
-//! Start ──/──▶ Path ──?──▶ Component ─▶ Key ──=──▶ Value ──&──▶ Component
-//!   └─"http(s)://"─▶ Authority ─▶ Userinfo ──▶ HostPort ──/──▶ Path
+//! Start ──/──▶ Segment ─▶ Part ──/──▶ Segment, ──;──▶ Parameter, ──?──▶ Component ─▶ Key ──=──▶ Value ──&──▶ Component
+//!   └─"http(s)://"─▶ Authority ─▶ Userinfo ──▶ HostPort ──/──▶ Segment
 //! ```
+
+use crate::privacy::{Privacy, segment};
 
 /// How far a target has come.
 #[derive(Clone, Copy, Debug)]
@@ -21,8 +23,14 @@ pub(super) enum Target {
     HostPort,
     /// In an authority that is cut in two.
     CutAuthority,
-    /// In the path.
-    Path,
+    /// At the first byte of what stands behind a slash of the path.
+    Segment,
+    /// At the first byte of what stands behind a semicolon there.
+    Parameter,
+    /// In either, which ends in this piece: so many bytes are kept, then so many are not.
+    Part { kept: usize, masked: usize },
+    /// In either, which is cut in two.
+    CutPart,
     /// At the first byte of a query component.
     Component,
     /// In a query key, which ends in this piece.
@@ -37,18 +45,18 @@ pub(super) enum Target {
 
 impl Target {
     /// Says of each byte whether it is kept, of a target that is there from its first byte to its last.
-    pub fn judge(mut self, text: &[u8], kept: &mut Vec<bool>) {
+    pub fn judge(mut self, text: &[u8], privacy: Privacy, kept: &mut Vec<bool>) {
         if text.iter().any(|byte| matches!(byte, 0..=b' ' | 0x7f)) {
             // No target holds these, so what it is is not known.
             self = Self::Other;
         }
         let mut rest = text;
         loop {
-            self = self.look_ahead(rest, true);
+            self = self.look_ahead(rest, true, privacy);
             let Some((byte, more)) = rest.split_first() else {
                 return;
             };
-            let (is_kept, next) = self.step(*byte);
+            let (is_kept, next) = self.step(*byte, privacy);
             kept.push(is_kept);
             self = next;
             rest = more;
@@ -56,7 +64,7 @@ impl Target {
     }
 
     /// Decides what depends on bytes to come, of which the piece has these. It may be the last piece.
-    pub fn look_ahead(self, piece: &[u8], is_last: bool) -> Self {
+    pub fn look_ahead(self, piece: &[u8], is_last: bool, privacy: Privacy) -> Self {
         match (self, piece) {
             (_, []) => self,
             (Self::Authority, _) => {
@@ -72,8 +80,27 @@ impl Target {
                     _ => Self::HostPort,
                 }
             }
-            (Self::Component, _) => match piece.iter().find(|byte| ends_key(**byte)) {
-                Some(b'=') => Self::Key,
+            (Self::Segment | Self::Parameter, _) => {
+                let part = piece.split(|byte| ends_part(*byte)).next().unwrap_or_default();
+                if part.len() == piece.len() && !is_last && privacy != Privacy::Open {
+                    return Self::CutPart;
+                }
+                let kept = match privacy {
+                    Privacy::Strict => 0,
+                    Privacy::Default => segment::kept(part, matches!(self, Self::Parameter)),
+                    Privacy::Open => part.len(),
+                };
+                Self::Part {
+                    kept,
+                    masked: part.len().saturating_sub(kept),
+                }
+            }
+            (Self::Component, _) if privacy == Privacy::Strict => Self::QueryValue,
+            (Self::Component, _) => match piece.iter().position(|byte| ends_key(*byte)) {
+                Some(len) if piece.get(len) == Some(&b'=') => match piece.get(..len) {
+                    Some(key) if privacy == Privacy::Default && segment::is_secret_key(key) => Self::CutKey,
+                    _ => Self::Key,
+                },
                 Some(_) => Self::QueryValue,
                 None => Self::CutKey,
             },
@@ -83,9 +110,13 @@ impl Target {
     }
 
     /// Whether `byte` is kept, and where the target is after it.
-    pub fn step(self, byte: u8) -> (bool, Self) {
+    pub fn step(self, byte: u8, privacy: Privacy) -> (bool, Self) {
+        let is_open = privacy == Privacy::Open;
         match (self, byte) {
-            (Self::Start | Self::HostPort | Self::CutAuthority, b'/') => (true, Self::Path),
+            (Self::Start | Self::HostPort | Self::CutAuthority, b'/') => (true, Self::Segment),
+            (Self::Part { kept: 1.., .. }, _) | (Self::Part { masked: 1.., .. }, _) => step_part(self),
+            (Self::Part { .. } | Self::CutPart, b'/') => (true, Self::Segment),
+            (Self::Part { .. } | Self::CutPart, b';') => (true, Self::Parameter),
             (Self::Start, b'*') => (true, Self::Other),
             (Self::Start, b'h' | b'H') => (true, Self::Scheme { at: 1 }),
             (Self::Scheme { at }, _) => step_scheme(at, byte),
@@ -95,14 +126,34 @@ impl Target {
                     len: len.saturating_sub(1),
                 },
             ),
-            (Self::HostPort | Self::CutAuthority | Self::Path, b'?') => (true, Self::Component),
-            (Self::HostPort | Self::CutAuthority | Self::Path, b'#') => (true, Self::Other),
+            (Self::HostPort | Self::CutAuthority | Self::Part { .. } | Self::CutPart, b'?') => {
+                (true, Self::Component)
+            }
+            (Self::HostPort | Self::CutAuthority | Self::Part { .. } | Self::CutPart, b'#') => {
+                (true, Self::Other)
+            }
             (Self::Key | Self::CutKey, b'=') => (true, Self::QueryValue),
-            (Self::HostPort | Self::Path | Self::Key, _) => (true, self),
+            (Self::HostPort | Self::Key, _) => (true, self),
+            (Self::CutKey | Self::QueryValue, b'#') if is_open => (true, Self::Other),
             (Self::CutKey | Self::QueryValue, b'&') => (true, Self::Component),
-            (Self::CutAuthority | Self::CutKey | Self::QueryValue, _) => (false, self),
+            (Self::CutKey | Self::QueryValue, _) => (is_open, self),
+            (Self::CutAuthority | Self::CutPart, _) => (false, self),
             _ => (false, Self::Other),
         }
+    }
+}
+
+fn step_part(part: Target) -> (bool, Target) {
+    match part {
+        Target::Part { kept: 0, masked } => {
+            let masked = masked.saturating_sub(1);
+            (false, Target::Part { kept: 0, masked })
+        }
+        Target::Part { kept, masked } => {
+            let kept = kept.saturating_sub(1);
+            (true, Target::Part { kept, masked })
+        }
+        _ => (false, part),
     }
 }
 
@@ -128,6 +179,10 @@ fn step_scheme(at: usize, byte: u8) -> (bool, Target) {
 
 fn ends_authority(byte: u8) -> bool {
     matches!(byte, b'/' | b'?' | b'#' | b' ' | b'\r' | b'\n')
+}
+
+fn ends_part(byte: u8) -> bool {
+    matches!(byte, b'/' | b';' | b'?' | b'#' | b' ' | b'\r' | b'\n')
 }
 
 fn ends_key(byte: u8) -> bool {

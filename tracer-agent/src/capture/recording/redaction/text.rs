@@ -7,44 +7,29 @@
 //! less than a byte and is padding. What can be told from a masked string is how long it was, in characters and in bytes.
 
 use super::rule::Rule;
-use crate::protocols::http2::hpack::{self, Malformed, code_len};
+use crate::{
+    privacy::{MASKS, Privacy},
+    protocols::http2::hpack::{self, Malformed, code_len},
+};
 
 /// What stands for a masked byte.
 pub(super) const MASK: u8 = b'x';
-/// For each length that a code can have, what stands for a masked character. None of it has a meaning in a query, and no name that
-/// is known can be made of it.
-const MASKS: [(u8, u8); 21] = [
-    (5, b's'),
-    (6, b'm'),
-    (7, MASK),
-    (8, b'X'),
-    (10, b'!'),
-    (11, b'|'),
-    (12, b'>'),
-    (13, b'~'),
-    (14, b'^'),
-    (15, b'`'),
-    (19, b'\\'),
-    (20, 0x80),
-    (21, 0x99),
-    (22, 0x81),
-    (23, 0x87),
-    (24, 0x8e),
-    (25, 0xc7),
-    (26, 0xc0),
-    (27, 0xcb),
-    (28, 0xdc),
-    (30, 0x16),
-];
-
 /// Masks strings. It has nothing of one when it is given the next.
 #[derive(Default)]
 pub(super) struct Texts {
+    pub privacy: Privacy,
     decoded: Vec<u8>,
     kept: Vec<bool>,
 }
 
 impl Texts {
+    pub fn new(privacy: Privacy) -> Self {
+        Self {
+            privacy,
+            ..Self::default()
+        }
+    }
+
     /// The characters of a string.
     pub fn read<'a>(&'a mut self, text: &'a [u8], is_coded: bool) -> Result<&'a [u8], Malformed> {
         if !is_coded {
@@ -60,14 +45,14 @@ impl Texts {
     pub fn mask(&mut self, text: &mut [u8], is_coded: bool, rule: Rule) -> Result<(), Malformed> {
         self.kept.clear();
         if !is_coded {
-            rule.judge(text, &mut self.kept);
+            rule.judge(text, self.privacy, &mut self.kept);
             for (byte, is_kept) in text.iter_mut().zip(&self.kept) {
                 *byte = if *is_kept { *byte } else { MASK };
             }
             return Ok(());
         }
         self.read(text, true)?;
-        rule.judge(&self.decoded, &mut self.kept);
+        rule.judge(&self.decoded, self.privacy, &mut self.kept);
         self.encode(text)
     }
 
