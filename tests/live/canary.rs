@@ -452,7 +452,7 @@ fn canary(agent: &Agent, privacy: &str) -> Result<()> {
     }
     let exported = secrets.found_in(&fs::read(file("raw.json"))?);
     ensure!(
-        exported.iter().all(|place| is_told(place)),
+        exported.iter().all(is_told),
         "{exported:?} are exported beside a raw recording"
     );
     Ok(())
