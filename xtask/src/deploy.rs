@@ -9,6 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::process::{find, output, root, run, target};
+use crate::setup;
 use crate::setup::manifests::{HELM, SCHEMAS};
 use crate::setup::pinned::Pinned;
 
@@ -45,6 +46,11 @@ pub const CHECKS: &[Check] = &[
         name: "the manifests are those of the chart",
         lack: || lack(&[&HELM]),
         run: manifests_are_of_the_chart,
+    },
+    Check {
+        name: "the agent takes the configurations of the chart and of the unit",
+        lack: || lack(&[&HELM]),
+        run: configurations,
     },
     Check {
         name: "systemd reads the unit",
@@ -215,6 +221,44 @@ fn manifests() -> Result<String> {
         .chain(kept)
         .flat_map(|line| [line, "\n"])
         .collect())
+}
+
+/// Every key is one that the agent knows, with a value that it takes; one that it does not know is refused.
+fn configurations() -> Result<()> {
+    let toolchain = setup::for_build()?;
+    run(toolchain
+        .cargo()
+        .args(["build", "--quiet", "--package", "tracer-agent"]))?;
+    let folder = target().join("deploy");
+    fs::create_dir_all(&folder)?;
+    let mut files = vec![root().join("deploy/systemd/config.yaml")];
+    for (set, values) in VALUES.into_iter().enumerate() {
+        let file = folder.join(format!("config-{set}.yaml"));
+        fs::write(&file, configuration(&render("1.37.0", values)?)?)?;
+        files.push(file);
+    }
+    for file in &files {
+        check(file)?;
+    }
+    let wrong = folder.join("config-wrong.yaml");
+    fs::write(&wrong, "metrics_listen: 9464\n")?;
+    ensure!(check(&wrong).is_err(), "a key that there is not is taken");
+    Ok(())
+}
+
+/// What is in the ConfigMap, without its indentation.
+fn configuration(rendered: &str) -> Result<String> {
+    const BEGIN: &str = "  config.yaml: |\n";
+    let (_, rest) = rendered
+        .split_once(BEGIN)
+        .context("the chart has no configuration")?;
+    let lines = rest.lines().map_while(|line| line.strip_prefix("    "));
+    Ok(lines.flat_map(|line| [line, "\n"]).collect())
+}
+
+fn check(configuration: &Path) -> Result<String> {
+    let mut agent = Command::new(target().join("debug/tracer-agent"));
+    output(agent.args(["config", "check", "--config"]).arg(configuration))
 }
 
 /// Read as it stands, but for the program, which need not be installed here.

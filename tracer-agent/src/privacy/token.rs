@@ -117,7 +117,7 @@ pub(super) fn is_issued(text: &[u8]) -> bool {
             .is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
     };
     text.len() >= SHORTEST_ISSUED
-        && ISSUED.iter().any(|prefix| starts(prefix))
+        && ISSUED.iter().any(starts)
         // `sk_shopping_basket` is none.
         && text.iter().any(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase())
 }

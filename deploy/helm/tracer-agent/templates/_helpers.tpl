@@ -46,21 +46,22 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{/* The configuration file: what was said, and what the chart knows. */}}
 {{- define "tracer-agent.config" -}}
 {{- $config := deepCopy .Values.config }}
-{{- if not (or (hasKey $config "all") $config.pid $config.port $config.exe $config.cgroup $config.netns) }}
+{{- if not (or (hasKey $config "all") $config.pid $config.port $config.exe $config.cgroup $config.netns $config.container) }}
 {{- $_ := set $config "all" true }}
 {{- end }}
 {{- $_ := set $config "exclude_exe" (append (default list $config.exclude_exe) "tracer-agent" | uniq) }}
 {{- /* Of the host's first process: its files, control groups and network namespaces, without a mount. */}}
 {{- $_ := set $config "host_root" "/proc/1/root" }}
 {{- if .Values.metrics.enabled }}
-{{- $_ := set $config "metrics_listen" (printf "%s:%d" .Values.metrics.address (int .Values.metrics.port)) }}
+{{- $here := printf "prometheus=%s:%d" .Values.metrics.address (int .Values.metrics.port) }}
+{{- $_ := set $config "metrics" (append (default list $config.metrics) $here) }}
 {{- end }}
 {{- if .Values.queue.enabled }}
 {{- $_ := set $config "queue_dir" "/var/lib/tracer-agent" }}
 {{- $_ := set $config "queue_size" .Values.queue.size }}
 {{- end }}
 {{- if not .Values.kubernetes.enabled }}
-{{- $_ := set $config "kubernetes" "off" }}
+{{- $_ := set $config "identity" "off" }}
 {{- end }}
 {{- if not .Values.breakpoints.enabled }}
 {{- $_ := set $config "uprobes" "off" }}
