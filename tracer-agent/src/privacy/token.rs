@@ -65,6 +65,18 @@ pub(super) struct Randomness {
     has_lower: bool,
     has_upper: bool,
     has_digit: bool,
+    /// Neighbours of which one is a digit, a small letter, a capital or a mark, and the other of another kind.
+    switches: usize,
+}
+
+/// What a byte is among digits, small letters, capitals and marks.
+fn kind(byte: u8) -> u8 {
+    match byte {
+        b'0'..=b'9' => 0,
+        b'a'..=b'z' => 1,
+        b'A'..=b'Z' => 2,
+        _ => 3,
+    }
 }
 
 impl Randomness {
@@ -73,6 +85,7 @@ impl Randomness {
         self.has_lower |= byte.is_ascii_lowercase();
         self.has_upper |= byte.is_ascii_uppercase();
         self.has_digit |= byte.is_ascii_digit();
+        self.switches += usize::from(self.last.is_some_and(|last| kind(last) != kind(byte)));
         let last = self
             .last
             .replace(byte)
@@ -104,6 +117,10 @@ impl Randomness {
             DENSE.. if is_dense => 8,
             _ => return false,
         };
+        // Whoever writes words changes between kinds of letters once or twice in a word.
+        if is_dense && self.len >= LONG && self.switches * 2 > self.len {
+            return true;
+        }
         // Words have more than three usual pairs of five.
         let is_unlike_words = u64::from(self.usual) * 2 < u64::from(self.unusual) * 3;
         self.unusual >= few && (is_unlike_words || self.most >= RUN)

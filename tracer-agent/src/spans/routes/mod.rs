@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use self::{methods::Methods, tree::Tree};
 use crate::protocols::exchange::Side;
 
-/// Segments that are remembered of all services together: about 2 MiB.
+/// Segments that are remembered of all services together.
 pub const MAX_NODES: usize = 16_384;
 /// Segments that are remembered of the requests that one service gets, or makes.
 pub const MAX_NODES_OF_ONE: usize = 1_024;

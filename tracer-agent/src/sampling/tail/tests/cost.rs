@@ -59,7 +59,7 @@ fn cost(settings: Option<Settings>) -> (Duration, usize, usize) {
 
 #[test]
 #[ignore = "measures: only a release build tells anything"]
-fn a_span_is_decided_within_half_a_microsecond() {
+fn a_span_is_decided_within_a_microsecond() {
     println!("a span takes {} bytes without its texts", size_of::<Span>());
     for text in [
         None,
@@ -73,6 +73,6 @@ fn a_span_is_decided_within_half_a_microsecond() {
             "{}: {cost:?} a span, {held} held, {kept} kept",
             text.unwrap_or("off")
         );
-        assert!(cost < Duration::from_nanos(500), "{text:?}: {cost:?}");
+        assert!(cost < Duration::from_micros(1), "{text:?}: {cost:?}");
     }
 }
