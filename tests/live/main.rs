@@ -58,6 +58,7 @@ const ALIKE: &[&str] = &[
     "a_post_that_expects",
     "an_error_status",
     "no_secret_of_a_request",
+    "no_credential_is_in",
     "no_core_file",
     "the_exit_status",
     "what_is_not_http",

@@ -4,6 +4,8 @@
 //! nothing. What the rules say may change at any time. A process keeps what it is: a rule that is taken away ends nothing,
 //! one that is added counts for processes that run too, and one that excludes ends what is traced.
 
+use std::collections::BTreeMap;
+
 use aya::{
     Ebpf,
     maps::{Array, HashMap, MapData},
@@ -56,6 +58,8 @@ pub(super) fn places(count: usize) -> u32 {
 /// The rules, in maps of the kernel.
 pub(super) struct Rules {
     ports: Array<MapData, u64>,
+    /// Its words that have a bit set.
+    ports_set: BTreeMap<u32, u64>,
     cgroups: HashMap<MapData, u64, u8>,
     netns: HashMap<MapData, u32, u8>,
     names: Array<MapData, Name>,
@@ -115,6 +119,7 @@ impl Rules {
     ) -> Result<Self, KernelError> {
         Ok(Self {
             ports: take(loaded, "PORTS")?,
+            ports_set: BTreeMap::new(),
             cgroups: take(loaded, "CGROUPS")?,
             netns: take(loaded, "NETNS")?,
             names: take(loaded, "NAMES")?,
@@ -127,14 +132,13 @@ impl Rules {
 
     /// Makes the rules these. Those that select come before those that were left are gone, so that nothing is missed between.
     pub(super) fn write(&mut self, selection: &Selection, names: &[NameRule]) -> Result<(), KernelError> {
-        for (first, ports) in [(0, &selection.ports), (PORT_WORDS, &selection.excluded_ports)] {
-            for (word, bits) in port_words(ports) {
-                let place = first + word;
-                if self.ports.get(&place, 0).map_err(of_map("PORTS"))? != bits {
-                    self.ports.set(place, bits, 0).map_err(of_map("PORTS"))?;
-                }
-            }
+        let ports = port_words(selection);
+        let gone = self.ports_set.keys().filter(|place| !ports.contains_key(place));
+        let changes = ports.iter().map(|(place, bits)| (*place, *bits));
+        for (place, bits) in changes.chain(gone.map(|place| (*place, 0))) {
+            self.ports.set(place, bits, 0).map_err(of_map("PORTS"))?;
         }
+        self.ports_set = ports;
         let cgroups = selection.of_containers.iter().chain(&selection.cgroups);
         insert(&mut self.cgroups, cgroups).map_err(of_map("CGROUPS"))?;
         let gone = self.named.iter().filter(|id| is_gone(*id, &selection.cgroups));
@@ -234,13 +238,15 @@ fn is_gone<K: PartialEq>(known: &K, wanted: &[(K, u8)]) -> bool {
     wanted.iter().all(|(key, _)| key != known)
 }
 
-/// One bit a port, in words of 64.
-fn port_words(ports: &[u16]) -> impl Iterator<Item = (u32, u64)> {
-    let mut words = std::collections::BTreeMap::<u32, u64>::new();
-    for port in ports {
-        *words.entry(u32::from(port >> 6)).or_default() |= 1 << (port & 63);
+/// One bit a port, in words of 64, by their places; only those with a bit set.
+fn port_words(selection: &Selection) -> BTreeMap<u32, u64> {
+    let mut words = BTreeMap::<u32, u64>::new();
+    for (first, ports) in [(0, &selection.ports), (PORT_WORDS, &selection.excluded_ports)] {
+        for port in ports {
+            *words.entry(first + u32::from(port >> 6)).or_default() |= 1 << (port & 63);
+        }
     }
-    (0..PORT_WORDS).map(move |word| (word, words.get(&word).copied().unwrap_or_default()))
+    words
 }
 
 /// A rule as a value of a map.
@@ -277,10 +283,13 @@ mod tests {
     }
 
     #[test]
-    fn every_word_of_ports_is_written_and_has_their_bits() {
-        let words: Vec<_> = port_words(&[0, 63, 64, 65535]).collect();
-        assert_eq!(words.len(), PORT_WORDS as usize);
-        let set: Vec<_> = words.into_iter().filter(|(_, bits)| *bits != 0).collect();
-        assert_eq!(set, [(0, 1 | 1 << 63), (1, 1), (1023, 1 << 63)]);
+    fn ports_are_bits_and_those_that_exclude_come_behind_those_that_select() {
+        let selection = Selection {
+            ports: vec![0, 63, 64, 65535],
+            excluded_ports: vec![1],
+            ..Selection::default()
+        };
+        let words: Vec<_> = port_words(&selection).into_iter().collect();
+        assert_eq!(words, [(0, 1 | 1 << 63), (1, 1), (1023, 1 << 63), (1024, 2)]);
     }
 }
