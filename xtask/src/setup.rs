@@ -47,6 +47,7 @@ const FOR_BENCH: &[Package] = &[
     ("nginx-light", "nginx"),
     ("redis-server", "redis-server"),
     ("redis-tools", "redis-benchmark"),
+    ("valgrind", "valgrind"),
     ("wrk", "wrk"),
 ];
 /// What boots another kernel: the emulator, and what its first file system is made with.

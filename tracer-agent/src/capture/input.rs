@@ -1,7 +1,6 @@
 //! Everything the core is ever told: what the live agent pushes and what a recording holds are the same.
 
-use std::borrow::Cow;
-
+use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{BootNanos, Pid};
@@ -77,8 +76,8 @@ pub enum AttributeValue {
     Int(i64),
     /// A real number.
     Double(f64),
-    /// Text; most of what spans say is one of a few texts, and those are not copied.
-    Text(Cow<'static, str>),
+    /// Text; most of what spans say is short.
+    Text(CompactString),
     /// A list of texts.
     List(Vec<String>),
 }

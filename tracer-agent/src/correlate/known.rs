@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    hash::{BuildHasherDefault, Hasher},
     sync::Arc,
 };
 
@@ -102,7 +103,31 @@ pub enum Fate {
 }
 
 /// By ids that the agent makes. Never iterated where the order would be seen in what is given out.
-type ById<T> = HashMap<ExchangeId, T, foldhash::fast::RandomState>;
+type ById<T> = HashMap<ExchangeId, T, BuildHasherDefault<InOrder>>;
+
+/// Hashes numbers that are counted up: neighbours stay neighbours, so what is known at the same time lies together in memory. The
+/// highest bits, by which a table tells entries in one place apart, are spread.
+#[derive(Debug, Default)]
+pub struct InOrder(u64);
+
+impl Hasher for InOrder {
+    fn write(&mut self, bytes: &[u8]) {
+        // Ids are written as a number.
+        for byte in bytes {
+            self.write_u64(self.0.rotate_left(8) ^ u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number;
+    }
+
+    fn finish(&self) -> u64 {
+        const PLACE: u64 = u64::MAX >> 7;
+        const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+        self.0 & PLACE | self.0.wrapping_mul(SPREAD) & !PLACE
+    }
+}
 
 /// The exchanges that are known.
 #[derive(Debug, Default)]

@@ -152,6 +152,10 @@ impl Thread {
             *self = Self::default();
         }
         let until = now.saturating_sub(SETTLED);
+        if until == self.counted {
+            // As when it was last looked at: much may be read in one turn.
+            return Vec::new();
+        }
         for turn in self.turns_between(self.counted, until) {
             self.count(turn);
         }

@@ -1,6 +1,9 @@
 //! The two ends of one exchange: the `connection` rung.
 
-use std::{collections::HashMap, net::IpAddr};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    net::IpAddr,
+};
 
 use crate::{
     capture::address::{Address, Pair},
@@ -73,36 +76,55 @@ fn port(address: Address) -> u64 {
 /// Client ends that were seen, and server ends that wait for theirs. Bounded by the exchanges that are known.
 #[derive(Debug, Default)]
 pub struct Pairs {
-    outbound: HashMap<Wire, ExchangeId>,
-    waiting: HashMap<Wire, ExchangeId>,
+    ends: HashMap<Wire, Ends>,
+}
+
+/// What is known of the two ends: one at least.
+#[derive(Debug, Default)]
+struct Ends {
+    outbound: Option<ExchangeId>,
+    waiting: Option<ExchangeId>,
 }
 
 impl Pairs {
+    /// The client end, if it was seen.
     pub fn outbound(&self, wire: Wire) -> Option<ExchangeId> {
-        self.outbound.get(&wire).copied()
+        self.ends.get(&wire)?.outbound
     }
 
-    pub fn waiting(&self, wire: Wire) -> Option<ExchangeId> {
-        self.waiting.get(&wire).copied()
+    /// A client end was seen; the server end that waits for it.
+    pub fn sent(&mut self, wire: Wire, outbound: ExchangeId) -> Option<ExchangeId> {
+        let ends = self.ends.entry(wire).or_default();
+        ends.outbound = Some(outbound);
+        ends.waiting
     }
 
-    pub fn sent(&mut self, wire: Wire, outbound: ExchangeId) {
-        self.outbound.insert(wire, outbound);
-    }
-
-    pub fn wait(&mut self, wire: Wire, inbound: ExchangeId) {
-        self.waiting.insert(wire, inbound);
+    /// A server end waits from now on; the client end, if it was seen.
+    pub fn wait(&mut self, wire: Wire, inbound: ExchangeId) -> Option<ExchangeId> {
+        let ends = self.ends.entry(wire).or_default();
+        ends.waiting = Some(inbound);
+        ends.outbound
     }
 
     pub fn forget_outbound(&mut self, wire: Wire, outbound: ExchangeId) {
-        if self.outbound(wire) == Some(outbound) {
-            self.outbound.remove(&wire);
-        }
+        self.forget(wire, outbound, |ends| &mut ends.outbound);
     }
 
     pub fn stop_waiting(&mut self, wire: Wire, inbound: ExchangeId) {
-        if self.waiting(wire) == Some(inbound) {
-            self.waiting.remove(&wire);
+        self.forget(wire, inbound, |ends| &mut ends.waiting);
+    }
+
+    fn forget(&mut self, wire: Wire, id: ExchangeId, which: fn(&mut Ends) -> &mut Option<ExchangeId>) {
+        let Entry::Occupied(mut entry) = self.ends.entry(wire) else {
+            return;
+        };
+        let end = which(entry.get_mut());
+        // Another may have taken its place.
+        if *end == Some(id) {
+            *end = None;
+        }
+        if entry.get().outbound.is_none() && entry.get().waiting.is_none() {
+            entry.remove();
         }
     }
 }

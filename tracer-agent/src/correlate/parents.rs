@@ -71,7 +71,11 @@ impl Correlator {
         if let Some(arrival) = Arrival::of(&inbound) {
             self.contexts.insert(arrival);
         }
-        let client_end = self.pairs.outbound(wire);
+        // One whose client end cannot come does not wait for it.
+        let client_end = match inbound.other_end {
+            OtherEnd::Untraced => self.pairs.outbound(wire),
+            OtherEnd::Traced | OtherEnd::Maybe => self.pairs.wait(wire, id),
+        };
         let edge = client_end.and_then(|client_end| self.edge_to(client_end, &inbound));
         let edge = edge.or_else(|| match inbound.other_end {
             OtherEnd::Untraced => Some(alone(&inbound)),
@@ -87,7 +91,8 @@ impl Correlator {
             let deadline = self.now.plus(wait_ns);
             live.deadline = Some(deadline);
             self.deadlines.insert((deadline, id));
-            self.pairs.wait(wire, id);
+        } else {
+            self.pairs.stop_waiting(wire, id);
         }
         self.known.begin(id, live);
         if let Some(edge) = edge {
@@ -131,11 +136,11 @@ impl Correlator {
             self.deadlines.insert((deadline, id));
         }
         self.known.begin(id, live);
-        self.pairs.sent(wire, id);
+        let server_end = self.pairs.sent(wire, id);
         if !waits {
             self.decide(id, cause.edge(), out);
         }
-        let Some(server_end) = self.pairs.waiting(wire) else {
+        let Some(server_end) = server_end else {
             return;
         };
         let inbound = self.known.live.get(&server_end).and_then(Live::exchange).cloned();

@@ -7,6 +7,8 @@
 
 use std::{os::fd::BorrowedFd, path::PathBuf, sync::Arc};
 
+use compact_str::CompactString;
+
 use crate::{
     capture::{
         clock,
@@ -230,8 +232,8 @@ impl Discovery {
     }
 }
 
-fn text_attribute(key: &str, value: impl Into<String>) -> (String, AttributeValue) {
-    (key.to_owned(), AttributeValue::Text(value.into().into()))
+fn text_attribute(key: &str, value: impl Into<CompactString>) -> (String, AttributeValue) {
+    (key.to_owned(), AttributeValue::Text(value.into()))
 }
 
 #[cfg(test)]

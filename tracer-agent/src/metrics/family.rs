@@ -135,7 +135,7 @@ pub fn underscored(name: &str) -> String {
 }
 
 /// A text as the value of a label.
-pub fn text(text: impl Into<std::borrow::Cow<'static, str>>) -> AttributeValue {
+pub fn text(text: impl Into<compact_str::CompactString>) -> AttributeValue {
     AttributeValue::Text(text.into())
 }
 

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use compact_str::CompactString;
+
 use crate::{
     capture::{
         address::Address,
@@ -175,19 +177,19 @@ impl Default for Version {
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Request {
     /// Method as sent, e.g. `GET`, `get`, `PURGE`; empty where it is not known.
-    pub method: String,
+    pub method: CompactString,
     /// Request target as sent: origin, absolute, authority or asterisk form, unredacted; empty where it is not known.
-    pub target: String,
+    pub target: CompactString,
     /// The version it was sent in.
     pub version: Version,
     /// `:scheme`, where it is not `http`.
-    pub scheme: Option<String>,
+    pub scheme: Option<CompactString>,
     /// It is a call by gRPC: its `Content-Type` says so.
     pub grpc: bool,
     /// `Host` or `:authority`, if there is exactly one and it is not empty.
-    pub host: Option<String>,
+    pub host: Option<CompactString>,
     /// `User-Agent`, the first.
-    pub user_agent: Option<String>,
+    pub user_agent: Option<CompactString>,
     /// Headers that were asked for by configuration, lower-case name, in order.
     pub captured_headers: Vec<(String, String)>,
 }

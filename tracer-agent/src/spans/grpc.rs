@@ -152,7 +152,7 @@ mod tests {
     fn a_method_is_a_service_and_a_name() {
         let named = |target: &str, grpc| {
             let request = Request {
-                target: target.to_owned(),
+                target: target.into(),
                 grpc,
                 ..Request::default()
             };

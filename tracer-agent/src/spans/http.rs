@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 
+use compact_str::CompactString;
+
 use crate::{
     capture::input::AttributeValue,
     privacy::{Privacy, REDACTED, header},
@@ -73,12 +75,12 @@ pub fn describe(
     }
     match exchange.side {
         Side::Inbound => {
-            attributes.some_text("url.path", path.map(|_| told.path.to_string()));
+            attributes.some_text("url.path", path.map(|_| &*told.path));
             if let Some(query) = target.query {
-                attributes.text("url.query", url::query(query, privacy).into_owned());
+                attributes.text("url.query", url::query(query, privacy));
             }
-            attributes.text("url.scheme", scheme(server.scheme));
-            attributes.some_text("http.route", route.map(str::to_owned));
+            attributes.text("url.scheme", server.scheme);
+            attributes.some_text("http.route", route);
         }
         Side::Outbound => {
             let port = server.written_port;
@@ -92,7 +94,7 @@ pub fn describe(
             let shown = if target.path.is_empty() { "" } else { &told.path };
             let url = || url::full(server.scheme, &target, host, port, shown, privacy);
             attributes.some_text("url.full", (!request.target.is_empty()).then(url));
-            attributes.some_text("url.template", route.map(str::to_owned));
+            attributes.some_text("url.template", route);
         }
     }
     if told.is_learned {
@@ -140,7 +142,7 @@ pub fn describe(
     let name = known.map_or(Cow::Borrowed("HTTP"), |_| method);
     Description {
         name: match route {
-            Some(route) => format!("{name} {route}").into(),
+            Some(route) => [&name, " ", route].concat().into(),
             None => name,
         },
         attributes,
@@ -150,7 +152,7 @@ pub fn describe(
 }
 
 /// The peer of a connection.
-pub fn peer(attributes: &mut Attributes, address: String, port: u16) {
+pub fn peer(attributes: &mut Attributes, address: CompactString, port: u16) {
     attributes.text("network.peer.address", address);
     attributes.some_number("network.peer.port", Some(u64::from(port)));
 }
@@ -159,10 +161,7 @@ pub fn peer(attributes: &mut Attributes, address: String, port: u16) {
 pub(super) fn unix_peer(attributes: &mut Attributes, exchange: &Exchange) {
     attributes.text("network.transport", "unix");
     if exchange.side == Side::Outbound {
-        attributes.some_text(
-            "network.peer.address",
-            exchange.path.as_deref().map(str::to_owned),
-        );
+        attributes.some_text("network.peer.address", exchange.path.as_deref());
     }
 }
 
@@ -176,11 +175,11 @@ impl Default for Attributes {
 }
 
 impl Attributes {
-    pub fn text(&mut self, key: &'static str, value: impl Into<Cow<'static, str>>) {
+    pub fn text(&mut self, key: &'static str, value: impl Into<CompactString>) {
         self.0.push((key, AttributeValue::Text(value.into())));
     }
 
-    pub fn some_text(&mut self, key: &'static str, value: Option<impl Into<Cow<'static, str>>>) {
+    pub fn some_text(&mut self, key: &'static str, value: Option<impl Into<CompactString>>) {
         if let Some(value) = value {
             self.text(key, value);
         }
@@ -198,7 +197,7 @@ impl Attributes {
 pub(super) struct Server<'a> {
     scheme: &'a str,
     /// Empty where nothing tells it.
-    pub address: String,
+    pub address: CompactString,
     /// It is that of a Unix socket.
     is_path: bool,
     pub port: Option<u16>,
@@ -218,7 +217,7 @@ impl<'a> Server<'a> {
         if let Some(Authority { host, port }) = named {
             return Self {
                 scheme,
-                address: host.to_owned(),
+                address: host.into(),
                 is_path: false,
                 // A Unix socket has none, whatever the client says.
                 port: port.or_else(|| url::default_port(scheme).filter(|_| exchange.peer.host().is_some())),
@@ -231,7 +230,7 @@ impl<'a> Server<'a> {
         });
         let port = socket.as_ref().map(|(_, port)| *port);
         let is_path = socket.is_none();
-        let path = || exchange.path.as_deref().unwrap_or_default().to_owned();
+        let path = || exchange.path.as_deref().unwrap_or_default().into();
         Self {
             scheme,
             address: socket.map_or_else(path, |(address, _)| address),
@@ -249,15 +248,6 @@ fn path<'a>(request: &'a Request, target: &Target<'a>) -> Option<&'a str> {
         ("*", _) => Some("*"),
         (_, "") if target.scheme.is_some() => Some("/"),
         (_, path) => Some(path),
-    }
-}
-
-/// The schemes that nearly all requests have are not copied.
-fn scheme(scheme: &str) -> Cow<'static, str> {
-    match scheme {
-        SCHEME => Cow::Borrowed(SCHEME),
-        SCHEME_OF_TLS => Cow::Borrowed(SCHEME_OF_TLS),
-        other => Cow::Owned(other.to_owned()),
     }
 }
 

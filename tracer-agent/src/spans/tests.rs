@@ -53,13 +53,13 @@ fn exchange(side: Side, method: &str, target: &str, host: Option<&str>) -> Excha
         moment: None,
         head_end: BootNanos(5_100),
         request: Request {
-            method: method.to_owned(),
-            target: target.to_owned(),
+            method: method.into(),
+            target: target.into(),
             version: Version::Http1(1),
             scheme: None,
             grpc: false,
-            host: host.map(str::to_owned),
-            user_agent: Some("curl/8".to_owned()),
+            host: host.map(Into::into),
+            user_agent: Some("curl/8".into()),
             captured_headers: Vec::new(),
         },
         context: WireContext::default(),
@@ -131,7 +131,7 @@ fn span(exchange: Exchange, ending: Ending) -> Span {
 
 fn attributes(span: &Span) -> Vec<String> {
     let text = |value: &AttributeValue| match value {
-        AttributeValue::Text(text) => text.clone().into_owned(),
+        AttributeValue::Text(text) => text.to_string(),
         AttributeValue::Int(number) => number.to_string(),
         other => format!("{other:?}"),
     };

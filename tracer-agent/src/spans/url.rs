@@ -1,6 +1,8 @@
 //! The parts of a URL that spans name, out of a request target (RFC 9112 section 3.2) and `Host`, redacted.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, net::IpAddr};
+
+use compact_str::{CompactString, ToCompactString as _};
 
 use crate::{
     capture::address::Address,
@@ -170,11 +172,28 @@ pub fn query(text: &str, privacy: Privacy) -> Cow<'_, str> {
 }
 
 /// Host and port of a socket address, as texts of a URL want them.
-pub fn socket(address: Address) -> Option<(String, u16)> {
+pub fn socket(address: Address) -> Option<(CompactString, u16)> {
     match address {
-        Address::Ip(address) => Some((address.ip().to_canonical().to_string(), address.port())),
+        Address::Ip(address) => Some((written(address.ip().to_canonical()), address.port())),
         Address::Unix(..) => None,
     }
+}
+
+/// An address as it is written. That of version 4 without the library's formatter, which takes longer than all else of an attribute.
+fn written(address: IpAddr) -> CompactString {
+    let IpAddr::V4(address) = address else {
+        return address.to_compact_string();
+    };
+    let mut text = CompactString::default();
+    for (place, octet) in address.octets().into_iter().enumerate() {
+        if place > 0 {
+            text.push('.');
+        }
+        let digits = [(100, octet >= 100), (10, octet >= 10), (1, true)];
+        let shown = digits.into_iter().filter(|(_, is_shown)| *is_shown);
+        text.extend(shown.map(|(power, _)| char::from(b'0' + octet / power % 10)));
+    }
+    text
 }
 
 /// The port that a scheme means when none is written.
@@ -321,6 +340,14 @@ mod tests {
             ("", ""),
         ] {
             assert_eq!(in_header(text, Privacy::Default), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_written_as_the_library_does() {
+        for octets in [[0, 0, 0, 0], [1, 10, 100, 255], [99, 109, 9, 200]] {
+            let address = std::net::Ipv4Addr::from(octets);
+            assert_eq!(written(address.into()), address.to_string());
         }
     }
 }

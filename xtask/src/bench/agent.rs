@@ -18,6 +18,8 @@ use crate::setup;
 const LIMIT: Duration = Duration::from_secs(20);
 /// `USER_HZ`: the unit of times in `/proc/PID/stat`, 100 on every architecture that there is an agent for.
 const TICKS_PER_SECOND: f64 = 100.0;
+/// What the sink takes.
+const PROTOCOL: &str = "http/protobuf";
 const STATISTICS: &str = "/proc/sys/kernel/bpf_stats_enabled";
 
 /// The agent's program.
@@ -46,6 +48,16 @@ pub fn built(agent: Option<&Path>) -> Result<Agent> {
     Ok(Agent::new(target().join("release/tracer-agent")))
 }
 
+/// The agent with an allocator that counts.
+pub fn built_to_count() -> Result<Agent> {
+    let toolchain = setup::for_build()?;
+    run(toolchain
+        .cargo()
+        .args(["build", "--quiet", "--release", "--package", "tracer-agent"])
+        .args(["--bin", "allocations", "--features", "allocations"]))?;
+    Ok(Agent::new(target().join("release/allocations")))
+}
+
 impl Agent {
     fn new(program: PathBuf) -> Self {
         Self { program }
@@ -61,7 +73,7 @@ impl Agent {
         let mut running = started(
             command
                 .arg("run")
-                .args(["--export", "json=/dev/null", "--log-level", "debug"])
+                .args(["--export", "json=/dev/null"])
                 .args(options),
         )?;
         running.wait_until_it_traces()?;
@@ -82,7 +94,7 @@ impl Agent {
                 .args(["-c", script])
                 .arg(&self.program)
                 .args([recording, export])
-                .env("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+                .env("OTEL_EXPORTER_OTLP_PROTOCOL", PROTOCOL),
         )?;
         let spans = Said(said.clone()).spans()? as f64;
         let read = || {
@@ -96,13 +108,52 @@ impl Agent {
         };
         read().with_context(|| format!("replay said:\n{said}"))
     }
+
+    /// Replays a recording in callgrind: instructions executed, and spans.
+    pub fn replay_counted(&self, recording: &str, export: &str) -> Result<(f64, f64)> {
+        let mut command = Command::new("valgrind");
+        command
+            .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+            .arg(&self.program);
+        replayed(&mut command, [recording, export], "Collected :")
+    }
+
+    /// Replays a recording in the agent whose allocator counts: allocations, and spans.
+    pub fn replay_allocating(&self, recording: &str, export: &str) -> Result<(f64, f64)> {
+        replayed(
+            &mut Command::new(&self.program),
+            [recording, export],
+            "allocations:",
+        )
+    }
+}
+
+/// A number that is told at the end of a replay, and the spans of it.
+fn replayed(command: &mut Command, [recording, export]: [&str; 2], name: &str) -> Result<(f64, f64)> {
+    let command = command
+        .args(["replay", recording, "--export", export])
+        .env("OTEL_EXPORTER_OTLP_PROTOCOL", PROTOCOL);
+    let done = command
+        .output()
+        .with_context(|| format!("{command:?} does not start"))?;
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    ensure!(
+        done.status.success(),
+        "{command:?} ended with {}: {said}",
+        done.status
+    );
+    let number = said
+        .lines()
+        .find_map(|line| line.split_once(name)?.1.trim().parse().ok());
+    let number = number.with_context(|| format!("no `{name}` in: {said}"))?;
+    Ok((number, Said(said).spans()? as f64))
 }
 
 /// The spans leave by OTLP over HTTP, which the sink takes.
 fn started(command: &mut Command) -> Result<Running> {
     let errors = target().join("bench/errors");
     let child = command
-        .env("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
+        .env("OTEL_EXPORTER_OTLP_PROTOCOL", PROTOCOL)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(File::create(&errors)?)

@@ -9,7 +9,13 @@ mod redis;
 mod sink;
 pub mod soak;
 
-use std::{fs, path::PathBuf, process::Command, thread, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
@@ -39,6 +45,8 @@ const KIB: f64 = 1024.0;
 const MIB: f64 = KIB * KIB;
 /// Runs of what takes a moment; the middle one counts.
 const RUNS: usize = 7;
+/// Load that is replayed in an emulator, which takes some fifty times as long.
+const SECONDS_COUNTED: u64 = 1;
 /// Turns with the agent and without.
 const TURNS: usize = 10;
 /// Connections of the usual load, and of the many.
@@ -167,18 +175,9 @@ fn at_rest(agent: &Agent, row: &mut Tell<'_>) -> Result<()> {
 }
 
 /// The user side alone, on a recording of real load: from the file to bytes that a backend took.
-fn replayed(agent: &Agent, options: &Options, recording: &std::path::Path, row: &mut Tell<'_>) -> Result<()> {
-    let nginx = Nginx::prepare(CONNECTIONS)?;
+fn replayed(agent: &Agent, options: &Options, recording: &Path, row: &mut Tell<'_>) -> Result<()> {
     let file = recording.display().to_string();
-    let _ = fs::remove_file(recording);
-    let running = agent.trace(
-        &["--export", "json=/dev/null", "--record", &file],
-        &nginx.command(),
-    )?;
-    nginx.wait_until_it_listens()?;
-    Load::run(&nginx, CONNECTIONS, options.seconds)?;
-    nginx.end()?;
-    running.end()?;
+    record(agent, &file, options.seconds)?;
     let sink = Sink::start()?;
     let mut costs = Vec::new();
     for _ in 0..RUNS {
@@ -191,6 +190,55 @@ fn replayed(agent: &Agent, options: &Options, recording: &std::path::Path, row: 
         "µs",
         Some(3.0),
     );
+    let short = recording.with_file_name("short.rec");
+    counted(agent, options, &short, &sink.export(), row)
+}
+
+/// What does not depend on how busy the machine is: a replay of some seconds of load less one of none.
+fn counted(
+    agent: &Agent,
+    options: &Options,
+    recording: &Path,
+    export: &str,
+    row: &mut Tell<'_>,
+) -> Result<()> {
+    let file = recording.display().to_string();
+    record(agent, &file, 0)?;
+    let allocating = agent::built_to_count()?;
+    let (none, _) = agent.replay_counted(&file, export)?;
+    let (none_allocated, _) = allocating.replay_allocating(&file, export)?;
+    record(agent, &file, options.seconds.min(SECONDS_COUNTED))?;
+    let (instructions, spans) = agent.replay_counted(&file, export)?;
+    row(
+        "instructions per exchange, record to OTLP bytes",
+        (instructions - none) / spans,
+        "",
+        None,
+    );
+    let (allocated, spans) = allocating.replay_allocating(&file, export)?;
+    row(
+        "allocations per exchange, record to OTLP bytes",
+        (allocated - none_allocated) / spans,
+        "",
+        None,
+    );
+    Ok(())
+}
+
+/// A recording of a server under load for so long.
+fn record(agent: &Agent, file: &str, seconds: u64) -> Result<()> {
+    let nginx = Nginx::prepare(CONNECTIONS)?;
+    let _ = fs::remove_file(file);
+    let running = agent.trace(
+        &["--export", "json=/dev/null", "--record", file],
+        &nginx.command(),
+    )?;
+    nginx.wait_until_it_listens()?;
+    if seconds > 0 {
+        Load::run(&nginx, CONNECTIONS, seconds)?;
+    }
+    nginx.end()?;
+    running.end()?;
     Ok(())
 }
 
@@ -302,7 +350,8 @@ fn in_goroutines(agent: &Agent, options: &Options, row: &mut Tell<'_>) -> Result
         let traced = |more: &[&str]| {
             let selection = services.selection();
             let selection: Vec<_> = selection.iter().map(String::as_str).collect();
-            let running = agent.run(&[&selection, more].concat())?;
+            // Which links there were it says at this level only.
+            let running = agent.run(&[&selection, &["--log-level", "debug"], more].concat())?;
             let done = load()?;
             let said = running.stop()?;
             let parents = ["linked_task", "linked_handoff", "linked_turn", "linked_timing"];
@@ -350,7 +399,7 @@ fn in_goroutines(agent: &Agent, options: &Options, row: &mut Tell<'_>) -> Result
 
 /// The hook family that the agent takes here.
 fn family(agent: &Agent) -> Result<String> {
-    let running = agent.run(&["--port", "1"])?;
+    let running = agent.run(&["--port", "1", "--log-level", "debug"])?;
     let family = running.family()?;
     running.stop()?;
     Ok(family)

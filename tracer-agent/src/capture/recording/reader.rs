@@ -12,6 +12,9 @@ use super::{
     older::bring_up_to_date,
 };
 
+/// Bytes that memory is made ready for before it is known that they are there.
+const STEP: usize = 64 << 10;
+
 /// Why a recording cannot be read, or not further.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
@@ -206,14 +209,20 @@ impl<R: Read> Reader<R> {
     /// Reads `len` bytes, or what there is; memory grows with what is there, not with `len`.
     fn read(&mut self, len: usize) -> Result<(), ReadError> {
         self.payload.clear();
-        self.source
-            .by_ref()
-            .take(len as u64)
-            .read_to_end(&mut self.payload)
-            .map_err(|source| ReadError::Io {
+        while self.payload.len() < len {
+            let before = self.payload.len();
+            let step = (len - before).min(STEP);
+            self.payload.resize(before + step, 0);
+            let room = self.payload.get_mut(before..).unwrap_or_default();
+            let filled = fill(&mut self.source, room).map_err(|source| ReadError::Io {
                 path: self.path.clone(),
                 source,
             })?;
+            self.payload.truncate(before + filled);
+            if filled < step {
+                break;
+            }
+        }
         self.offset += self.payload.len() as u64;
         Ok(())
     }
@@ -237,4 +246,21 @@ impl<R: Read> Reader<R> {
             what,
         }
     }
+}
+
+/// Reads until there is no more room, or no more to read; how much it was.
+fn fill(source: &mut impl Read, mut room: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while !room.is_empty() {
+        match source.read(room) {
+            Ok(0) => break,
+            Ok(count) => {
+                filled += count;
+                room = room.get_mut(count..).unwrap_or_default();
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
 }

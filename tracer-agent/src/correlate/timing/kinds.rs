@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use compact_str::CompactString;
+
 use super::Kind;
 use crate::{capture::address::Address, protocols::exchange::Request};
 
@@ -19,8 +21,8 @@ pub struct Kinds {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Alike {
     peer: Option<Address>,
-    method: String,
-    word: String,
+    method: CompactString,
+    word: CompactString,
 }
 
 impl Kinds {
@@ -29,7 +31,7 @@ impl Kinds {
         let kind = Alike {
             peer,
             method: request.method.clone(),
-            word: word(&request.target).to_owned(),
+            word: word(&request.target).into(),
         };
         if let Some(number) = self.known.get(&kind) {
             return *number;

@@ -1,7 +1,7 @@
 //! Spans to the bytes of an `ExportTraceServiceRequest`, for gRPC and HTTP, without the messages in between:
 //! those are an allocation for each key, id and text. The bytes are those of [`mapping::request`], encoded.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, iter, sync::Arc};
 
 use bytes::BufMut as _;
 use opentelemetry_proto::tonic::trace::v1::{span, status::StatusCode};
@@ -17,6 +17,8 @@ use crate::{
     },
 };
 
+/// Bytes of the length of a usual span.
+const OF_SPAN: usize = 2;
 /// Room for a span with its texts, so that a usual batch is one allocation.
 const USUAL_SPAN: usize = 640;
 
@@ -32,7 +34,7 @@ pub fn request(spans: &[Span], host: &HostInfo) -> Vec<u8> {
             nested(out, 2, |out| {
                 message::encode(1, &scope, out);
                 for span in group {
-                    nested(out, 2, |out| put_span(out, span));
+                    nested_in(out, 2, OF_SPAN, |out| put_span(out, span));
                 }
             });
         });
@@ -101,6 +103,19 @@ fn put_link(out: &mut Vec<u8>, link: &SpanLink) {
 }
 
 fn put_attribute(out: &mut Vec<u8>, tag: u32, key: &str, value: &AttributeValue) {
+    // Nearly all are texts, of which the lengths are known before.
+    if let AttributeValue::Text(text) = value
+        && !key.is_empty()
+    {
+        let of_value = field_len(text.len());
+        put_key(out, tag, WireType::LengthDelimited);
+        put_varint(out, field_len(key.len()) + field_len(of_value));
+        put_bytes(out, 1, key.as_bytes());
+        put_key(out, 2, WireType::LengthDelimited);
+        put_varint(out, of_value);
+        put_bytes(out, 1, text.as_bytes());
+        return;
+    }
     nested(out, tag, |out| {
         put_text(out, 1, key);
         nested(out, 2, |out| put_value(out, value));
@@ -112,15 +127,15 @@ fn put_value(out: &mut Vec<u8>, value: &AttributeValue) {
     match value {
         AttributeValue::Text(text) => put_bytes(out, 1, text.as_bytes()),
         AttributeValue::Bool(value) => {
-            encode_key(2, WireType::Varint, out);
+            put_key(out, 2, WireType::Varint);
             out.push(u8::from(*value));
         }
         AttributeValue::Int(value) => {
-            encode_key(3, WireType::Varint, out);
+            put_key(out, 3, WireType::Varint);
             encode_varint(value.cast_unsigned(), out);
         }
         AttributeValue::Double(value) => {
-            encode_key(4, WireType::SixtyFourBit, out);
+            put_key(out, 4, WireType::SixtyFourBit);
             out.put_f64_le(*value);
         }
         AttributeValue::List(texts) => nested(out, 5, |out| {
@@ -141,38 +156,67 @@ fn put_text(out: &mut Vec<u8>, tag: u32, text: &str) {
 /// A field of Unix nanoseconds; none if they are 0, which is the default.
 fn put_time(out: &mut Vec<u8>, tag: u32, nanos: u64) {
     if nanos != 0 {
-        encode_key(tag, WireType::SixtyFourBit, out);
+        put_key(out, tag, WireType::SixtyFourBit);
         out.put_u64_le(nanos);
     }
 }
 
 /// A field of an enumeration, whose values are never negative.
 fn put_enum(out: &mut Vec<u8>, tag: u32, value: i32) {
-    encode_key(tag, WireType::Varint, out);
+    put_key(out, tag, WireType::Varint);
     encode_varint(value.unsigned_abs().into(), out);
 }
 
 fn put_bytes(out: &mut Vec<u8>, tag: u32, bytes: &[u8]) {
-    encode_key(tag, WireType::LengthDelimited, out);
-    encode_varint(bytes.len() as u64, out);
+    put_key(out, tag, WireType::LengthDelimited);
+    put_varint(out, bytes.len());
     out.extend_from_slice(bytes);
 }
 
-/// A field of a message, whose length is known only behind it: one byte is kept for the length, and what stands
-/// behind it is moved if the length takes more. That is cheaper than a second look at every field.
+/// [`encode_key`] of what takes one byte, as nearly all do.
+fn put_key(out: &mut Vec<u8>, tag: u32, wire_type: WireType) {
+    match u8::try_from(tag << 3 | wire_type as u32) {
+        Ok(key @ ..0x80) => out.push(key),
+        _ => encode_key(tag, wire_type, out),
+    }
+}
+
+/// [`encode_varint`] of what takes one byte, as nearly all do.
+fn put_varint(out: &mut Vec<u8>, value: usize) {
+    match u8::try_from(value) {
+        Ok(value @ ..0x80) => out.push(value),
+        _ => encode_varint(value as u64, out),
+    }
+}
+
+/// What a field takes with so many bytes in it, whose tag takes one byte.
+fn field_len(bytes: usize) -> usize {
+    1 + encoded_len_varint(bytes as u64) + bytes
+}
+
+/// A field of a message, whose length is known only behind it: see [`nested_in`].
 fn nested(out: &mut Vec<u8>, tag: u32, body: impl FnOnce(&mut Vec<u8>)) {
-    encode_key(tag, WireType::LengthDelimited, out);
+    nested_in(out, tag, 1, body);
+}
+
+/// A field of a message, for whose length so many bytes are kept; what stands behind it is moved if it takes others. That is
+/// cheaper than a second look at every field.
+fn nested_in(out: &mut Vec<u8>, tag: u32, kept: usize, body: impl FnOnce(&mut Vec<u8>)) {
+    put_key(out, tag, WireType::LengthDelimited);
     let place = out.len();
-    out.push(0);
+    out.extend(iter::repeat_n(0, kept));
     body(out);
-    let len = out.len() - place - 1;
-    match (u8::try_from(len), out.get_mut(place)) {
-        (Ok(len @ ..0x80), Some(byte)) => *byte = len,
-        _ => {
-            let len = len as u64;
+    let len = out.len() - place - kept;
+    match (u8::try_from(len), out.get_mut(place..place + kept)) {
+        (Ok(len @ ..0x80), Some([byte])) => *byte = len,
+        (_, room) => {
             let mut prefix = [0; 10];
-            encode_varint(len, &mut prefix.as_mut_slice());
-            out.splice(place..=place, prefix.into_iter().take(encoded_len_varint(len)));
+            encode_varint(len as u64, &mut prefix.as_mut_slice());
+            let prefix = prefix.get(..encoded_len_varint(len as u64)).unwrap_or_default();
+            match room {
+                Some(room) if room.len() == prefix.len() => room.copy_from_slice(prefix),
+                _ => drop(out.splice(place..place + kept, prefix.iter().copied())),
+            }
         }
     }
 }

@@ -183,7 +183,7 @@ pub(crate) fn any_value(value: AttributeValue) -> AnyValue {
         AttributeValue::Bool(value) => Value::BoolValue(value),
         AttributeValue::Int(value) => Value::IntValue(value),
         AttributeValue::Double(value) => Value::DoubleValue(value),
-        AttributeValue::Text(value) => Value::StringValue(value.into_owned()),
+        AttributeValue::Text(value) => Value::StringValue(value.into_string()),
         AttributeValue::List(values) => Value::ArrayValue(ArrayValue {
             values: values.iter().map(|value| text(value)).collect(),
         }),

@@ -2,6 +2,7 @@
 
 use std::mem::MaybeUninit;
 
+use compact_str::CompactString;
 use httparse::{Error, Header, ParserConfig, Status};
 
 use super::lenient;
@@ -86,7 +87,7 @@ fn request(head: &[u8], settings: &Settings) -> Option<RequestHead> {
     if let (Ok(Status::Complete(_)), Some(method), Some(target), Some(minor_version)) =
         (status, parsed.method, parsed.path, parsed.version)
     {
-        let line = (method.to_owned(), target.to_owned(), minor_version);
+        let line = (method.into(), target.into(), minor_version);
         return Some(request_of(line, parsed.headers, settings));
     }
     let unfolded = lenient::unfolded(head);
@@ -125,7 +126,7 @@ fn room_for_every_line<'a>(head: &[u8]) -> Vec<MaybeUninit<Header<'a>>> {
 }
 
 fn request_of(
-    (method, target, minor_version): (String, String, u8),
+    (method, target, minor_version): (CompactString, CompactString, u8),
     headers: &[Header<'_>],
     settings: &Settings,
 ) -> RequestHead {
@@ -188,12 +189,12 @@ fn response_of(status: u16, headers: &[Header<'_>], settings: &Settings) -> Resp
 
 fn capture(header: &Header<'_>, wanted: &[String], into: &mut Vec<(String, String)>) {
     if let Some(name) = wanted.iter().find(|name| header.name.eq_ignore_ascii_case(name)) {
-        into.push((name.clone(), text(header.value)));
+        into.push((name.clone(), text(header.value).into()));
     }
 }
 
-fn text(value: &[u8]) -> String {
-    String::from_utf8_lossy(value.trim_ascii()).into_owned()
+fn text(value: &[u8]) -> CompactString {
+    CompactString::from_utf8_lossy(value.trim_ascii())
 }
 
 /// The headers that decide about the length of a body.

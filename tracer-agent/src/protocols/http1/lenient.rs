@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 
+use compact_str::CompactString;
 use httparse::Header;
 
 /// The lines of a head, without their ends and without the blank lines around it.
@@ -50,7 +51,7 @@ pub(super) fn without_cut_line(head: &[u8]) -> Vec<u8> {
 }
 
 /// Method, target and minor version.
-pub(super) fn request_line(line: &[u8]) -> Option<(String, String, u8)> {
+pub(super) fn request_line(line: &[u8]) -> Option<(CompactString, CompactString, u8)> {
     let line = line.trim_ascii_end();
     let method_len = line.iter().position(|byte| *byte == b' ')?;
     let version_at = line.iter().rposition(|byte| *byte == b' ')?;
@@ -60,8 +61,8 @@ pub(super) fn request_line(line: &[u8]) -> Option<(String, String, u8)> {
     if target.is_empty() {
         return None;
     }
-    let owned = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Some((owned(method), owned(target), minor_version))
+    let [method, target] = [method, target].map(CompactString::from_utf8_lossy);
+    Some((method, target, minor_version))
 }
 
 /// Status code and minor version.

@@ -1,5 +1,6 @@
 //! What the fields of a header block say.
 
+use compact_str::CompactString;
 use httparse::Header;
 
 use super::hpack::Field;
@@ -12,15 +13,15 @@ use crate::protocols::{
 /// The fields of a block that are of interest.
 #[derive(Debug, Default)]
 pub(super) struct Fields {
-    method: Option<String>,
-    path: Option<String>,
-    scheme: Option<String>,
-    authority: Option<String>,
+    method: Option<CompactString>,
+    path: Option<CompactString>,
+    scheme: Option<CompactString>,
+    authority: Option<CompactString>,
     status: Option<u16>,
     grpc_status: Option<u32>,
     is_grpc: bool,
-    host: Option<String>,
-    user_agent: Option<String>,
+    host: Option<CompactString>,
+    user_agent: Option<CompactString>,
     captured: Vec<(String, String)>,
     /// Those that may hold trace context.
     context: Vec<(&'static str, Vec<u8>)>,
@@ -53,7 +54,7 @@ impl Fields {
         ];
         let is_wanted = |wanted: &&Vec<String>| wanted.iter().any(|wanted| wanted.as_bytes() == name);
         if wanted.iter().any(is_wanted) {
-            self.captured.push((text(name), text(value)));
+            self.captured.push((text(name).into(), text(value).into()));
         }
     }
 
@@ -137,8 +138,8 @@ fn is_grpc(content_type: &[u8]) -> bool {
     matches!(rest, Some([] | [b'+' | b';' | b' ', ..]))
 }
 
-fn text(value: &[u8]) -> String {
-    String::from_utf8_lossy(value).into_owned()
+fn text(value: &[u8]) -> CompactString {
+    CompactString::from_utf8_lossy(value)
 }
 
 fn number(digits: &[u8]) -> Option<u32> {

@@ -50,12 +50,12 @@ fn shown(records: &[Vec<u8>]) -> Vec<String> {
     let mut shown = Vec::new();
     for mut event in Outcome::of(records, FAR).into_events() {
         if let ExchangeEvent::Begun(begun) = &mut event {
-            begun.request.target = cover(&begun.request.target, Rule::Target);
+            begun.request.target = cover(&begun.request.target, Rule::Target).into();
             begun.request.host = begun
                 .request
                 .host
                 .take()
-                .map(|host| cover(&host, Rule::Authority));
+                .map(|host| cover(&host, Rule::Authority).into());
         }
         shown.push(format!("{event:?}"));
     }
