@@ -20,6 +20,10 @@ pub const TESTS: &[Test] = &[
     ("an_excluded_port_leaves_out_its_server", without_port),
     ("run_by_cgroup_traces_what_is_below_it", by_cgroup),
     (
+        "run_by_cgroup_of_version_1_traces_what_is_below_it",
+        by_cgroup_of_version_1,
+    ),
+    (
         "a_control_group_and_a_program_select_what_is_either_and_exclude_what_is_one",
         by_cgroup_and_exe,
     ),
@@ -129,21 +133,46 @@ impl Drop for Cgroup {
 
 /// Where control groups can be made.
 fn cgroups() -> Result<PathBuf> {
+    mounted("cgroup2", |_| true)
+}
+
+/// Where a hierarchy of control groups is mounted, the first with such options.
+fn mounted(kind: &str, is_wanted: impl Fn(&str) -> bool) -> Result<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mounts")?;
     let root = mounts.lines().find_map(|line| {
-        line.split(' ')
-            .nth(1)
-            .filter(|_| line.split(' ').nth(2) == Some("cgroup2"))
+        let mut fields = line.split(' ').skip(1);
+        let (place, found, options) = (fields.next()?, fields.next()?, fields.next()?);
+        (found == kind && is_wanted(options)).then_some(place)
     });
     let Some(root) = root else {
-        bail!(Skip("no cgroup2 is mounted".to_owned()));
+        bail!(Skip(format!("no such {kind} is mounted")));
     };
     Ok(root.into())
 }
 
+/// Where runtimes put containers here: below a controller of version 1, if that is how it is mounted.
+fn containers() -> Result<PathBuf> {
+    let with = |controller| {
+        let has = move |options: &str| options.split(',').any(|option| option == controller);
+        mounted("cgroup", has)
+    };
+    with("memory")
+        .or_else(|_| with("pids"))
+        .or_else(|_| with("cpu"))
+        .or_else(|_| cgroups())
+}
+
 fn by_cgroup(agent: &Agent) -> Result<()> {
+    below(agent, &cgroups()?)
+}
+
+fn by_cgroup_of_version_1(agent: &Agent) -> Result<()> {
+    below(agent, &mounted("cgroup", |options| !options.contains("name="))?)
+}
+
+fn below(agent: &Agent, root: &Path) -> Result<()> {
     needs(&["python3", "curl"])?;
-    let outer = Cgroup::new(&cgroups()?, &format!("live-test-{}", std::process::id()))?;
+    let outer = Cgroup::new(root, &format!("live-test-{}", std::process::id()))?;
     let inner = Cgroup::new(&outer.0, "inner")?;
     let left_out = Cgroup::new(&outer.0, "left-out")?;
     let running = agent.run(&["--cgroup", &outer.name(), "--exclude-cgroup", &left_out.name()])?;
@@ -158,8 +187,7 @@ fn by_cgroup(agent: &Agent) -> Result<()> {
 
 fn by_container(agent: &Agent) -> Result<()> {
     needs(&["python3", "curl"])?;
-    let below = cgroups()?;
-    let outer = Cgroup::new(&below, &format!("live-test-{}", std::process::id()))?;
+    let outer = Cgroup::new(&containers()?, &format!("live-test-{}", std::process::id()))?;
     // Twelve digits that no other container has, and then what is the same for all.
     let id = |last: u32| {
         format!(

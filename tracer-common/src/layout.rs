@@ -112,6 +112,8 @@ layout! {
     iter_kind_vector,
     /// `ITER_UBUF`
     iter_kind_buffer,
+    /// Of `css_set`, where rules are about control groups of version 1: the state of the controller whose hierarchy they are in.
+    css_set_state,
     /// Which parameter of `tcp_recvmsg` the flags are, counted from 0: the last but one.
     recvmsg_flags,
     }

@@ -8,7 +8,7 @@ use tracer_common::{
     layout::process,
 };
 
-use super::places::{self, Hierarchy, Places};
+use super::places::{self, Places};
 
 use crate::{
     capture::record::Verdict,
@@ -16,7 +16,7 @@ use crate::{
         Options, Selection,
         values::{Glob, Hooks, Level, Ports, Tls, Uprobes},
     },
-    discovery::{Containers, Discovery, Patterns},
+    discovery::{Containers, Discovery, Hierarchy, Patterns},
     kernel::{self, Excludes, Family, KernelError, Probes, Refusal},
     live::{Judge, Programs},
     observe::{Event, Log},
@@ -75,7 +75,7 @@ pub fn attach<'a>(
     }
     let sees_tls = options.tls == Tls::Auto && !is_apart;
     let root = options.host_root.0.as_path();
-    let hierarchy = Hierarchy::of(root);
+    let hierarchy = hierarchy(selection, root);
     let mut numbers = in_numbers(selection, root, hierarchy.as_ref(), discovery)?;
     numbers.pids.extend(command);
     let containers = containers(
@@ -159,14 +159,14 @@ fn containers<'a>(
         return Ok(None);
     }
     let Some(hierarchy) = hierarchy else {
-        bail!("--container: no unified control group hierarchy (cgroup2) is mounted here");
+        bail!("--container: no hierarchy of control groups is mounted here");
     };
     if !discovery.knows_names() {
         log.say(&Event::Remark(
             "--container: nobody is there to ask for names (Kubernetes, Docker, Podman), so ids alone are matched".to_owned(),
         ));
     }
-    let mut containers = Containers::new(discovery, hierarchy.path(), patterns)
+    let mut containers = Containers::new(discovery, hierarchy, patterns)
         .with_context(|| format!("--container: cannot watch {}", hierarchy.path().display()))?;
     if containers.unwatched() > 0 {
         log.say(&Event::Remark(format!(
@@ -193,7 +193,7 @@ pub fn reselect<'a>(
 ) -> anyhow::Result<Option<Judge<'a>>> {
     let selection = &options.selection;
     let root = options.host_root.0.as_path();
-    let hierarchy = Hierarchy::of(root);
+    let hierarchy = hierarchy(selection, root);
     if let Some(pid) = selection.pids.iter().find(|pid| !discovery.runs(**pid)) {
         bail!("there is no process {pid}");
     }
@@ -235,7 +235,24 @@ fn in_numbers(
         containers: (!patterns(selection).is_empty())
             .then_some(Excludes(!selection.exclude_containers.is_empty())),
         of_containers: Vec::new(),
+        controller: hierarchy.and_then(Hierarchy::controller).map(str::to_owned),
     })
+}
+
+/// The hierarchy of control groups that a selection is about.
+fn hierarchy(selection: &Selection, root: &Path) -> Option<Hierarchy> {
+    let all = Hierarchy::all(root);
+    let mut names = selection
+        .cgroups
+        .iter()
+        .chain(&selection.exclude_cgroups)
+        .peekable();
+    let found = if names.peek().is_none() {
+        Hierarchy::of_containers(&all)
+    } else {
+        Hierarchy::with(&all, names)
+    };
+    found.cloned()
 }
 
 /// The containers that a selection is about.
@@ -306,13 +323,17 @@ impl Programs for Rules<'_> {
     }
 
     fn place(&self, pid: u32) -> Option<Verdict> {
-        let (cgroup, netns) = (|| self.discovery.cgroup(pid), || self.discovery.netns(pid));
+        let cgroup = |controller: Option<&str>| self.discovery.cgroup(pid, controller);
+        let netns = || self.discovery.netns(pid);
         let by_place = self.places.verdict(cgroup, netns)?;
         let patterns = Patterns {
             selected: &self.selection.containers,
             excluded: &self.selection.exclude_containers,
         };
-        Some(by_place.and(self.discovery.verdict_of_containers(pid, patterns)?))
+        let of_containers = self
+            .discovery
+            .verdict_of_containers(pid, self.places.controller(), patterns)?;
+        Some(by_place.and(of_containers))
     }
 
     fn inode(&self, pid: u32) -> Option<u64> {

@@ -170,7 +170,7 @@ fn process_sight() -> Finding {
 }
 
 fn type_information() -> Finding {
-    let (state, detail, advice) = match layout::of_running_kernel() {
+    let (state, detail, advice) = match layout::of_running_kernel(None) {
         Ok(resolved) => {
             let missing: Vec<_> = resolved.missing().collect();
             if missing.is_empty() {

@@ -9,7 +9,10 @@ use std::{
 use anyhow::{Context as _, bail};
 use tracer_common::layout::process;
 
-use crate::capture::record::Verdict;
+use crate::{
+    capture::record::Verdict,
+    discovery::{Hierarchy, is_group},
+};
 
 /// Where `ip netns` keeps names.
 const NETNS_NAMES: &str = "/run/netns";
@@ -44,15 +47,20 @@ pub struct Places {
     pub cgroups: Vec<(u64, u8)>,
     /// Network namespaces by inode number.
     pub netns: Vec<(u32, u8)>,
-    /// Where control groups are.
+    /// Where those are.
     pub hierarchy: Option<Hierarchy>,
 }
 
 impl Places {
+    /// Of version 1 that of the hierarchy.
+    pub fn controller(&self) -> Option<&str> {
+        self.hierarchy.as_ref()?.controller()
+    }
+
     /// What is said about a process in this control group and namespace; `None` if that cannot be told.
     pub fn verdict(
         &self,
-        cgroup: impl FnOnce() -> Option<String>,
+        cgroup: impl FnOnce(Option<&str>) -> Option<String>,
         netns: impl FnOnce() -> Option<u32>,
     ) -> Option<Verdict> {
         let mut verdict = if self.all {
@@ -61,13 +69,13 @@ impl Places {
             Verdict::Passed
         };
         if !self.cgroups.is_empty() {
-            let path = cgroup()?;
+            let path = cgroup(self.controller())?;
             let below = Path::new(path.strip_prefix('/')?);
             // `/../…` is outside of what the agent sees.
             if below.starts_with("..") {
                 return None;
             }
-            let root = &self.hierarchy.as_ref()?.path;
+            let root = self.hierarchy.as_ref()?.path();
             for group in below.ancestors().filter(|path| !path.as_os_str().is_empty()) {
                 let id = fs::metadata(root.join(group)).ok()?.ino();
                 verdict = verdict.and(said(&self.cgroups, id));
@@ -86,63 +94,27 @@ fn said<Number: Copy + PartialEq>(places: &[(Number, u8)], number: Number) -> Ve
     of_it.map_or(Verdict::Passed, |(_, mark)| Verdict::of_mark(*mark))
 }
 
-/// The unified hierarchy of control groups.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Hierarchy {
-    /// Where the host has mounted it.
-    mounted: PathBuf,
-    /// Where the agent finds it.
-    path: PathBuf,
-}
-
-impl Hierarchy {
-    /// That of the host whose root is here.
-    pub fn of(root: &Path) -> Option<Self> {
-        // The mounts that the agent sees, or those that the host's first process sees.
-        let process = if root == Path::new("/") { "self" } else { "1" };
-        let mounts = fs::read_to_string(root.join("proc").join(process).join("mounts")).ok()?;
-        Self::read(root, &mounts)
-    }
-
-    /// Where the agent finds it.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    fn read(root: &Path, mounts: &str) -> Option<Self> {
-        let mounted = mounts.lines().find_map(|line| {
-            let mut fields = line.split(' ').skip(1);
-            let (place, kind) = (fields.next()?, fields.next()?);
-            (kind == "cgroup2").then(|| PathBuf::from(place))
-        })?;
-        let path = below(root, &mounted);
-        Some(Self { mounted, path })
-    }
-}
-
 /// A path of the host, where its root is here.
 fn below(root: &Path, path: &Path) -> PathBuf {
     root.join(path.strip_prefix("/").unwrap_or(path))
 }
 
-/// The id of a control group: a path below the unified hierarchy, or the folder itself.
+/// The id of a control group: a path below its hierarchy, or the folder itself.
 ///
 /// # Errors
 /// When there is none, or it is the root.
 pub fn cgroup(name: &str, hierarchy: Option<&Hierarchy>) -> anyhow::Result<u64> {
     let Some(hierarchy) = hierarchy else {
-        bail!("no unified control group hierarchy (cgroup2) is mounted here");
+        bail!("no hierarchy of control groups is mounted here");
     };
-    let group = Path::new(name);
-    let group = group.strip_prefix(&hierarchy.mounted).unwrap_or(group);
-    let group = group.strip_prefix("/").unwrap_or(group);
-    if group.as_os_str().is_empty() {
+    let path = hierarchy.group(name);
+    if path == hierarchy.path() {
         bail!("this is the root, which every process is below: use --all");
     }
-    let path = hierarchy.path.join(group);
-    let found = fs::metadata(path.join("cgroup.procs"))
-        .and_then(|_| fs::metadata(&path))
-        .with_context(|| format!("{} is no control group", path.display()))?;
+    if !is_group(&path) {
+        bail!("{} is no control group", path.display());
+    }
+    let found = fs::metadata(&path).with_context(|| format!("cannot look at {}", path.display()))?;
     Ok(found.ino())
 }
 
@@ -165,27 +137,11 @@ pub fn netns(name: &str, root: &Path) -> anyhow::Result<u32> {
 mod tests {
     use super::*;
 
-    const MOUNTS: &str = "proc /proc proc rw 0 0\ncgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n";
-
-    #[test]
-    fn the_unified_hierarchy_is_found_wherever_it_is() {
-        let found = |root, mounts| {
-            let hierarchy = Hierarchy::read(Path::new(root), mounts)?;
-            Some(hierarchy.path.display().to_string())
-        };
-        assert_eq!(found("/", MOUNTS).as_deref(), Some("/sys/fs/cgroup/unified"));
-        assert_eq!(
-            found("/host", MOUNTS).as_deref(),
-            Some("/host/sys/fs/cgroup/unified")
-        );
-        assert_eq!(found("/", "cgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0"), None);
-    }
-
     #[test]
     fn what_is_no_control_group_is_said_to_be_none() {
         let root = tempfile::tempdir().unwrap();
-        let hierarchy = Hierarchy::read(root.path(), MOUNTS);
-        let group = root.path().join("sys/fs/cgroup/unified/shop/orders");
+        let hierarchy = Some(Hierarchy::at(root.path()));
+        let group = root.path().join("shop/orders");
         fs::create_dir_all(&group).unwrap();
         let error = |name: &str| cgroup(name, hierarchy.as_ref()).unwrap_err().to_string();
         assert!(
@@ -195,17 +151,19 @@ mod tests {
         );
         fs::write(group.join("cgroup.procs"), "").unwrap();
         let inode = fs::metadata(&group).unwrap().ino();
-        for name in [
-            "shop/orders",
-            "/shop/orders",
-            "/sys/fs/cgroup/unified/shop/orders",
-        ] {
+        let full = root.path().display().to_string();
+        for name in ["shop/orders", "/shop/orders", &format!("{full}/shop/orders")] {
             assert_eq!(cgroup(name, hierarchy.as_ref()).unwrap(), inode, "{name}");
         }
-        for name in ["/", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/unified/"] {
+        for name in ["/", &full, &format!("{full}/")] {
             assert!(error(name).contains("use --all"), "{name}");
         }
-        assert!(cgroup("x", None).unwrap_err().to_string().contains("cgroup2"));
+        assert!(
+            cgroup("x", None)
+                .unwrap_err()
+                .to_string()
+                .contains("no hierarchy")
+        );
     }
 
     #[test]
@@ -228,7 +186,7 @@ mod tests {
     #[test]
     fn a_process_is_judged_by_every_group_above_it_and_by_its_namespace() {
         let root = tempfile::tempdir().unwrap();
-        let groups = root.path().join("sys/fs/cgroup/unified");
+        let groups = root.path();
         fs::create_dir_all(groups.join("shop/orders/hidden")).unwrap();
         let id = |path: &str| fs::metadata(groups.join(path)).unwrap().ino();
         let cgroups = [
@@ -239,7 +197,7 @@ mod tests {
             all,
             cgroups: cgroups.to_vec(),
             netns: vec![(7, process::EXCLUDED)],
-            hierarchy: Hierarchy::read(root.path(), MOUNTS),
+            hierarchy: Some(Hierarchy::at(root.path())),
         };
         for (all, path, netns, verdict) in [
             (false, "/shop/orders", 1, Some(Verdict::Selected)),
@@ -250,7 +208,7 @@ mod tests {
             (true, "/../other", 1, None),
             (true, "/gone", 1, None),
         ] {
-            let found = places(all).verdict(|| Some(path.to_owned()), || Some(netns));
+            let found = places(all).verdict(|_| Some(path.to_owned()), || Some(netns));
             assert_eq!(found, verdict, "{path} in {netns}");
         }
     }

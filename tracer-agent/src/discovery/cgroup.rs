@@ -89,12 +89,19 @@ impl Membership {
     }
 }
 
-/// The path in the unified hierarchy.
-pub(super) fn unified(cgroups: &[u8]) -> Option<String> {
+/// The path in the hierarchy of this controller, in the unified one if it is `None`.
+pub(super) fn path(cgroups: &[u8], controller: Option<&str>) -> Option<String> {
     let text = str::from_utf8(cgroups).ok()?;
-    text.lines()
-        .find_map(|line| line.strip_prefix("0::"))
-        .map(str::to_owned)
+    let found = text.lines().find_map(|line| {
+        let (number, rest) = line.split_once(':')?;
+        let (controllers, path) = rest.split_once(':')?;
+        let is_it = match controller {
+            None => number == "0" && controllers.is_empty(),
+            Some(controller) => controllers.split(',').any(|one| one == controller),
+        };
+        is_it.then_some(path)
+    });
+    found.map(str::to_owned)
 }
 
 /// `<id>`, `docker-<id>.scope`, `cri-containerd-<id>.scope`, `crio-<id>.scope`, `libpod-<id>.scope`, `lxc.payload.<name>`,
@@ -236,6 +243,18 @@ mod tests {
             let found = parse(&path);
             assert_eq!(found.container_id.as_deref(), Some(ID), "{path}");
             assert_eq!(found.unit, None, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_process_has_a_path_in_each_hierarchy() {
+        let groups = b"5:cpu,cpuacct:/docker/1\n4:name=systemd:/x\n0::/a:b\n";
+        for (controller, found) in [
+            (None, Some("/a:b")),
+            (Some("cpuacct"), Some("/docker/1")),
+            (Some("pids"), None),
+        ] {
+            assert_eq!(super::path(groups, controller).as_deref(), found);
         }
     }
 

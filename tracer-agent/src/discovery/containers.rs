@@ -1,6 +1,6 @@
 //! Which control groups are those of containers that a selection names, now and as they come and go.
 //!
-//! In: the unified hierarchy, watched from its root (inotify tells of every group as it is made, before anything runs in it), and
+//! In: a hierarchy of control groups, watched from its root (inotify tells of every group as it is made, before anything runs in it), and
 //! the catalogue, where names are. Out: a verdict for each such group, once. Kept true: a group whose name nobody knows yet is
 //! judged when it is known; the watch is bounded, and what is beyond it counted.
 
@@ -12,12 +12,12 @@ use std::{
         fd::{AsFd as _, BorrowedFd, OwnedFd},
         unix::fs::MetadataExt as _,
     },
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 
-use super::{Discovery, Glob, catalog::Place, cgroup::Membership};
+use super::{Discovery, Glob, Hierarchy, catalog::Place, cgroup::Membership};
 use crate::capture::record::Verdict;
 
 /// Control groups that are watched.
@@ -109,7 +109,7 @@ impl Group {
 pub struct Containers<'a> {
     discovery: &'a Discovery,
     patterns: Patterns<'a>,
-    root: PathBuf,
+    hierarchy: Hierarchy,
     watch: OwnedFd,
     /// Watch to the path that it is of, below the root.
     watched: HashMap<i32, String>,
@@ -128,15 +128,15 @@ struct Known {
 }
 
 impl<'a> Containers<'a> {
-    /// Watches the hierarchy below this folder.
+    /// Watches a hierarchy.
     ///
     /// # Errors
     /// When it cannot be watched.
-    pub fn new(discovery: &'a Discovery, root: &Path, patterns: Patterns<'a>) -> io::Result<Self> {
+    pub fn new(discovery: &'a Discovery, hierarchy: &Hierarchy, patterns: Patterns<'a>) -> io::Result<Self> {
         let mut containers = Self {
             discovery,
             patterns,
-            root: root.to_owned(),
+            hierarchy: hierarchy.clone(),
             watch: inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?,
             watched: HashMap::new(),
             known: BTreeMap::new(),
@@ -167,12 +167,12 @@ impl<'a> Containers<'a> {
 
     /// The processes that are in a group, or below it.
     pub fn members(&self, group: &Group) -> Vec<u32> {
-        let events = fs::read_to_string(self.root.join(&group.path).join("cgroup.events"));
+        let events = fs::read_to_string(self.hierarchy.path().join(&group.path).join("cgroup.events"));
         if events.is_ok_and(|events| events.lines().any(|line| line == "populated 0")) {
             return Vec::new();
         }
         let is_in = |pid: &u32| {
-            let path = self.discovery.cgroup(*pid);
+            let path = self.discovery.cgroup(*pid, self.hierarchy.controller());
             path.is_some_and(|path| Path::new(path.trim_start_matches('/')).starts_with(&group.path))
         };
         self.discovery.pids().into_iter().filter(is_in).collect()
@@ -187,7 +187,7 @@ impl<'a> Containers<'a> {
     fn add(&mut self, path: String) {
         let mut left = vec![path];
         while let Some(path) = left.pop() {
-            let place = self.root.join(&path);
+            let place = self.hierarchy.path().join(&path);
             if self.watched.len() >= WATCHED_MAX || path.split('/').count() > DEPTH_MAX {
                 self.unwatched += 1;
                 continue;
@@ -264,7 +264,7 @@ impl<'a> Containers<'a> {
             }
         }
         if is_overrun {
-            let gone = |path: &&String| !self.root.join(path).exists();
+            let gone = |path: &&String| !self.hierarchy.path().join(path).exists();
             let gone: Vec<_> = self.known.keys().filter(gone).cloned().collect();
             gone.iter().for_each(|path| self.remove(path));
             self.add(String::new());
@@ -356,7 +356,7 @@ mod tests {
             selected: &selected,
             excluded: &excluded,
         };
-        let mut containers = Containers::new(&discovery, root.path(), patterns).unwrap();
+        let mut containers = Containers::new(&discovery, &Hierarchy::at(root.path()), patterns).unwrap();
         assert_eq!(told(&mut containers), [(Verdict::Selected, before.clone())]);
         assert_eq!(told(&mut containers), []);
         let scope = format!("system.slice/docker-{ID}.scope");
@@ -381,7 +381,7 @@ mod tests {
             selected: &selected,
             excluded: &[],
         };
-        let mut containers = Containers::new(&discovery, root.path(), patterns).unwrap();
+        let mut containers = Containers::new(&discovery, &Hierarchy::at(root.path()), patterns).unwrap();
         let path = format!("docker/{ID}");
         fs::create_dir_all(root.path().join(&path)).unwrap();
         assert_eq!(told(&mut containers), []);

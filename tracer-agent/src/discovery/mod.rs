@@ -27,6 +27,7 @@ mod containment;
 mod docker;
 mod environment;
 mod glob;
+mod hierarchy;
 mod host;
 mod http;
 mod identity;
@@ -45,6 +46,7 @@ use cgroup::Membership;
 pub use containers::{Containers, Group, Patterns};
 pub use containment::Labels;
 pub use glob::Glob;
+pub use hierarchy::{Hierarchy, is_group};
 pub use identity::NameRule;
 pub use kubernetes::{Access, Node};
 use proc::Proc;
@@ -182,18 +184,28 @@ impl Discovery {
         self.proc.inode(pid, "exe")
     }
 
-    /// Path of a process's control group in the unified hierarchy, from the agent's own root of it.
-    pub fn cgroup(&self, pid: u32) -> Option<String> {
+    /// Path of a process's control group in the hierarchy of this controller, the unified one if it is `None`, from the agent's own
+    /// root of it.
+    pub fn cgroup(&self, pid: u32, controller: Option<&str>) -> Option<String> {
         let groups = self.proc.read(pid, "cgroup", Proc::SMALL_MAX)?;
-        cgroup::unified(&groups)
+        cgroup::path(&groups, controller)
     }
 
     /// What these patterns say of a process by the containers that it is in; `None` if that cannot be told.
-    pub fn verdict_of_containers(&self, pid: u32, patterns: Patterns<'_>) -> Option<Verdict> {
+    pub fn verdict_of_containers(
+        &self,
+        pid: u32,
+        controller: Option<&str>,
+        patterns: Patterns<'_>,
+    ) -> Option<Verdict> {
         if patterns.is_empty() {
             return Some(Verdict::Passed);
         }
-        Some(containers::verdict(self, &self.cgroup(pid)?, patterns))
+        Some(containers::verdict(
+            self,
+            &self.cgroup(pid, controller)?,
+            patterns,
+        ))
     }
 
     /// Somebody can be asked for the names of containers.

@@ -466,7 +466,7 @@ mod tests {
 
     #[test]
     fn the_running_kernel_has_what_is_needed() {
-        let Ok(resolved) = crate::kernel::layout::of_running_kernel() else {
+        let Ok(resolved) = crate::kernel::layout::of_running_kernel(None) else {
             // A kernel without BTF: `check` says so, and live tests are skipped there.
             assert!(!std::path::Path::new(crate::kernel::layout::VMLINUX).exists());
             return;

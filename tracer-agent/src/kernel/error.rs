@@ -20,6 +20,8 @@ pub enum KernelError {
         structure: &'static str,
         member: &'static str,
     },
+    #[error("this kernel does not say where the control groups of the controller {0} are")]
+    NoController(String),
     #[error("not permitted to load BPF programs: {missing}; run as root or with these capabilities")]
     NotPermitted { missing: String },
     #[error("the kernel takes none of the hook families: {}", in_words(.refused))]

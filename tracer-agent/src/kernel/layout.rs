@@ -10,6 +10,8 @@ use super::{
     family::Family,
 };
 
+/// Bytes of a pointer.
+const POINTER: u32 = 8;
 /// Where the running kernel describes itself.
 pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
@@ -66,19 +68,19 @@ impl Resolved {
     }
 }
 
-/// Reads the offsets of the running kernel.
+/// Reads the offsets of the running kernel, for control groups in the hierarchy of this controller of version 1, or in the unified one.
 ///
 /// # Errors
 /// When there is no BTF, it cannot be read, or a member is missing that nothing works without.
-pub fn of_running_kernel() -> Result<Resolved, KernelError> {
-    of_file(Path::new(VMLINUX))
+pub fn of_running_kernel(controller: Option<&str>) -> Result<Resolved, KernelError> {
+    of_file(Path::new(VMLINUX), controller)
 }
 
 /// Reads the offsets from a BTF file.
 ///
 /// # Errors
 /// See [`of_running_kernel`].
-pub fn of_file(path: &Path) -> Result<Resolved, KernelError> {
+pub fn of_file(path: &Path, controller: Option<&str>) -> Result<Resolved, KernelError> {
     let bytes = fs::read(path).map_err(|source| KernelError::NoBtf {
         path: path.into(),
         source,
@@ -105,9 +107,22 @@ pub fn of_file(path: &Path) -> Result<Resolved, KernelError> {
     layout.recvmsg_flags = functions
         .get("tcp_recvmsg")
         .map_or(ABSENT, |function| function.parameters.saturating_sub(2));
+    if let Some(controller) = controller {
+        layout.css_set_state =
+            state_of(&btf, controller).ok_or_else(|| KernelError::NoController(controller.to_owned()))?;
+    }
     Ok(Resolved {
         layout,
         missing,
         functions,
     })
+}
+
+/// Where in `css_set` the state of a controller is.
+fn state_of(btf: &Btf<'_>, controller: &str) -> Option<u32> {
+    // The one that was renamed with version 2.
+    let name = if controller == "blkio" { "io" } else { controller };
+    let number = btf.enumerator("cgroup_subsys_id", &format!("{name}_cgrp_id"))?;
+    let states = btf.member_offset("css_set", "subsys")?;
+    states.checked_add(number.checked_mul(POINTER)?)
 }

@@ -75,6 +75,8 @@ pub struct Selection {
     pub containers: Option<Excludes>,
     /// Those that are there, with what becomes of processes below them.
     pub of_containers: Vec<(u64, u8)>,
+    /// What the control groups are of: a controller of version 1; the unified hierarchy if it is `None`.
+    pub controller: Option<String>,
     /// Programs are judged by the agent in any case: it is asked when a process runs one that nobody has judged.
     pub asks: bool,
 }
@@ -96,10 +98,18 @@ impl Selection {
         }
     }
 
+    /// The controller of version 1 that rules are about.
+    fn controller(&self) -> Option<&str> {
+        self.controller.as_deref().filter(|_| self.has_cgroups())
+    }
+
+    fn has_cgroups(&self) -> bool {
+        !self.cgroups.is_empty() || self.containers.is_some()
+    }
+
     fn rules(&self, asks: bool) -> u32 {
         let of = |applies, rule| if applies { rule } else { 0 };
-        let has_cgroups = !self.cgroups.is_empty() || self.containers.is_some();
-        of(has_cgroups, rule::CGROUP) | of(!self.netns.is_empty(), rule::NETNS) | of(asks, rule::ASK)
+        of(self.has_cgroups(), rule::CGROUP) | of(!self.netns.is_empty(), rule::NETNS) | of(asks, rule::ASK)
     }
 }
 
@@ -181,7 +191,7 @@ impl Probes {
         }
         let wants_trampolines = plan.families.contains(&Family::Socket);
         let (resolved, mut loader) = thread::scope(|scope| {
-            let resolved = scope.spawn(layout::of_running_kernel);
+            let resolved = scope.spawn(|| layout::of_running_kernel(plan.selection.controller()));
             // aya reads the kernel's BTF here, wanted or not, which takes longer than our own reading of it.
             let loader = EbpfLoader::new();
             (finished(resolved), loader)

@@ -26,7 +26,7 @@ use tracer_common::{
     Loss,
     glob::{self, Matching, NAME_MAX, NameRule},
     layout::{
-        CGROUP_LEVELS, Exe, PORT_WORDS,
+        ABSENT, CGROUP_LEVELS, Exe, PORT_WORDS,
         mark::{self, decided},
         process::{DUE, EXCLUDED, PASSED, SELECTED, UNDECIDED},
         rule,
@@ -322,11 +322,17 @@ extern "C" fn compare(_turn: u32, _context: *mut c_void) -> i64 {
     }
 }
 
-/// The control group of a task in the unified hierarchy. The helper for it is not in every kernel.
+/// The control group of a task in the hierarchy that rules are about. The helper for the unified one is not in every kernel, and there is
+/// none for the others.
 #[inline(always)]
 fn cgroup(task: u64) -> u64 {
-    let set: u64 = member_or_zero(task, layout().task_cgroups);
-    member_or_zero(set, layout().css_set_group)
+    let layout = layout();
+    let set: u64 = member_or_zero(task, layout.task_cgroups);
+    if layout.css_set_state == ABSENT {
+        return member_or_zero(set, layout.css_set_group);
+    }
+    let state: u64 = member_or_zero(set, layout.css_set_state);
+    member_or_zero(state, layout.css_group)
 }
 
 #[inline(always)]

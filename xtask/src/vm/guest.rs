@@ -37,6 +37,8 @@ $b mount -t tracefs trace /files/sys/kernel/tracing
 $b mount -t debugfs debug /files/sys/kernel/debug
 $b mount -t bpf bpf /files/sys/fs/bpf
 $b mount -t cgroup2 cgroup /files/sys/fs/cgroup
+$b mkdir /files/run/freezer
+$b mount -t cgroup -o freezer freezer /files/run/freezer
 $b ip link set lo up
 $b hostname guest
 $b cp /command /files/run/command

@@ -73,10 +73,12 @@ pub(super) struct Rules {
 }
 
 /// The kinds of rules that the programs in the kernel were loaded for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Kinds {
     all: bool,
     by_cgroup: bool,
+    /// See [`Selection::controller`].
+    controller: Option<String>,
     by_netns: bool,
     by_program: bool,
     /// Programs are asked about, so that rules may be about paths.
@@ -87,7 +89,8 @@ impl Kinds {
     fn of(selection: &Selection, asks: bool) -> Self {
         Self {
             all: selection.all,
-            by_cgroup: !selection.cgroups.is_empty() || selection.containers.is_some(),
+            by_cgroup: selection.has_cgroups(),
+            controller: selection.controller.clone(),
             by_netns: !selection.netns.is_empty(),
             by_program: selection.asks || !selection.names.is_empty(),
             asks,
@@ -95,10 +98,14 @@ impl Kinds {
     }
 
     /// The kind of rule for which the programs would have to be loaded again.
-    fn lacks(self, wanted: Self) -> Option<&'static str> {
+    fn lacks(&self, wanted: &Self) -> Option<&'static str> {
         let missing = [
             (self.all != wanted.all, "all"),
             (!self.by_cgroup && wanted.by_cgroup, "cgroup"),
+            (
+                wanted.by_cgroup && self.controller != wanted.controller,
+                "cgroup in another hierarchy",
+            ),
             (!self.by_netns && wanted.by_netns, "netns"),
             (!self.by_program && wanted.by_program, "exe"),
             (
@@ -194,7 +201,7 @@ impl Probes {
             containers: self.rules.containers,
             ..after
         };
-        if let Some(kind) = self.rules.kinds.lacks(Kinds::of(&after, after.asks)) {
+        if let Some(kind) = self.rules.kinds.lacks(&Kinds::of(&after, after.asks)) {
             return Err(ReselectError::Kind(kind));
         }
         for (kind, count) in [("cgroup", after.cgroups.len()), ("netns", after.netns.len())] {
@@ -271,7 +278,7 @@ mod tests {
             ..Selection::default()
         };
         let lacks = |loaded: &Selection, wanted: &Selection| {
-            Kinds::of(loaded, loaded.asks).lacks(Kinds::of(wanted, wanted.asks))
+            Kinds::of(loaded, loaded.asks).lacks(&Kinds::of(wanted, wanted.asks))
         };
         let (none, one) = (selection(&[], false, false), selection(&[(1, 1)], false, false));
         assert_eq!(lacks(&one, &selection(&[(2, 1), (3, 1)], false, false)), None);
