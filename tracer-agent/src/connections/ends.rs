@@ -46,7 +46,9 @@ impl Ends {
         {
             self.local_addresses.insert(address);
         }
-        let ends = self.by_addresses.entry((open.local, open.peer)).or_default();
+        // Nearly always there is one.
+        let ends = self.by_addresses.entry((open.local, open.peer));
+        let ends = ends.or_insert_with(|| Vec::with_capacity(1));
         if !ends.iter().any(|end| end.connection == open.connection) {
             ends.push(End {
                 connection: open.connection,

@@ -64,7 +64,8 @@ pub enum Passed<'t, 'r> {
 #[derive(Debug)]
 pub struct Connections {
     limits: Limits,
-    table: HashMap<ConnectionId, Connection, foldhash::fast::RandomState>,
+    // Boxed: a table of them would be half empty after it has grown, and twice as large while it grows.
+    table: HashMap<ConnectionId, Box<Connection>, foldhash::fast::RandomState>,
     ends: Ends,
     /// Every id of the table once, and ids that have left it.
     by_age: VecDeque<ConnectionId>,
@@ -194,7 +195,7 @@ impl Connections {
         };
         self.by_age.push_back(connection.id());
         if let Entry::Vacant(place) = self.table.entry(connection.id()) {
-            place.insert(connection);
+            place.insert(Box::new(connection));
         }
         evicted
     }

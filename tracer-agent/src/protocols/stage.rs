@@ -22,7 +22,8 @@ use crate::{
 pub struct Protocols {
     settings: Settings,
     counters: ProtocolCounters,
-    conversations: HashMap<ConnectionId, Conversation, foldhash::fast::RandomState>,
+    // Boxed, as connections are.
+    conversations: HashMap<ConnectionId, Box<Conversation>, foldhash::fast::RandomState>,
     /// When to look at a conversation; at most one idle timer and one close timer for each.
     timers: BinaryHeap<Reverse<(BootNanos, ConnectionId)>>,
     next_id: u64,
@@ -136,7 +137,7 @@ impl Protocols {
         let conversation = self
             .conversations
             .entry(id)
-            .or_insert_with(|| Conversation::new(connection.joined_late()));
+            .or_insert_with(|| Box::new(Conversation::new(connection.joined_late())));
         conversation.bytes(data, lost_before, &mut context!(self, Some(connection), out));
         if let Some(close) = conversation.closing
             && !conversation.misses_bytes(&close)
@@ -170,7 +171,7 @@ impl Protocols {
             None => self
                 .conversations
                 .entry(id)
-                .or_insert_with(|| Conversation::new(connection.joined_late())),
+                .or_insert_with(|| Box::new(Conversation::new(connection.joined_late()))),
         };
         let errors_may_overtake = close.errno.is_some() && !conversation.is_at_rest();
         if conversation.misses_bytes(&close) || errors_may_overtake {

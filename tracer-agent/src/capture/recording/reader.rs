@@ -12,8 +12,8 @@ use super::{
     older::bring_up_to_date,
 };
 
-/// Bytes that memory is made ready for before it is known that they are there.
-const STEP: usize = 64 << 10;
+/// Bytes that memory is made ready for before any of them is known to be there; then as many as were.
+const FIRST_STEP: usize = 2048;
 
 /// Why a recording cannot be read, or not further.
 #[derive(Debug, thiserror::Error)]
@@ -211,7 +211,7 @@ impl<R: Read> Reader<R> {
         self.payload.clear();
         while self.payload.len() < len {
             let before = self.payload.len();
-            let step = (len - before).min(STEP);
+            let step = (len - before).min(before.max(FIRST_STEP));
             self.payload.resize(before + step, 0);
             let room = self.payload.get_mut(before..).unwrap_or_default();
             let filled = fill(&mut self.source, room).map_err(|source| ReadError::Io {
