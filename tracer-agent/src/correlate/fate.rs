@@ -12,7 +12,7 @@ use crate::{
 use super::{
     Candidate, Correlator, Evidence, Linked, Observed, Parent,
     contexts::Arrival,
-    known::{Begun, Context, Edge, Fate, Live, Over},
+    known::{Begun, Context, Edge, Fate, FoundBy, Live, Over},
     pairs::Wire,
     sampler::Caller,
 };
@@ -300,26 +300,26 @@ impl Correlator {
             return false;
         };
         self.counters.evicted_over += u64::from(forgotten.early);
-        if let Some(wire) = over.sent {
-            self.pairs.forget_outbound(wire, forgotten.id);
-        }
-        if let Some(arrival) = over.arrival {
-            self.contexts.remove(&arrival);
+        match over.found_by {
+            FoundBy::Id => {}
+            FoundBy::Wire(wire) => self.pairs.forget_outbound(wire, forgotten.id),
+            FoundBy::Arrival(arrival) => self.contexts.remove(&arrival),
         }
         true
     }
 }
 
 fn remains(live: &Live, context: Context, fate: Fate) -> Over {
-    let exchange = live.exchange();
-    let side = |side| exchange.filter(|exchange| exchange.side == side);
+    let found_by = live.exchange().map(|exchange| match exchange.side {
+        Side::Outbound => FoundBy::Wire(Wire::of(exchange)),
+        Side::Inbound => Arrival::of(exchange).map_or(FoundBy::Id, FoundBy::Arrival),
+    });
     Over {
         start: live.start(),
         context,
         fate,
         dependents: live.dependents,
-        sent: side(Side::Outbound).map(Wire::of),
-        arrival: side(Side::Inbound).and_then(Arrival::of),
+        found_by: found_by.unwrap_or(FoundBy::Id),
     }
 }
 

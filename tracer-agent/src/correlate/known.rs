@@ -90,8 +90,18 @@ pub struct Over {
     pub context: Context,
     pub fate: Fate,
     pub dependents: u32,
-    pub sent: Option<Wire>,
-    pub arrival: Option<Arrival>,
+    pub found_by: FoundBy,
+}
+
+/// What an exchange that is over can still be found by.
+#[derive(Debug)]
+pub enum FoundBy {
+    /// Its id alone.
+    Id,
+    /// A client end by its server end.
+    Wire(Wire),
+    /// A server end by the context that it came with, when that goes out.
+    Arrival(Arrival),
 }
 
 /// What became of an exchange.

@@ -17,12 +17,12 @@ use crate::{
 /// What both ends of one exchange agree on, whatever network namespace each is in. The sequence number keeps
 /// apart the requests of one connection, and connections of different hosts that share private addresses.
 ///
-/// Packed, since four keys of an exchange are hashed: an IPv4 address as the IPv6 address it is mapped to, an end of a Unix
+/// Packed, since every exchange is looked up by one: an IPv4 address as the IPv6 address it is mapped to, an end of a Unix
 /// socket as an address of zeroes but for its number, with ports that no two ends have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Wire {
-    client: u128,
-    server: u128,
+    client: [u64; 2],
+    server: [u64; 2],
     /// Both ports and the sequence number.
     rest: u64,
 }
@@ -47,21 +47,25 @@ impl Wire {
     /// What no other end agrees on: there is no server at such an address.
     fn of_one_end(exchange: ExchangeId) -> Self {
         Self {
-            client: u128::from(exchange.0),
-            server: u128::MAX,
+            client: [0, exchange.0],
+            server: [u64::MAX; 2],
             rest: 0,
         }
     }
 }
 
-fn packed(address: Address) -> u128 {
+fn packed(address: Address) -> [u64; 2] {
     match address {
         Address::Ip(address) => match address.ip() {
-            IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
-            IpAddr::V6(address) => address.to_bits(),
+            IpAddr::V4(address) => halves(address.to_ipv6_mapped().to_bits()),
+            IpAddr::V6(address) => halves(address.to_bits()),
         },
-        Address::Unix(Pair::Inode(pair) | Pair::Alone(ConnectionId(pair)), _) => u128::from(pair),
+        Address::Unix(Pair::Inode(pair) | Pair::Alone(ConnectionId(pair)), _) => [0, pair],
     }
+}
+
+fn halves(bits: u128) -> [u64; 2] {
+    [bits >> 64, bits & u128::from(u64::MAX)].map(|half| u64::try_from(half).unwrap_or_default())
 }
 
 /// Of a Unix socket what kind of number it has, and which end it is.
