@@ -82,7 +82,12 @@ pub mod go {
     #[inline(always)]
     pub fn argument<const N: usize>(registers: &pt_regs) -> u64 {
         const { assert!(N < 4) }
-        registers.regs[N]
+        match N {
+            0 => registers.regs[0],
+            1 => registers.regs[1],
+            2 => registers.regs[2],
+            _ => registers.regs[3],
+        }
     }
 
     /// The current goroutine, `runtime.g`.
