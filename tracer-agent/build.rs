@@ -11,13 +11,11 @@ use std::process::Command;
 
 const TARGET: &str = "bpfel-unknown-none";
 
-/// `cfg` tells the crate whose registers and syscall numbers it will meet; debug info plus `--btf` give the
-/// object its map and function types.
-const RUSTFLAGS: [&str; 3] = [
-    "--cfg=bpf_target_arch=\"x86_64\"",
-    "-Cdebuginfo=2",
-    "-Clink-arg=--btf",
-];
+/// Debug info plus `--btf` give the object its map and function types.
+const RUSTFLAGS: [&str; 2] = ["-Cdebuginfo=2", "-Clink-arg=--btf"];
+
+/// The processors that `tracer-ebpf/src/arch` has a file for.
+const ARCHITECTURES: [&str; 2] = ["aarch64", "x86_64"];
 
 /// What the outer cargo sets for this script and a nested cargo would take for its own: flags meant for the
 /// host, clippy's wrapper, this package's features and profile.
@@ -101,8 +99,19 @@ fn build() -> Result<(), String> {
     fs::write(out.join("tracer-ebpf"), bytes).map_err(|error| failed(&error))
 }
 
-/// Lines of the program, in its BTF, are told by file: where that lies on the machine that builds is left out.
+/// `cfg` tells the crate whose registers and syscall numbers it will meet: those of the processor that the agent is built for. Lines of the
+/// program, in its BTF, are told by file: where that lies on the machine that builds is left out.
 fn rustflags(root: &Path) -> Result<String, String> {
+    let arch = variable("CARGO_CFG_TARGET_ARCH")?;
+    let known = ARCHITECTURES.into_iter().find(|known| arch == *known);
+    let arch = known.ok_or_else(|| {
+        format!(
+            "it knows {}, and not {}",
+            ARCHITECTURES.join(" and "),
+            arch.display()
+        )
+    })?;
+    let arch = format!("--cfg=bpf_target_arch=\"{arch}\"");
     let root = fs::canonicalize(root).map_err(|error| format!("{}: {error}", root.display()))?;
     let core = sysroot()?.join("lib/rustlib/src/rust");
     let mut places = vec![(core, "/rust"), (root, "/tracer-agent")];
@@ -110,8 +119,8 @@ fn rustflags(root: &Path) -> Result<String, String> {
     let names = places
         .into_iter()
         .map(|(place, name)| format!("--remap-path-prefix={}={name}", place.display()));
-    let flags: Vec<_> = RUSTFLAGS.map(str::to_owned).into_iter().chain(names).collect();
-    Ok(flags.join("\x1f"))
+    let flags = RUSTFLAGS.map(str::to_owned).into_iter().chain(names);
+    Ok(flags.chain([arch]).collect::<Vec<_>>().join("\x1f"))
 }
 
 /// The BTF was made of the debug information, which is four fifths of the object and which nobody reads after that.

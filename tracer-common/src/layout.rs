@@ -43,7 +43,7 @@ layout! {
     task_pid = "task_struct", "pid";
     task_tgid = "task_struct", "tgid";
     task_signal = "task_struct", "signal";
-    task_status = "task_struct", "thread_info.status";
+    task_compat = "task_struct", "thread_info.status|thread_info.flags";
     task_stack = "task_struct", "stack";
     signal_live = "signal_struct", "live";
     files_fdt = "files_struct", "fdt";

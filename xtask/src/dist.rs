@@ -2,7 +2,6 @@
 //! named by version and architecture. Kept true: they are made of the same static file, carry the time of the last commit
 //! (or `SOURCE_DATE_EPOCH`) and nothing of the machine or the moment they are made at.
 
-mod arch;
 mod archive;
 mod binary;
 mod deb;
@@ -16,8 +15,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::Args;
 
+use crate::arch::Arch;
 use crate::process::{say, target};
-use arch::Arch;
 use digest::Digest;
 
 #[derive(Args)]

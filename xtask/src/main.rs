@@ -1,6 +1,7 @@
 //! Every chore of the repository: `cargo xtask help` lists them. One file a chore.
 
 mod accuracy;
+mod arch;
 mod bench;
 mod build_ebpf;
 mod demo;

@@ -1,7 +1,9 @@
 //! Finds what building and testing need, and installs what is missing. Says each step and why; does
 //! nothing, quickly, where everything is there; safe to run several times at once.
 
+pub mod apt;
 pub mod bpf_linker;
+pub mod cross;
 pub mod debian;
 pub mod manifests;
 pub mod pinned;
@@ -13,6 +15,7 @@ use std::fs::File;
 use anyhow::{Context, Result};
 use clap::Args;
 
+use crate::arch::Arch;
 use crate::process::{find, say};
 pub use toolchain::Toolchain;
 
@@ -50,15 +53,15 @@ const FOR_BENCH: &[Package] = &[
     ("valgrind", "valgrind"),
     ("wrk", "wrk"),
 ];
-/// What boots another kernel: the emulator, and what its first file system is made with.
+/// What boots another kernel beside the emulator: what its first file system is made with.
 const FOR_VM: &[Package] = &[
-    ("qemu-system-x86", "qemu-system-x86_64"),
     ("busybox-static", "busybox"),
     ("cpio", "cpio"),
     ("xz-utils", "xz"),
-    // Its archive keys and apt, which fetches the kernels.
-    ("debian-archive-keyring", "apt-get"),
+    APT,
 ];
+/// Debian's archive keys, and apt, which fetches packages of any of its releases.
+const APT: Package = ("debian-archive-keyring", "apt-get");
 
 /// A C compiler for programs that need no library: the agent's allocator and its cryptography are written in C.
 const FOR_DIST: &[Package] = &[("musl-tools", "musl-gcc")];
@@ -70,7 +73,7 @@ pub fn run_setup(options: &Options) -> Result<()> {
     let toolchain = for_build()?;
     if !options.build_only {
         for_tests()?;
-        for_vm()?;
+        for_vm(Arch::Amd64)?;
     }
     say(format!(
         "ready: rustc {}, LLVM {}",
@@ -112,13 +115,32 @@ pub fn for_bench() -> Result<()> {
 }
 
 /// Everything that `cargo xtask vm` needs.
-pub fn for_vm() -> Result<()> {
-    need(FOR_VM, "other kernels are booted with these")
+pub fn for_vm(arch: Arch) -> Result<()> {
+    let emulator = match arch {
+        Arch::Amd64 => ("qemu-system-x86", "qemu-system-x86_64"),
+        Arch::Arm64 => ("qemu-system-arm", "qemu-system-aarch64"),
+    };
+    need(
+        &[FOR_VM, &[emulator]].concat(),
+        "other kernels are booted with these",
+    )
 }
 
 /// Everything that `cargo xtask dist` needs.
 pub fn for_dist() -> Result<()> {
     need(FOR_DIST, "the agent is built as one static file with these")
+}
+
+/// Everything that compiling for another processor needs.
+pub fn for_cross(arch: Arch) -> Result<()> {
+    let compiler = match arch {
+        Arch::Amd64 => ("gcc-x86-64-linux-gnu", "x86_64-linux-gnu-gcc"),
+        Arch::Arm64 => ("gcc-aarch64-linux-gnu", "aarch64-linux-gnu-gcc"),
+    };
+    need(
+        &[compiler, APT],
+        "the agent is built for another processor with these",
+    )
 }
 
 /// Everything that `cargo xtask deb` needs.

@@ -8,10 +8,11 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 
+use crate::arch::Arch;
 use crate::deploy;
 use crate::process::{is_root, now, run, say, watch};
 use crate::runtimes::Runtimes;
-use crate::setup::{self, Toolchain, receivers};
+use crate::setup::{self, Toolchain, cross, receivers};
 use crate::vm;
 
 #[derive(Args)]
@@ -60,14 +61,14 @@ pub fn run_tests(options: &Options) -> Result<()> {
     if wanted(Part::Live) || wanted(Part::Vm) {
         setup::for_tests()?;
         Runtimes::default().for_http2();
-        let built = vm::build_live_tests(&toolchain);
+        let built = vm::build_live_tests(Arch::of_this_machine(), &toolchain);
         count.add("build for live tests", built.is_ok());
     }
     if wanted(Part::Live) {
         live(&mut count)?;
     }
     if wanted(Part::Vm) {
-        setup::for_vm()?;
+        setup::for_vm(Arch::Amd64)?;
         on_kernels(&mut count)?;
     }
     for line in &count.notes {
@@ -93,23 +94,46 @@ fn lint(toolchain: &Toolchain, count: &mut Count) {
             .args(["clippy", "--quiet", "--all-targets"])
             .args(deny),
     );
-    // The kernel side compiles only for its own target, and core with it.
-    check(
-        "cargo clippy, kernel side",
-        toolchain
-            .cargo()
-            .args(["clippy", "--quiet", "--release", "--package", "tracer-ebpf"])
-            .args([
-                "--target",
-                "bpfel-unknown-none",
-                "-Zbuild-std=core",
-                "--target-dir",
-                "target/clippy-ebpf",
-            ])
-            .args(deny)
-            .env("RUSTC_BOOTSTRAP", "1")
-            .env("CARGO_ENCODED_RUSTFLAGS", "--cfg=bpf_target_arch=\"x86_64\""),
-    );
+    for arch in Arch::ALL {
+        let name = format!("cargo clippy, kernel side for {}", arch.name());
+        count.add(&name, run(kernel_side(toolchain, arch).args(deny)).is_ok());
+    }
+    // Both sides are built for it; `cargo xtask vm --arch arm64` runs them.
+    let name = "cargo clippy, arm64";
+    match agent_for(toolchain, Arch::Arm64) {
+        Ok(mut clippy) => count.add(name, run(clippy.args(deny)).is_ok()),
+        Err(reason) => count.skip(name, &format!("{reason:#}")),
+    }
+}
+
+/// Clippy over the kernel side, which compiles only for its own target, and core with it.
+fn kernel_side(toolchain: &Toolchain, arch: Arch) -> Command {
+    let mut clippy = toolchain.cargo();
+    clippy
+        .args(["clippy", "--quiet", "--release", "--package", "tracer-ebpf"])
+        .args([
+            "--target",
+            "bpfel-unknown-none",
+            "-Zbuild-std=core",
+            "--target-dir",
+            "target/clippy-ebpf",
+        ])
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env(
+            "CARGO_ENCODED_RUSTFLAGS",
+            format!("--cfg=bpf_target_arch=\"{}\"", arch.machine_name()),
+        );
+    clippy
+}
+
+/// Clippy over the agent for another processor.
+fn agent_for(toolchain: &Toolchain, arch: Arch) -> Result<Command> {
+    toolchain.add_target(arch.triple())?;
+    let mut clippy = toolchain.cargo();
+    cross::prepare(arch, &mut clippy)?;
+    clippy.args(["clippy", "--quiet", "--package", "tracer-agent"]);
+    clippy.args(["--target", arch.triple()]);
+    Ok(clippy)
 }
 
 fn unit(toolchain: &Toolchain, count: &mut Count) -> Result<()> {
@@ -203,7 +227,10 @@ fn live(count: &mut Count) -> Result<()> {
         return Ok(());
     }
     let mut seen = Count::default();
-    let succeeded = watch(&mut Command::new(vm::live_tests()), |line| seen.read_live(line))?;
+    let succeeded = watch(
+        &mut Command::new(vm::live_tests(Arch::of_this_machine())),
+        |line| seen.read_live(line),
+    )?;
     if !succeeded && seen.failed == 0 {
         seen.add("live tests ended early", false);
     }
@@ -216,7 +243,7 @@ fn live(count: &mut Count) -> Result<()> {
 fn on_kernels(count: &mut Count) -> Result<()> {
     say("live tests on other kernels");
     let command = |_: &vm::Kernel| {
-        let tests = vm::live_tests();
+        let tests = vm::live_tests(Arch::Amd64);
         format!(
             "{} --brief --of-kernel --hooks {}",
             tests.display(),

@@ -1,9 +1,11 @@
 //! `cargo xtask vm`: another kernel under qemu, with this machine's files as its root, so that every program
-//! and everything that was built here runs there too. What the guest writes is gone when it ends.
+//! and everything that was built here runs there too; for another processor with files of Debian's for that. What the guest writes is gone
+//! when it ends.
 
 mod boot;
 mod guest;
 mod kernels;
+mod root;
 
 use std::iter;
 use std::path::PathBuf;
@@ -16,13 +18,18 @@ use clap::Args;
 pub use boot::Verdict;
 pub use guest::First;
 pub use kernels::Kernel;
+use root::Root;
 
+use crate::arch::Arch;
 use crate::hop;
-use crate::process::{root, run, say, target};
-use crate::setup::{self, Toolchain};
+use crate::process::{root, run, say};
+use crate::setup::{self, Toolchain, cross};
 
 #[derive(Args)]
 pub struct Options {
+    /// Kernels for these processors
+    #[arg(long, value_enum, default_value_t = Arch::Amd64)]
+    arch: Arch,
     /// Only this kernel (5.10, 6.1, 6.12, newest)
     #[arg(long)]
     kernel: Option<String>,
@@ -53,13 +60,20 @@ pub struct Outcome {
 }
 
 pub fn run_chore(options: &Options) -> Result<()> {
-    setup::for_vm()?;
-    let kernels = kernels::chosen(options.kernel.as_deref())?;
+    if options.systemd && options.arch != Arch::of_this_machine() {
+        bail!("systemd is this machine's, which does not run on another processor");
+    }
+    setup::for_vm(options.arch)?;
+    let kernels = kernels::chosen(options.arch, options.kernel.as_deref())?;
     let timeout = Duration::from_secs(options.timeout);
     let command = if options.command.is_empty() {
         setup::for_tests()?;
-        build_live_tests(&setup::for_build()?)?;
-        format!("{} --hooks {}", live_tests().display(), quoted(&options.hooks))
+        build_live_tests(options.arch, &setup::for_build()?)?;
+        format!(
+            "{} --hooks {}",
+            live_tests(options.arch).display(),
+            quoted(&options.hooks)
+        )
     } else {
         options
             .command
@@ -104,7 +118,7 @@ pub fn in_kernels(
     let script = |kernel: &Kernel| format!("cd {place}\n{}\n", command(kernel));
     let files = kernels
         .iter()
-        .map(|kernel| kernels::fetch(kernel))
+        .map(|kernel| Ok((kernels::fetch(kernel)?, Root::of(kernel.arch)?)))
         .collect::<Result<Vec<_>>>()?;
     let pairs: Vec<_> = kernels.iter().zip(&files).collect();
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
@@ -135,14 +149,14 @@ pub fn in_kernels(
 fn in_kernel(
     kernel: &'static Kernel,
     shown: &str,
-    files: &kernels::Files,
+    (files, root): &(kernels::Files, Root),
     (first, script): (First, &str),
     timeout: Duration,
 ) -> Result<Outcome> {
-    let initramfs = guest::initramfs(files, first, script)?;
+    let initramfs = guest::initramfs(files, root, first, script)?;
     let begun = crate::process::now();
     let mut lines = Vec::new();
-    let verdict = boot::boot(&files.vmlinuz, &initramfs, timeout, &mut |line| {
+    let verdict = boot::boot(kernel.arch, &files.vmlinuz, &initramfs, timeout, &mut |line| {
         if shown.is_empty() {
             println!("{line}");
         } else {
@@ -190,25 +204,32 @@ fn cell(lines: &[String], family: &str) -> String {
 
 /// Every kernel that the tests run on.
 pub fn all() -> Vec<&'static Kernel> {
-    kernels::KERNELS.iter().collect()
+    kernels::all(Arch::Amd64).collect()
 }
 
 /// Builds the live tests, the agent and the hop in Go with them. Optimised: under emulation the start of the agent is most of a test.
-pub fn build_live_tests(toolchain: &Toolchain) -> Result<()> {
-    run(toolchain.cargo().args(["build", "--quiet", "--release"]).args([
+pub fn build_live_tests(arch: Arch, toolchain: &Toolchain) -> Result<()> {
+    let mut cargo = toolchain.cargo();
+    cargo.args(["build", "--quiet", "--release"]).args([
         "--package",
         "tracer-agent",
         "--package",
         "live-tests",
-    ]))?;
-    hop::build()?;
-    hop::build_others();
+    ]);
+    if arch != Arch::of_this_machine() {
+        toolchain.add_target(arch.triple())?;
+        cargo.args(["--target", arch.triple()]);
+        cross::prepare(arch, &mut cargo)?;
+    }
+    run(&mut cargo)?;
+    hop::build(arch)?;
+    hop::build_others(arch);
     Ok(())
 }
 
 /// The live tests, as one program that runs where nothing can be built.
-pub fn live_tests() -> PathBuf {
-    target().join("release/live-tests")
+pub fn live_tests(arch: Arch) -> PathBuf {
+    hop::beside(arch).join("live-tests")
 }
 
 /// One word of a shell command.

@@ -2,7 +2,7 @@
 
 use std::{fmt, path::Path};
 
-use super::{layout::Resolved, preemption::Preemption};
+use super::{arch, layout::Resolved, preemption::Preemption};
 
 /// A way to see what programs write and read, in the order of preference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,9 +82,9 @@ const SOCKET: &[Part] = &[
     part("tracer_fentry_recvmsg", Hook::Entry("tcp_recvmsg")),
     part("tracer_fentry_sendpage", Hook::Entry("tcp_sendpage")),
     part("tracer_fentry_splice_read", Hook::Entry("tcp_splice_read")),
-    part("tracer_fentry_wait", Hook::Entry("__x64_sys_epoll_wait")),
-    part("tracer_fentry_pwait", Hook::Entry("__x64_sys_epoll_pwait")),
-    part("tracer_fentry_pwait2", Hook::Entry("__x64_sys_epoll_pwait2")),
+    part("tracer_fentry_wait", Hook::Entry(arch::EPOLL_WAIT)),
+    part("tracer_fentry_pwait", Hook::Entry(arch::EPOLL_PWAIT)),
+    part("tracer_fentry_pwait2", Hook::Entry(arch::EPOLL_PWAIT2)),
     part("tracer_fentry_eventfd_read", Hook::Entry("eventfd_read")),
     part("tracer_fentry_udp_recvmsg", Hook::Entry("udp_recvmsg")),
     part("tracer_fentry_udpv6_recvmsg", Hook::Entry("udpv6_recvmsg")),
@@ -102,9 +102,9 @@ const KPROBE: &[Part] = &[
     part("tracer_kprobe_splice_read", Hook::Probe(&["tcp_splice_read"])),
     part(
         "tracer_kprobe_wait",
-        Hook::Probe(&["__x64_sys_epoll_wait", "__x64_sys_epoll_pwait"]),
+        Hook::Probe(&[arch::EPOLL_WAIT, arch::EPOLL_PWAIT]),
     ),
-    part("tracer_kprobe_pwait2", Hook::Probe(&["__x64_sys_epoll_pwait2"])),
+    part("tracer_kprobe_pwait2", Hook::Probe(&[arch::EPOLL_PWAIT2])),
     part(
         "tracer_kprobe_read",
         Hook::Probe(&["eventfd_read", "udp_recvmsg", "udpv6_recvmsg"]),

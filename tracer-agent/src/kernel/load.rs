@@ -353,6 +353,11 @@ fn attach(
 const PARANOID: &str =
     "; with kernel.perf_event_paranoid above 2 (Debian's default) kprobes take CAP_SYS_ADMIN";
 
+/// What a kernel says that knows trampolines, and cannot put one at a function. It is no error for programs, so no library has words for it.
+const ENOTSUPP: &str = "os error 524";
+const NO_TRAMPOLINES: &str =
+    "; this kernel puts no trampolines at its functions (on arm64 it does from 6.4 on)";
+
 /// A program, and what became of it.
 type Failed = (String, ProgramError);
 
@@ -372,6 +377,8 @@ fn in_words(program: &str, error: ProgramError) -> (String, Option<String>) {
             let causes = causes.collect::<Vec<_>>().join(": ");
             let hint = if causes.contains("perf_event_open") && causes.contains("ermission denied") {
                 PARANOID
+            } else if causes.contains(ENOTSUPP) {
+                NO_TRAMPOLINES
             } else {
                 ""
             };

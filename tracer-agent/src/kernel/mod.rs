@@ -1,5 +1,6 @@
 //! Beside the way: what the running kernel offers (BTF, features), and the loading and attaching of the probes.
 
+mod arch;
 mod attached;
 mod breakpoint;
 pub mod btf;

@@ -258,7 +258,7 @@ impl Probes {
                 if plan.speaks {
                     voice::BYTES
                 } else {
-                    voice::NO_BYTES
+                    voice::no_bytes()
                 },
             )
             .load(OBJECT)?;
@@ -593,9 +593,9 @@ unsafe impl aya::Pod for ExeKey {}
     reason = "neither the allocator nor the kernel offers a safe way"
 )]
 fn give_back_memory() {
-    const PAGE: usize = 4096;
-    let before = OBJECT.as_ptr().align_offset(PAGE);
-    let whole = OBJECT.len().saturating_sub(before) / PAGE * PAGE;
+    let page = rustix::param::page_size();
+    let before = OBJECT.as_ptr().align_offset(page);
+    let whole = OBJECT.len().saturating_sub(before) / page * page;
     // SAFETY: the first takes no pointers, may be called at any time, and does nothing where another allocator is in use.
     // The second is given whole pages of a static that nobody writes to: what is read of them comes from the file again.
     unsafe {

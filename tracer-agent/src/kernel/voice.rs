@@ -9,8 +9,6 @@ use aya_log::EbpfLogger;
 pub const MAP: &str = "AYA_LOGS";
 /// Bytes of the map.
 pub const BYTES: u32 = 128 << 10;
-/// The same where nothing is said: a page is the least.
-pub const NO_BYTES: u32 = 4096;
 /// Nothing is said: below every level.
 pub const SILENT: u8 = 0;
 /// Everything up to [`log::Level::Debug`] is said.
@@ -28,6 +26,11 @@ pub struct Voice {
 struct Said {
     lines: Vec<String>,
     more: usize,
+}
+
+/// Bytes of the map where nothing is said: a page is the least.
+pub fn no_bytes() -> u32 {
+    u32::try_from(rustix::param::page_size()).unwrap_or(BYTES)
 }
 
 impl Voice {

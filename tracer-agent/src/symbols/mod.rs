@@ -5,6 +5,7 @@
 mod build_info;
 mod go;
 mod grpc_go;
+mod machine;
 mod pclntab;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,8 @@ use std::{
 };
 
 use object::{Object as _, ObjectSection as _, ObjectSegment as _, read::ReadCache};
+
+use machine::Machine;
 
 pub use go::{GOROUTINES, Go, GoHook, GoProgram, Goroutines};
 pub use tls::{Exit, Library, Session};
@@ -96,6 +99,7 @@ impl Stretch {
 /// An executable file by its sections and segments.
 struct Elf<'a> {
     file: &'a File,
+    machine: &'static Machine,
     sections: Vec<(String, Stretch)>,
     segments: Vec<Stretch>,
 }
@@ -104,9 +108,17 @@ struct Elf<'a> {
 const MAX_PARTS: usize = 512;
 
 impl<'a> Elf<'a> {
+    /// One that this processor runs.
     fn open(file: &'a File) -> Option<Self> {
+        Self::open_for(Machine::THIS, file)
+    }
+
+    fn open_for(machine: &'static Machine, file: &'a File) -> Option<Self> {
         let cache = ReadCache::new(file);
         let parsed = object::File::parse(&cache).ok()?;
+        if !machine.runs(parsed.architecture()) {
+            return None;
+        }
         let stretch = |(offset, len), address| Stretch { offset, address, len };
         let sections = parsed.sections().take(MAX_PARTS).filter_map(|section| {
             let place = stretch(section.file_range()?, section.address());
@@ -115,6 +127,7 @@ impl<'a> Elf<'a> {
         let segments = parsed.segments().take(MAX_PARTS);
         Some(Self {
             file,
+            machine,
             sections: sections.collect(),
             segments: segments
                 .map(|segment| stretch(segment.file_range(), segment.address()))

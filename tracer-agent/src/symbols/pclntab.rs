@@ -26,31 +26,10 @@ const MAX_PIECES: u64 = 16 << 10;
 const MAX_RETURNS: usize = 32;
 /// Parts of a file that are read to find functions: many times what the largest programs take.
 const MAX_CHUNKS: u32 = 16 << 10;
-/// `ret`
-const RETURN: u8 = 0xc3;
-/// `nop`, from one byte to nine.
-const NOTHING: [&[u8]; 9] = [
-    &[0x90],
-    &[0x66, 0x90],
-    &[0x0f, 0x1f, 0x00],
-    &[0x0f, 0x1f, 0x40, 0x00],
-    &[0x0f, 0x1f, 0x44, 0x00, 0x00],
-    &[0x66, 0x0f, 0x1f, 0x44, 0x00, 0x00],
-    &[0x0f, 0x1f, 0x80, 0x00, 0x00, 0x00, 0x00],
-    &[0x0f, 0x1f, 0x84, 0x00, 0x00, 0x00, 0x00, 0x00],
-    &[0x66, 0x0f, 0x1f, 0x84, 0x00, 0x00, 0x00, 0x00, 0x00],
-];
 /// Bytes that are read where a return is to be: as many as any of these take, and more.
 const BEFORE_RETURN: usize = 32;
 /// Bytes that are read of the file at once.
 const CHUNK: usize = 64 << 10;
-/// How a function begins that looks whether its stack is large enough: `cmp rsp, [r14+16]`, or `lea r12, [rsp-N]` before it.
-const PROLOGUES: [&[u8]; 3] = [
-    &[0x49, 0x3b, 0x66, 0x10],
-    &[0x4c, 0x8d, 0x64, 0x24],
-    &[0x4c, 0x8d, 0xa4, 0x24],
-];
-
 /// A function in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Function {
@@ -71,10 +50,10 @@ pub(super) fn find<const COUNT: usize>(
     let table = elf.section(&[".gopclntab", ".data.rel.ro.gopclntab"])?;
     let header: [u8; 8 + 8 * POINTER] = elf.read(table.offset).ok()?;
     let (start, numbers) = header.split_first_chunk::<8>()?;
-    let [a, b, c, d, 0, 0, _, 8] = *start else {
+    let [a, b, c, d, 0, 0, quantum, 8] = *start else {
         return None;
     };
-    if !MAGICS.contains(&u32::from_le_bytes([a, b, c, d])) {
+    if !MAGICS.contains(&u32::from_le_bytes([a, b, c, d])) || quantum != elf.machine.quantum {
         return None;
     }
     let (numbers, _) = numbers.as_chunks::<POINTER>();
@@ -93,7 +72,7 @@ pub(super) fn find<const COUNT: usize>(
         texts.into_iter().flatten().find_map(|text| {
             let entry = elf.offset_of(text.checked_add(u64::from(named.entry))?)?;
             let first: [u8; 4] = elf.read(entry).ok()?;
-            PROLOGUES.contains(&first.as_slice()).then(|| {
+            elf.machine.prologues.contains(&first).then(|| {
                 let known = body_and_returns(elf, entry, pieces, named.stack);
                 let (body, returns) = known.unzip();
                 Function {
@@ -194,12 +173,12 @@ fn body_and_returns(elf: &Elf<'_>, entry: u64, pieces: Stretch, stack: u32) -> O
     let len = place.len.min(MAX_PIECES);
     let mut bytes = vec![0; usize::try_from(len).ok()?];
     elf.fill(&mut bytes, place.offset).ok()?;
-    let (first, unused) = unused(&bytes)?;
+    let (first, unused) = unused(&bytes, u64::from(elf.machine.quantum))?;
     let mut returns = Vec::new();
     let mut left = unused.iter();
     while let Some(start) = left.next() {
         let at = entry.checked_add(*start)?;
-        match return_at(&elf.read::<BEFORE_RETURN>(at).ok()?) {
+        match elf.machine.return_at(&elf.read::<BEFORE_RETURN>(at).ok()?) {
             Some(behind) => returns.push(at.checked_add(behind)?),
             None if left.len() == 0 => {}
             None => return None,
@@ -208,19 +187,10 @@ fn body_and_returns(elf: &Elf<'_>, entry: u64, pieces: Stretch, stack: u32) -> O
     (returns.len() <= MAX_RETURNS).then_some((entry.checked_add(first)?, returns))
 }
 
-/// Where the return is, behind instructions that do nothing, which are there for the processor's sake.
-fn return_at(mut code: &[u8]) -> Option<u64> {
-    let whole = code.len();
-    while let Some(rest) = NOTHING.iter().find_map(|nothing| code.strip_prefix(*nothing)) {
-        code = rest;
-    }
-    let is_return = code.first() == Some(&RETURN);
-    is_return.then(|| (whole - code.len()) as u64)
-}
-
 /// How long the first piece is, and where pieces begin, after it, in which nothing of the stack is used. Each piece is told by two numbers, of as
-/// many bytes as they need: how much more it uses than the one before (twice that, or one less than twice what it is less), and how long it is.
-fn unused(bytes: &[u8]) -> Option<(u64, Vec<u64>)> {
+/// many bytes as they need: how much more it uses than the one before (twice that, or one less than twice what it is less), and how long it is, counted in
+/// so many bytes.
+fn unused(bytes: &[u8], quantum: u64) -> Option<(u64, Vec<u64>)> {
     let mut numbers = bytes.iter();
     let (mut used, mut at, mut first) = (-1_i64, 0_u64, 0);
     let mut unused = Vec::new();
@@ -234,7 +204,7 @@ fn unused(bytes: &[u8]) -> Option<(u64, Vec<u64>)> {
         if used == 0 && at > 0 {
             unused.push(at);
         }
-        at = at.checked_add(number(&mut numbers)?)?;
+        at = at.checked_add(number(&mut numbers)?.checked_mul(quantum)?)?;
         if first == 0 {
             first = at;
         }
@@ -318,19 +288,10 @@ mod tests {
     fn pieces_that_use_nothing_of_the_stack_are_found_as_go_writes_them() {
         // 0 for 10 bytes, 8 for 3, 24 for 400, 8 for 1, 0 for 1, 24 for 20, 0 for 2; as zigzag of the changes, from -1.
         let table = [2, 10, 16, 3, 32, 0x90, 3, 31, 1, 15, 1, 48, 20, 47, 2, 0];
-        assert_eq!(unused(&table), Some((10, vec![414, 435])));
-        assert_eq!(unused(&table[..15]), None, "it is cut off");
-        assert_eq!(unused(&[0xff; 64]), None, "a number without an end");
-        assert_eq!(unused(&[]), None);
-    }
-
-    #[test]
-    fn a_return_may_stand_behind_what_does_nothing_and_nothing_else() {
-        assert_eq!(return_at(&[RETURN, 0x90]), Some(0));
-        assert_eq!(return_at(&[0x90, RETURN]), Some(1));
-        assert_eq!(return_at(&[0x0f, 0x1f, 0x40, 0x00, 0x66, 0x90, RETURN]), Some(6));
-        assert_eq!(return_at(&[0x48, 0x89, 0x44, 0x24, 0x08, RETURN]), None);
-        assert_eq!(return_at(&[0x0f, 0x1f, RETURN]), None);
-        assert_eq!(return_at(&[0x90; 8]), None);
+        assert_eq!(unused(&table, 1), Some((10, vec![414, 435])));
+        assert_eq!(unused(&table, 4), Some((40, vec![1656, 1740])));
+        assert_eq!(unused(&table[..15], 1), None, "it is cut off");
+        assert_eq!(unused(&[0xff; 64], 1), None, "a number without an end");
+        assert_eq!(unused(&[], 1), None);
     }
 }

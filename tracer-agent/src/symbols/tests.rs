@@ -7,9 +7,21 @@ use std::{
     process::Command,
 };
 
-use super::*;
+use super::{machine, *};
+
+/// The processors that Go is known on, as it calls them itself. It builds for any.
+const MACHINES: [(&str, &Machine); 2] = [("amd64", &machine::X86_64), ("arm64", &machine::ARM64)];
+
+fn this_machine() -> &'static str {
+    let this = MACHINES.iter().find(|(_, machine)| *machine == Machine::THIS);
+    this.map(|(name, _)| *name).unwrap()
+}
 
 fn build(folder: &Path, name: &str, flags: &[&str]) -> PathBuf {
+    build_for(this_machine(), folder, name, flags)
+}
+
+fn build_for(machine: &str, folder: &Path, name: &str, flags: &[&str]) -> PathBuf {
     let source = folder.join("main.go");
     fs::write(
         &source,
@@ -18,6 +30,7 @@ fn build(folder: &Path, name: &str, flags: &[&str]) -> PathBuf {
     .unwrap();
     let built = folder.join(name);
     let go = Command::new("go")
+        .env("GOARCH", machine)
         .args(["build", "-o"])
         .arg(&built)
         .args(flags)
@@ -51,17 +64,34 @@ fn by_symbol_of(path: &Path, function: &str) -> u64 {
         .unwrap();
     let address = line.split_whitespace().next().unwrap();
     let address = u64::from_str_radix(address, 16).unwrap();
+    offset_of(path, address)
+}
+
+fn offset_of(path: &Path, address: u64) -> u64 {
     let file = File::open(path).unwrap();
-    Elf::open(&file).unwrap().offset_of(address).unwrap()
+    let elf = MACHINES
+        .iter()
+        .find_map(|(_, machine)| Elf::open_for(machine, &file));
+    elf.unwrap().offset_of(address).unwrap()
 }
 
 #[test]
 #[ignore = "builds programs with Go"]
 fn a_go_program_is_known_by_its_own_tables_with_and_without_symbols() {
+    for (name, machine) in MACHINES {
+        is_known(name, machine);
+    }
+}
+
+fn is_known(processor: &str, machine: &'static Machine) {
     let folder = tempfile::tempdir().unwrap();
-    let executables = Executables::default();
-    let whole = build(folder.path(), "whole", &[]);
-    let known = executables.go(&whole).unwrap().program;
+    let read = |path: &Path| {
+        let file = File::open(path).unwrap();
+        go::read(&Elf::open_for(machine, &file).unwrap()).unwrap()
+    };
+    let build = |name, flags: &[&str]| build_for(processor, folder.path(), name, flags);
+    let whole = build("whole", &[]);
+    let known = read(&whole);
     assert!(known.version.starts_with("go1."), "{known:?}");
     if known.goroutines.is_none() {
         // A version that came after this agent: it says so, and looks for nothing.
@@ -75,10 +105,10 @@ fn a_go_program_is_known_by_its_own_tables_with_and_without_symbols() {
         ("pie", &["-buildmode=pie"]),
         ("stripped-pie", &["-buildmode=pie", "-ldflags=-s -w"]),
     ] {
-        let path = build(folder.path(), name, flags);
-        let program = executables.go(&path).unwrap().program;
-        assert_eq!(program.version, known.version, "{name}");
-        assert_eq!(program.hooks.len(), known.hooks.len(), "{name}");
+        let path = build(name, flags);
+        let program = read(&path);
+        assert_eq!(program.version, known.version, "{processor} {name}");
+        assert_eq!(program.hooks.len(), known.hooks.len(), "{processor} {name}");
         if name == "pie" {
             assert_eq!(program.hooks, by_symbol(&path));
         }
@@ -99,22 +129,30 @@ fn returns_of(path: &Path, function: &str) -> Vec<u64> {
         .output()
         .unwrap();
     let text = String::from_utf8(dump.stdout).unwrap();
-    let file = File::open(path).unwrap();
-    let elf = Elf::open(&file).unwrap();
     let returns = text.lines().filter(|line| line.trim_end().ends_with("RET"));
     let addresses = returns.map(|line| {
         let address = line.split_whitespace().nth(1).unwrap();
         u64::from_str_radix(address.trim_start_matches("0x"), 16).unwrap()
     });
-    addresses.map(|address| elf.offset_of(address).unwrap()).collect()
+    addresses.map(|address| offset_of(path, address)).collect()
 }
 
 #[test]
 #[ignore = "builds programs with Go"]
 fn where_a_read_of_tls_returns_is_known_by_go_s_own_tables() {
+    for (name, machine) in MACHINES {
+        returns_are_known(name, machine);
+    }
+}
+
+fn returns_are_known(processor: &str, machine: &'static Machine) {
     let folder = tempfile::tempdir().unwrap();
-    let read = |path: &Path| Library::read(&File::open(path).unwrap()).unwrap();
-    let whole = build(folder.path(), "whole", &[]);
+    let read = |path: &Path| {
+        let file = File::open(path).unwrap();
+        Library::of(&Elf::open_for(machine, &file).unwrap()).unwrap()
+    };
+    let build = |name, flags: &[&str]| build_for(processor, folder.path(), name, flags);
+    let whole = build("whole", &[]);
     let library = read(&whole);
     let expected: Vec<_> = returns_by_disassembly(&whole).into_iter().map(Exit::By).collect();
     assert!(!expected.is_empty());
@@ -126,12 +164,26 @@ fn where_a_read_of_tls_returns_is_known_by_go_s_own_tables() {
         ("pie", &["-buildmode=pie"]),
         ("stripped-pie", &["-buildmode=pie", "-ldflags=-s -w"]),
     ] {
-        let library = read(&build(folder.path(), name, flags));
+        let library = read(&build(name, flags));
         assert_eq!(
             (library.exits.len(), library.entries.len()),
             (expected.len(), 4),
-            "{name}"
+            "{processor} {name}"
         );
+    }
+}
+
+/// It is there for an emulator, which would read what a breakpoint writes.
+#[test]
+#[ignore = "builds programs with Go"]
+fn a_program_for_another_processor_is_not_looked_into() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, machine) in MACHINES {
+        let path = build_for(name, folder.path(), name, &[]);
+        let is_this = machine == Machine::THIS;
+        assert_eq!(Executables::default().go(&path).is_some(), is_this, "{name}");
+        let library = Library::read(&File::open(&path).unwrap());
+        assert_eq!(library.is_some(), is_this, "{name}");
     }
 }
 

@@ -18,8 +18,9 @@ const IDENT: [u8; 6] = *b"\x7fELF\x02\x01";
 const FUNCTION: u8 = 2;
 
 /// Folders of libraries, and how many such libraries in them are looked at.
-const FOLDERS: [&str; 7] = [
+const FOLDERS: [&str; 8] = [
     "usr/lib/x86_64-linux-gnu",
+    "usr/lib/aarch64-linux-gnu",
     "usr/lib64",
     "usr/lib",
     "lib64",
@@ -148,13 +149,16 @@ impl Library {
 
     /// What the file says of itself; `None` if it lacks what is needed.
     pub fn read(file: &File) -> Option<Self> {
-        let elf = Elf::open(file)?;
+        Self::of(&Elf::open(file)?)
+    }
+
+    pub(super) fn of(elf: &Elf<'_>) -> Option<Self> {
         if elf.read(0).ok()? != IDENT {
             return None;
         }
-        Self::in_go(&elf).or_else(|| {
+        Self::in_go(elf).or_else(|| {
             TABLES.iter().find_map(|(symbols, names)| {
-                let entries = functions(&elf, elf.section(&[symbols])?, elf.section(&[names])?)?;
+                let entries = functions(elf, elf.section(&[symbols])?, elf.section(&[names])?)?;
                 let has = |wanted| entries.iter().any(|(known, _)| *known == wanted);
                 let is_whole = has(Session::Handshake) && has(Session::Read) && has(Session::Write);
                 let returning = entries.iter().filter(|(session, _)| session.returns());

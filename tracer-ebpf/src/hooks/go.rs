@@ -5,8 +5,7 @@
 //! keeps on its stack is changed. Produces: the caller of the connection, and where in the stream its request will begin: a kernel
 //! may skip a program, and the next request on the connection must not be taken for this caller's.
 //!
-//! Go passes the first argument in RAX and keeps the goroutine in R14. The connection is an interface (`net.Conn`) at 80, its
-//! value at 88.
+//! The connection is an interface (`net.Conn`) at 80, its value at 88.
 
 use aya_ebpf::{
     helpers::bpf_get_current_task,
@@ -17,6 +16,7 @@ use aya_ebpf::{
 
 use super::syscall;
 use crate::{
+    arch::go,
     path::{
         connection::{self, NEXT_WRITE},
         select,
@@ -56,8 +56,8 @@ fn tracer_go_round_trip(ctx: ProbeContext) -> u32 {
 fn handed(ctx: &ProbeContext) -> Option<()> {
     let current = select::followed()?;
     let registers = unsafe { &*ctx.regs };
-    let caller = task::running(current, registers.r14, registers.rsp)?;
-    let sock = sock(user(registers.rax.wrapping_add(CONN))?)?;
+    let caller = task::running(current, go::goroutine(registers), go::stack(registers))?;
+    let sock = sock(user(go::argument::<0>(registers).wrapping_add(CONN))?)?;
     // One that was there before is met when it is written to, so its first request has no caller.
     let connection = unsafe { &mut *connection::known(sock)? };
     connection.caller = caller;

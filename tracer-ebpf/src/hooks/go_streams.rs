@@ -8,8 +8,6 @@
 //!
 //! and where `google.golang.org/grpc/internal/transport.(*http2Client).NewStream(…) (*ClientStream, error)` returns: the stream has its number then,
 //! and its first frame may be sent before or after that. Produces: which goroutine works on which stream, or has had it sent.
-//!
-//! Go passes arguments in RAX, RBX, RCX and RDI, returns the first result in RAX and keeps the goroutine in R14.
 
 use aya_ebpf::{
     bindings::{BPF_F_NO_PREALLOC, pt_regs},
@@ -21,6 +19,10 @@ use tracer_common::layout::GrpcGo;
 
 use super::go::{self, GO_CHAIN};
 use crate::{
+    arch::{
+        go::{argument, goroutine, stack},
+        result,
+    },
     path::{
         select::{self, Current},
         streams,
@@ -50,9 +52,9 @@ fn tracer_go_serves(ctx: ProbeContext) -> u32 {
 fn serves(registers: &pt_regs) -> Option<()> {
     let (current, task) = running(registers)?;
     // `rw.rws.stream`, each the first of what it is in.
-    let stream: u64 = user(user(registers.rbx)?)?;
+    let stream: u64 = user(user(argument::<1>(registers))?)?;
     let id = user(stream.wrapping_add(ID))?;
-    let sock = go::sock(user(registers.rax.wrapping_add(CONN))?)?;
+    let sock = go::sock(user(argument::<0>(registers).wrapping_add(CONN))?)?;
     streams::taken(sock, id, current, task)
 }
 
@@ -78,8 +80,11 @@ fn grpc_serves(registers: &pt_regs) -> Option<()> {
     let (current, task) = running(registers)?;
     let known = known(current)?;
     // Where the connection is another's, this is another type, and there is no socket in that place.
-    let sock = go::sock(user(place(registers.rcx, known.server_conn + VALUE as u32))?)?;
-    streams::taken(sock, id(registers.rdi, &known)?, current, task)
+    let sock = go::sock(user(place(
+        argument::<2>(registers),
+        known.server_conn + VALUE as u32,
+    ))?)?;
+    streams::taken(sock, id(argument::<3>(registers), &known)?, current, task)
 }
 
 #[uprobe]
@@ -94,7 +99,7 @@ fn tracer_grpc_go_called(ctx: ProbeContext) -> u32 {
 fn grpc_called(registers: &pt_regs) -> Option<()> {
     let (current, task) = running(registers)?;
     let known = known(current)?;
-    let stream = registers.rax;
+    let stream = result(registers);
     if stream == 0 {
         // It failed.
         return None;
@@ -129,5 +134,6 @@ fn place(base: u64, offset: u32) -> u64 {
 #[inline(always)]
 fn running(registers: &pt_regs) -> Option<(Current, Task)> {
     let current = select::followed()?;
-    Some((current, task::running(current, registers.r14, registers.rsp)?))
+    let task = task::running(current, goroutine(registers), stack(registers))?;
+    Some((current, task))
 }

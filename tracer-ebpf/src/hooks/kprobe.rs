@@ -15,6 +15,7 @@ use aya_ebpf::{
 
 use super::{tcp, turn, unix};
 use crate::{
+    arch::argument,
     path::{
         call,
         message::{Chain, Loop, Repeat},
@@ -35,10 +36,6 @@ fn chain<C: EbpfContext>(context: &C) -> Chain<'_, C> {
         next: &KPROBE_CHAIN,
     }
 }
-
-/// Offsets in `struct pt_regs` of x86-64: the fourth and the fifth argument.
-const RCX: u64 = 88;
-const R8: u64 = 72;
 
 /// Programs at entries: each hands arguments of the function to what is to be done.
 macro_rules! entries {
@@ -72,7 +69,11 @@ entries! {
 #[kprobe]
 fn tracer_kprobe_recvmsg(ctx: ProbeContext) -> u32 {
     // Read as memory: which register it is comes from BTF, and the verifier wants to know at once.
-    let register = if layout().recvmsg_flags == 4 { R8 } else { RCX };
+    let register = if layout().recvmsg_flags == 4 {
+        argument::FIFTH
+    } else {
+        argument::FOURTH
+    };
     let flags = at((ctx.as_ptr() as u64).wrapping_add(register));
     if let (Some(sock), Some(message), Some(flags)) = (ctx.arg(0), ctx.arg(1), flags) {
         tcp::receiving(sock, message, flags);

@@ -17,6 +17,7 @@ use aya_ebpf::{
 
 use super::flags::{self, Move};
 use crate::{
+    arch::{self, number, saved},
     path::{
         call::{self, Memory, Shape},
         message::{Chain, Loop, Repeat},
@@ -31,50 +32,17 @@ use crate::{
 #[map]
 static SYS_CHAIN: ProgramArray = ProgramArray::with_max_entries(1, 0);
 
-/// System call numbers of x86-64.
-mod number {
-    pub const READ: usize = 0;
-    pub const WRITE: usize = 1;
-    pub const READV: usize = 19;
-    pub const WRITEV: usize = 20;
-    pub const SENDFILE: usize = 40;
-    pub const SENDTO: usize = 44;
-    pub const RECVFROM: usize = 45;
-    pub const SENDMSG: usize = 46;
-    pub const RECVMSG: usize = 47;
-    pub const SPLICE: usize = 275;
-    pub const RECVMMSG: usize = 299;
-    pub const SENDMMSG: usize = 307;
-    pub const PREADV2: usize = 327;
-    pub const PWRITEV2: usize = 328;
-    pub const EPOLL_WAIT: u64 = 232;
-    pub const EPOLL_PWAIT: u64 = 281;
-    pub const EPOLL_PWAIT2: u64 = 441;
-}
-
-/// Offsets in `struct pt_regs` of x86-64, which is part of the kernel's interface to user space.
-mod regs {
-    pub const R10: u64 = 56;
-    pub const DX: u64 = 96;
-    pub const SI: u64 = 104;
-    pub const DI: u64 = 112;
-    pub const ORIG_AX: u64 = 120;
-}
-
 /// The kind of a file in `inode.i_mode`, and that of a regular one.
 const S_IFMT: u16 = 0o170_000;
 const S_IFREG: u16 = 0o100_000;
-
-/// `current_thread_info()->status` says that a 32-bit call is running: other numbers, other structs.
-const TS_COMPAT: u32 = 2;
 
 /// A call as its number describes it.
 #[derive(Clone, Copy)]
 struct Form {
     /// Where the file descriptor is, 0 for a call that moves no bytes.
-    fd: u8,
+    fd: saved::Offset,
     /// Where the flags are, 0 for none.
-    flags: u8,
+    flags: saved::Offset,
     sent: bool,
     shape: Shape,
 }
@@ -95,27 +63,27 @@ static FORMS: [Form; NUMBERS] = forms();
 const fn forms() -> [Form; NUMBERS] {
     const fn form(shape: Shape, sent: bool, fd: u64, flags: u64) -> Form {
         Form {
-            fd: fd as u8,
-            flags: flags as u8,
+            fd: fd as saved::Offset,
+            flags: flags as saved::Offset,
             sent,
             shape,
         }
     }
     let mut forms = [NO_FORM; NUMBERS];
-    forms[number::READ] = form(Shape::Buffer, false, regs::DI, 0);
-    forms[number::WRITE] = form(Shape::Buffer, true, regs::DI, 0);
-    forms[number::READV] = form(Shape::Vector, false, regs::DI, 0);
-    forms[number::PREADV2] = form(Shape::Vector, false, regs::DI, 0);
-    forms[number::WRITEV] = form(Shape::Vector, true, regs::DI, 0);
-    forms[number::PWRITEV2] = form(Shape::Vector, true, regs::DI, 0);
-    forms[number::RECVFROM] = form(Shape::Buffer, false, regs::DI, regs::R10);
-    forms[number::SENDTO] = form(Shape::Buffer, true, regs::DI, regs::R10);
-    forms[number::RECVMSG] = form(Shape::Message, false, regs::DI, regs::DX);
-    forms[number::SENDMSG] = form(Shape::Message, true, regs::DI, regs::DX);
-    forms[number::RECVMMSG] = form(Shape::Messages, false, regs::DI, regs::R10);
-    forms[number::SENDMMSG] = form(Shape::Messages, true, regs::DI, regs::R10);
-    forms[number::SENDFILE] = form(Shape::Unseen, true, regs::DI, 0);
-    forms[number::SPLICE] = form(Shape::Unseen, true, regs::DX, 0);
+    forms[number::READ] = form(Shape::Buffer, false, saved::FIRST, 0);
+    forms[number::WRITE] = form(Shape::Buffer, true, saved::FIRST, 0);
+    forms[number::READV] = form(Shape::Vector, false, saved::FIRST, 0);
+    forms[number::PREADV2] = form(Shape::Vector, false, saved::FIRST, 0);
+    forms[number::WRITEV] = form(Shape::Vector, true, saved::FIRST, 0);
+    forms[number::PWRITEV2] = form(Shape::Vector, true, saved::FIRST, 0);
+    forms[number::RECVFROM] = form(Shape::Buffer, false, saved::FIRST, saved::FOURTH);
+    forms[number::SENDTO] = form(Shape::Buffer, true, saved::FIRST, saved::FOURTH);
+    forms[number::RECVMSG] = form(Shape::Message, false, saved::FIRST, saved::THIRD);
+    forms[number::SENDMSG] = form(Shape::Message, true, saved::FIRST, saved::THIRD);
+    forms[number::RECVMMSG] = form(Shape::Messages, false, saved::FIRST, saved::FOURTH);
+    forms[number::SENDMMSG] = form(Shape::Messages, true, saved::FIRST, saved::FOURTH);
+    forms[number::SENDFILE] = form(Shape::Unseen, true, saved::FIRST, 0);
+    forms[number::SPLICE] = form(Shape::Unseen, true, saved::THIRD, 0);
     forms
 }
 
@@ -172,7 +140,7 @@ fn form(id: u64) -> Option<&'static Form> {
 
 #[inline(always)]
 fn entered(registers: u64, id: u64) -> Option<()> {
-    if id == number::EPOLL_WAIT || id == number::EPOLL_PWAIT {
+    if number::is_epoll_wait(id) {
         native()?;
         return super::turn::waiting(registers);
     }
@@ -187,7 +155,7 @@ fn entered(registers: u64, id: u64) -> Option<()> {
     let mut sock = socket(task, register(registers, form.fd)?);
     if sock.is_none() && id == number::SPLICE as u64 {
         sent = false;
-        sock = socket(task, at(registers + regs::DI)?);
+        sock = socket(task, at(registers + saved::FIRST)?);
     }
     let Some(sock) = sock else {
         if !sent && can_be_waited_for(task, register(registers, form.fd)?) {
@@ -206,8 +174,8 @@ fn entered(registers: u64, id: u64) -> Option<()> {
         Move::Bytes => form.shape,
     };
     let memory = Memory {
-        address: at(registers + regs::SI)?,
-        count: at(registers + regs::DX)?,
+        address: at(registers + saved::SECOND)?,
+        count: at(registers + saved::THIRD)?,
         skip: 0,
         shape,
         sent: sent as u32,
@@ -216,7 +184,7 @@ fn entered(registers: u64, id: u64) -> Option<()> {
 }
 
 #[inline(always)]
-fn register(registers: u64, offset: u8) -> Option<u64> {
+fn register(registers: u64, offset: saved::Offset) -> Option<u64> {
     at(registers.wrapping_add(offset as u64))
 }
 
@@ -225,7 +193,7 @@ fn joined(registers: u64, result: i64, repeat: &impl Repeat) -> Option<()> {
     if result <= 0 {
         return None;
     }
-    let form = form(at(registers + regs::ORIG_AX)?)?;
+    let form = form(arch::number_of(registers)?)?;
     if form.sent || form.shape == Shape::Messages || form.shape == Shape::Unseen {
         return None;
     }
@@ -235,8 +203,8 @@ fn joined(registers: u64, result: i64, repeat: &impl Repeat) -> Option<()> {
         return None;
     }
     let memory = Memory {
-        address: at(registers + regs::SI)?,
-        count: at(registers + regs::DX)?,
+        address: at(registers + saved::SECOND)?,
+        count: at(registers + saved::THIRD)?,
         skip: 0,
         shape: form.shape,
         sent: 0,
@@ -248,8 +216,8 @@ fn joined(registers: u64, result: i64, repeat: &impl Repeat) -> Option<()> {
 #[inline(always)]
 fn native() -> Option<u64> {
     let task = unsafe { bpf_get_current_task() };
-    let status: u32 = member_or_zero(task, layout().task_status);
-    (status & TS_COMPAT == 0).then_some(task)
+    let state: u32 = member_or_zero(task, layout().task_compat);
+    (state & arch::COMPAT == 0).then_some(task)
 }
 
 /// The TCP sock behind a file descriptor of a task.

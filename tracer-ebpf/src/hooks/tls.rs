@@ -17,12 +17,15 @@ use aya_ebpf::{
     programs::{ProbeContext, RetProbeContext},
 };
 
-use crate::path::{
-    call::Call,
-    message::{self, Chain, Loop, Repeat, Source},
-    select::{self, Current},
-    tls::{self, Act},
-    tls_go::{self, Goroutine},
+use crate::{
+    arch,
+    path::{
+        call::Call,
+        message::{self, Chain, Loop, Repeat, Source},
+        select::{self, Current},
+        tls::{self, Act},
+        tls_go::{self, Goroutine},
+    },
 };
 
 /// Holds `tracer_tls_chain`, on kernels without `bpf_loop`.
@@ -79,10 +82,11 @@ fn moved(ctx: &RetProbeContext, repeat: &impl Repeat) -> Option<()> {
     let registers = unsafe { &*ctx.regs };
     let mut call = Call::NONE;
     let moves = if tls::is_inside(current) {
-        tls::end(registers.rax as i32, current, &mut call)
+        tls::end(arch::result(registers) as i32, current, &mut call)
     } else {
         current = select::followed()?;
-        tls_go::end(registers.rax, Goroutine::of(current, registers.r14), &mut call)
+        let goroutine = Goroutine::of(current, arch::go::goroutine(registers));
+        tls_go::end(arch::result(registers), goroutine, &mut call)
     };
     if moves {
         message::moved(&call, call.memory.count, current, Source::Library, repeat);

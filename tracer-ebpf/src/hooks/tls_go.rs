@@ -6,8 +6,7 @@
 //! changed. At those is the program of [`super::tls`], since each that frames is a third of all; what is written is framed by it before.
 //! Produces: what passes in sessions.
 //!
-//! Go passes arguments in RAX, RBX and RCX, returns the first result in RAX and keeps the goroutine in R14. A `tls.Conn` begins with the
-//! `net.Conn` that it works on.
+//! A `tls.Conn` begins with the `net.Conn` that it works on.
 
 use aya_ebpf::{
     bindings::pt_regs,
@@ -18,6 +17,7 @@ use aya_ebpf::{
 
 use super::go;
 use crate::{
+    arch::{self, go::argument},
     path::{
         select,
         sock::Sock,
@@ -69,11 +69,11 @@ fn tracer_go_tls_write(ctx: ProbeContext) -> u32 {
 #[inline(always)]
 fn begins(registers: &pt_regs, sent: bool) -> Option<bool> {
     let current = select::followed()?;
-    let goroutine = Goroutine::of(current, registers.r14);
+    let goroutine = Goroutine::of(current, arch::go::goroutine(registers));
     tls_go::forget(goroutine);
     let asked = Asked {
-        buffer: registers.rbx,
-        room: registers.rcx,
+        buffer: argument::<1>(registers),
+        room: argument::<2>(registers),
         sent,
     };
     tls_go::begin(sock(registers)?, goroutine, asked)
@@ -82,5 +82,5 @@ fn begins(registers: &pt_regs, sent: bool) -> Option<bool> {
 /// The socket of the `tls.Conn` that is the first argument.
 #[inline(always)]
 fn sock(registers: &pt_regs) -> Option<Sock> {
-    go::sock(user(registers.rax.wrapping_add(CONN))?)
+    go::sock(user(argument::<0>(registers).wrapping_add(CONN))?)
 }

@@ -1,10 +1,11 @@
 //! Waits for many files at once, and reads that are not of sockets that are followed: what `path/turn.rs` counts, for the families
 //! `socket` and `kprobe`. The family `syscall` sees them among all other calls.
 //!
-//! Hooks: `__x64_sys_epoll_wait(const struct pt_regs *regs)`, `__x64_sys_epoll_pwait`, `__x64_sys_epoll_pwait2`, `eventfd_read`,
-//! `udp_recvmsg`, `udpv6_recvmsg` at entry, as far as the kernel has them. Produces: turns and reads.
+//! Hooks: `__x64_sys_epoll_wait(const struct pt_regs *regs)`, `__x64_sys_epoll_pwait`, `__x64_sys_epoll_pwait2` (of arm64 those that begin
+//! with `__arm64_sys_`), `eventfd_read`, `udp_recvmsg`, `udpv6_recvmsg` at entry, as far as the kernel has them. Produces: turns and reads.
 
 use crate::{
+    arch::saved,
     path::{
         select::{self, Current},
         tls,
@@ -13,14 +14,11 @@ use crate::{
     peek::at,
 };
 
-/// Offset of the fourth argument of a system call in `struct pt_regs` of x86-64.
-const R10: u64 = 56;
-
 /// `epoll_wait(int epfd, struct epoll_event *events, int maxevents, int timeout)`, or `epoll_pwait`, is entered.
 #[inline(always)]
 pub fn waiting(registers: u64) -> Option<()> {
     let current = select::traced()?;
-    let timeout: u64 = at(registers.wrapping_add(R10))?;
+    let timeout: u64 = at(registers.wrapping_add(saved::FOURTH))?;
     waits(current, timeout as i32);
     None
 }

@@ -1,8 +1,8 @@
 //! Who works in a thread: the goroutine, where a process has such.
 //!
-//! Go keeps its current goroutine (`runtime.g`) in R14, and calls the kernel on the goroutine's own stack. So of the registers that a
-//! process has left when it called the kernel, R14 is the goroutine if the stack pointer lies within that goroutine's stack; where C
-//! code called, it is not. Nothing is attached to the process for that.
+//! Go keeps its current goroutine (`runtime.g`) in a register (`arch`), and calls the kernel on the goroutine's own stack. So of the registers
+//! that a process has left when it called the kernel, that one is the goroutine if the stack pointer lies within that goroutine's stack;
+//! where C code called, it is not. Nothing is attached to the process for that.
 
 use aya_ebpf::{
     helpers::{bpf_get_current_task, generated},
@@ -12,20 +12,14 @@ use aya_ebpf::{
 use tracer_common::layout::{GO_KINDS, Goroutines, registers};
 
 use super::{connection::Connection, select::Current};
-use crate::peek::{at, layout, member, settings, user};
+use crate::{
+    arch::{self, saved},
+    peek::{at, layout, member, settings, user},
+};
 
 /// Where each kind of Go keeps what is read of its goroutines. Kind 0 is none.
 #[map]
 static GOROUTINES: Array<Goroutines> = Array::with_max_entries(GO_KINDS, 0);
-
-/// Size of a thread's stack in the kernel on x86-64, and of the registers at its end. Kernels that have something behind them
-/// have the helper.
-const STACK_SIZE: u64 = 16384;
-const REGISTERS_SIZE: u64 = 168;
-
-/// Offsets in `struct pt_regs` of x86-64.
-const R14: u64 = 8;
-const SP: u64 = 152;
 
 /// A goroutine and the one that made it, by number; 0 where that is not known.
 #[repr(C)]
@@ -56,8 +50,8 @@ fn found(current: Current) -> Option<Task> {
     let registers = registers()?;
     running(
         current,
-        at(registers.wrapping_add(R14))?,
-        at(registers.wrapping_add(SP))?,
+        at(registers.wrapping_add(saved::GOROUTINE))?,
+        at(registers.wrapping_add(saved::STACK))?,
     )
 }
 
@@ -101,7 +95,7 @@ fn registers() -> Option<u64> {
         }
         registers::ON_STACK => {
             let stack: u64 = member(unsafe { bpf_get_current_task() }, layout().task_stack)?;
-            Some(stack.wrapping_add(STACK_SIZE - REGISTERS_SIZE))
+            Some(stack.wrapping_add(arch::STACK_SIZE - saved::SIZE))
         }
         _ => None,
     }

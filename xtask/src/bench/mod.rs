@@ -21,6 +21,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use serde::Serialize;
 
+use crate::arch::Arch;
 use crate::hop;
 use crate::process::{is_root, now, output, say, target};
 use crate::setup;
@@ -341,7 +342,7 @@ fn with_many_connections(agent: &Agent, options: &Options, row: &mut Tell<'_>) -
 
 /// A Go service that calls another for each request: not traced, traced, and traced without breakpoints, in turns.
 fn in_goroutines(agent: &Agent, options: &Options, row: &mut Tell<'_>) -> Result<()> {
-    let hop = hop::build()?;
+    let hop = hop::build(Arch::of_this_machine())?;
     let [mut with, mut p50, mut p99, mut linked] = [const { Vec::new() }; 4];
     let [mut without, mut linked_without] = [const { Vec::new() }; 2];
     for _ in 0..3 {

@@ -9,16 +9,16 @@ use object::Endianness;
 use object::elf::{DT_NEEDED, FileHeader64, PT_INTERP};
 use object::read::elf::{Dyn, FileHeader, ProgramHeader};
 
-use super::arch::Arch;
+use crate::arch::Arch;
 use crate::process::{root, run, target};
-use crate::setup::{self, Toolchain, toolchain};
+use crate::setup::{self, Toolchain, cross, toolchain};
 
 /// Builds it, and leaves a copy in `target/dist`.
 pub fn build(arch: Arch) -> Result<PathBuf> {
     let toolchain = setup::for_build()?;
-    setup::for_dist()?;
     toolchain.add_target(arch.triple())?;
     let mut cargo = toolchain.cargo();
+    cross::prepare(arch, &mut cargo)?;
     cargo
         .args(["build", "--quiet", "--release", "--locked"])
         .args(["--package", "tracer-agent", "--target", arch.triple()])

@@ -9,9 +9,9 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use super::VERSION;
-use super::arch::Arch;
 use super::archive::compressed;
 use super::moment::Moment;
+use crate::arch::Arch;
 use crate::process::{root, run};
 use crate::setup;
 

@@ -11,10 +11,10 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use super::VERSION;
-use super::arch::Arch;
 use super::archive::{Archive, compressed};
 use super::digest::Digest;
 use super::moment::Moment;
+use crate::arch::Arch;
 use crate::process::root;
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";

@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::guest::READY;
+use crate::arch::Arch;
 use crate::process::{now, say};
 
 /// Four seconds on an idle machine; a busy one is given its time.
@@ -54,14 +55,15 @@ impl fmt::Display for Verdict {
 
 /// Boots and waits for the end; each line of the guest's console is given to `each`.
 pub fn boot(
+    arch: Arch,
     vmlinuz: &Path,
     initramfs: &Path,
     timeout: Duration,
     each: &mut dyn FnMut(&str),
 ) -> Result<Verdict> {
-    let mut emulator = emulator(vmlinuz, initramfs)
+    let mut emulator = emulator(arch, vmlinuz, initramfs)
         .spawn()
-        .context("setpriv does not start qemu-system-x86_64")?;
+        .with_context(|| format!("setpriv does not start {}", program(arch)))?;
     let verdict = follow(&mut emulator, timeout, each);
     // It may have ended by itself.
     let _ = emulator.kill();
@@ -70,10 +72,20 @@ pub fn boot(
     verdict
 }
 
-fn emulator(vmlinuz: &Path, initramfs: &Path) -> Command {
+fn program(arch: Arch) -> String {
+    format!("qemu-system-{}", arch.machine_name())
+}
+
+fn emulator(arch: Arch, vmlinuz: &Path, initramfs: &Path) -> Command {
     // It ends with this program, however that ends.
     let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]);
+    command.args(["--pdeathsig", "KILL", &program(arch)]);
+    let (machine, console): (&[&str], _) = match arch {
+        Arch::Amd64 => (&["-cpu", "max"], "ttyS0"),
+        // A processor that there is: `max` has what kernels of that time do not boot on.
+        Arch::Arm64 => (&["-machine", "virt", "-cpu", "neoverse-n1"], "ttyAMA0"),
+    };
+    command.args(machine);
     // Emulated even where there is KVM: the same everywhere, and nested virtualisation often does not boot.
     command
         .args([
@@ -81,8 +93,6 @@ fn emulator(vmlinuz: &Path, initramfs: &Path) -> Command {
             // Two processors in turns: with a thread each, one may run code that the other has just patched, and a
             // kernel that switches a tracepoint on then meets its own breakpoint and panics.
             "tcg,thread=single",
-            "-cpu",
-            "max",
             "-smp",
             "2",
             "-m",
@@ -107,10 +117,10 @@ fn emulator(vmlinuz: &Path, initramfs: &Path) -> Command {
         .arg(vmlinuz)
         .arg("-initrd")
         .arg(initramfs)
-        .args([
-            "-append",
-            "console=ttyS0 quiet loglevel=4 panic=-1 oops=panic softlockup_panic=1 watchdog_thresh=60 mitigations=off",
-        ])
+        .arg("-append")
+        .arg(format!(
+            "console={console} quiet loglevel=4 panic=-1 oops=panic softlockup_panic=1 watchdog_thresh=60 mitigations=off"
+        ))
         .stdin(Stdio::null())
         .stdout(Stdio::piped());
     command
@@ -164,11 +174,12 @@ fn follow(emulator: &mut Child, timeout: Duration, each: &mut dyn FnMut(&str)) -
 
 /// What a line of the console says about the end, if anything.
 fn judge(line: &str) -> Option<Verdict> {
-    const LOST: [&str; 6] = [
+    const LOST: [&str; 7] = [
         "Kernel panic - not syncing",
         "BUG: soft lockup",
         "watchdog: BUG",
         "BUG: unable to handle",
+        "Unable to handle kernel",
         "general protection fault",
         "detected stalls on CPUs",
     ];

@@ -1,4 +1,4 @@
-//! The guest's first file system: busybox, a few modules and a script that puts this machine's files, read
+//! The guest's first file system: busybox, a few modules and a script that puts its root ([`Root`]), read
 //! only, under a layer of memory, runs one command there and says how it ended.
 
 use std::fs;
@@ -9,13 +9,13 @@ use std::process::{Command, Stdio};
 use anyhow::{Result, bail};
 
 use super::kernels::Files;
+use super::root::Root;
 
 /// Written by the guest when its command is about to start.
 pub const READY: &str = "guest: ready";
 
 /// Modules are inserted in rounds, since their order differs by version.
-const INIT: &str = r#"#!/bin/busybox sh
-b=/bin/busybox
+const INIT: &str = r#"b=/bin/busybox
 $b mount -t proc proc /proc
 $b mount -t sysfs sys /sys
 $b mount -t devtmpfs dev /dev
@@ -25,7 +25,11 @@ done
 $b mount -t 9p -o ro,trans=virtio,version=9p2000.L,msize=512000,cache=loose host /lower || echo "guest: no root"
 $b mount -t tmpfs -o size=80% memory /upper
 $b mkdir /upper/layer /upper/work
-$b mount -t overlay -o lowerdir=/lower,upperdir=/upper/layer,workdir=/upper/work files /files
+$b mount -t overlay -o lowerdir=/lower$root,upperdir=/upper/layer,workdir=/upper/work files /files
+for place in $shared; do
+    $b mkdir -p /files$place
+    $b mount --bind /lower$place /files$place
+done
 $b mount -t proc proc /files/proc
 $b mount -t sysfs sys /files/sys
 $b mount -t devtmpfs dev /files/dev
@@ -88,7 +92,7 @@ pub enum First {
 }
 
 /// Makes the file system for one command; returns its file.
-pub fn initramfs(kernel: &Files, first: First, command: &str) -> Result<PathBuf> {
+pub fn initramfs(kernel: &Files, root: &Root, first: First, command: &str) -> Result<PathBuf> {
     let folder = kernel.folder.join(format!("guest-{}", std::process::id()));
     for part in ["bin", "modules", "proc", "sys", "dev", "lower", "upper", "files"] {
         fs::create_dir_all(folder.join(part))?;
@@ -98,14 +102,14 @@ pub fn initramfs(kernel: &Files, first: First, command: &str) -> Result<PathBuf>
             fs::copy(module, folder.join("modules").join(name))?;
         }
     }
-    fs::copy("/bin/busybox", folder.join("bin/busybox"))?;
+    fs::copy(root.busybox(), folder.join("bin/busybox"))?;
     fs::write(folder.join("command"), command)?;
     let init = folder.join("init");
     let end = match first {
         First::Shell => RUN,
         First::Systemd => RUN_UNDER_SYSTEMD,
     };
-    fs::write(&init, format!("{INIT}{end}"))?;
+    fs::write(&init, format!("#!/bin/busybox sh\n{}{INIT}{end}", root.script()?))?;
     fs::set_permissions(&init, fs::Permissions::from_mode(0o755))?;
     let archive = folder.with_extension("cpio");
     pack(&folder, &archive)?;

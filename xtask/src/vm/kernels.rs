@@ -1,5 +1,4 @@
-//! Which kernels there are, and fetching them: Debian's own packages by apt, with lists and state of our own
-//! under `target/vm`, so that the machine's apt stays as it is and any Debian release can be asked.
+//! Which kernels there are, and fetching them: Debian's own packages, under `target/vm`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,10 +6,14 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::process::{is_root, output, run, say, target};
+use crate::arch::Arch;
+use crate::process::{output, run, say, target};
+use crate::setup::apt::{Apt, packages_in};
 
 /// One kernel of the matrix.
 pub struct Kernel {
+    /// The processors it is for.
+    pub arch: Arch,
     /// What it is called on the command line.
     pub name: &'static str,
     /// The line of apt's sources that has it, after `deb [signed-by=…]`.
@@ -25,6 +28,7 @@ pub struct Kernel {
 /// The pinned versions, all in this one place.
 pub const KERNELS: &[Kernel] = &[
     Kernel {
+        arch: Arch::Amd64,
         name: "5.10",
         source: "http://deb.debian.org/debian-security bullseye-security main",
         package: "linux-image-5.10.0-46-amd64",
@@ -32,6 +36,7 @@ pub const KERNELS: &[Kernel] = &[
         newest: "linux-image-amd64",
     },
     Kernel {
+        arch: Arch::Amd64,
         name: "6.1",
         source: "http://deb.debian.org/debian-security bookworm-security main",
         package: "linux-image-6.1.0-56-amd64",
@@ -39,6 +44,7 @@ pub const KERNELS: &[Kernel] = &[
         newest: "linux-image-amd64",
     },
     Kernel {
+        arch: Arch::Amd64,
         name: "6.12",
         source: "http://deb.debian.org/debian-security bookworm-security main",
         package: "linux-image-6.12.117+deb12-amd64",
@@ -46,15 +52,30 @@ pub const KERNELS: &[Kernel] = &[
         newest: "linux-image-6.12-amd64",
     },
     Kernel {
+        arch: Arch::Amd64,
         name: "newest",
         source: "http://deb.debian.org/debian sid main",
         package: "linux-image-7.2.13+deb14-amd64",
         version: "7.2.13-1",
         newest: "linux-image-amd64",
     },
+    Kernel {
+        arch: Arch::Arm64,
+        name: "6.1",
+        source: "http://deb.debian.org/debian-security bookworm-security main",
+        package: "linux-image-6.1.0-56-arm64",
+        version: "6.1.192-2",
+        newest: "linux-image-arm64",
+    },
+    Kernel {
+        arch: Arch::Arm64,
+        name: "6.12",
+        source: "http://deb.debian.org/debian-security bookworm-security main",
+        package: "linux-image-6.12.117+deb12-arm64",
+        version: "6.12.117-1~deb12u1",
+        newest: "linux-image-6.12-arm64",
+    },
 ];
-
-const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// What the guest's boot needs: virtio, 9p and overlay; veth for tests with network namespaces. No more than
 /// that, since each costs a second under emulation. Not every version has every one.
@@ -81,14 +102,18 @@ pub struct Files {
     pub modules: Vec<PathBuf>,
 }
 
-/// The kernel of that name, or all.
-pub fn chosen(name: Option<&str>) -> Result<Vec<&'static Kernel>> {
-    let chosen: Vec<_> = KERNELS
-        .iter()
+/// The kernels for a processor.
+pub fn all(arch: Arch) -> impl Iterator<Item = &'static Kernel> {
+    KERNELS.iter().filter(move |kernel| kernel.arch == arch)
+}
+
+/// The one of that name, or all.
+pub fn chosen(arch: Arch, name: Option<&str>) -> Result<Vec<&'static Kernel>> {
+    let chosen: Vec<_> = all(arch)
         .filter(|kernel| name.is_none_or(|name| name == kernel.name))
         .collect();
     if chosen.is_empty() {
-        let names: Vec<_> = KERNELS.iter().map(|kernel| kernel.name).collect();
+        let names: Vec<_> = all(arch).map(|kernel| kernel.name).collect();
         bail!(
             "there is no kernel {}; there are {}",
             name.unwrap_or_default(),
@@ -98,9 +123,18 @@ pub fn chosen(name: Option<&str>) -> Result<Vec<&'static Kernel>> {
     Ok(chosen)
 }
 
+/// Where what is for a processor is kept.
+pub fn folder_of(arch: Arch) -> PathBuf {
+    let folder = target().join("vm");
+    match arch {
+        Arch::Amd64 => folder,
+        Arch::Arm64 => folder.join(arch.name()),
+    }
+}
+
 /// The files of a kernel, fetched where they are not there yet.
 pub fn fetch(kernel: &Kernel) -> Result<Files> {
-    let folder = target().join("vm").join(kernel.name);
+    let folder = folder_of(kernel.arch).join(kernel.name);
     let done = folder.join(format!("{}={}", kernel.package, kernel.version));
     fs::create_dir_all(&folder)?;
     // Two runs at once fetch it once.
@@ -128,11 +162,10 @@ pub fn fetch(kernel: &Kernel) -> Result<Files> {
 
 /// The packages of a kernel: one that has all, or one that names those that have the image and the modules.
 fn download(kernel: &Kernel, folder: &Path) -> Result<Vec<PathBuf>> {
-    let apt = Apt::new(kernel, folder)?;
-    run(apt.command("apt-get").arg("update"))?;
+    let apt = Apt::new(kernel.arch, &[kernel.source], folder)?;
     let pinned = format!("{}={}", kernel.package, kernel.version);
     let mut package = kernel.package.to_owned();
-    if run(apt.command("apt-get").args(["download", &pinned])).is_err() {
+    if apt.download(&pinned).is_err() {
         package = apt
             .dependencies(kernel.newest)?
             .into_iter()
@@ -141,77 +174,13 @@ fn download(kernel: &Kernel, folder: &Path) -> Result<Vec<PathBuf>> {
         say(format!(
             "{pinned} has left the archive: taking {package}; pin it in xtask/src/vm/kernels.rs"
         ));
-        run(apt.command("apt-get").args(["download", &package]))?;
+        apt.download(&package)?;
     }
     let is_part = |name: &&String| name.starts_with("linux-binary-") || name.starts_with("linux-modules-");
     for part in apt.dependencies(&package)?.iter().filter(is_part) {
-        run(apt.command("apt-get").args(["download", part]))?;
+        apt.download(part)?;
     }
-    files_below(folder, |name| name.ends_with(".deb"))
-}
-
-/// apt with nothing of the machine's but its network settings.
-struct Apt {
-    folder: PathBuf,
-    options: Vec<String>,
-}
-
-impl Apt {
-    fn new(kernel: &Kernel, folder: &Path) -> Result<Self> {
-        let state = folder.join("apt");
-        for part in ["lists/partial", "cache/archives/partial", "empty"] {
-            fs::create_dir_all(state.join(part))?;
-        }
-        fs::write(
-            state.join("sources.list"),
-            format!("deb [signed-by={KEYRING}] {}\n", kernel.source),
-        )?;
-        fs::write(state.join("status"), "")?;
-        let mut options = vec![
-            "APT::Architecture=amd64".to_owned(),
-            "APT::Architectures=amd64".to_owned(),
-        ];
-        // apt drops root's rights to a user who may not be able to read the clone.
-        if is_root() {
-            options.push("APT::Sandbox::User=root".to_owned());
-        }
-        for (name, part) in [
-            ("Dir::State", ""),
-            ("Dir::State::Lists", "lists"),
-            ("Dir::State::status", "status"),
-            ("Dir::Cache", "cache"),
-            ("Dir::Etc::SourceList", "sources.list"),
-            ("Dir::Etc::SourceParts", "empty"),
-            ("Dir::Etc::PreferencesParts", "empty"),
-        ] {
-            options.push(format!("{name}={}", state.join(part).display()));
-        }
-        Ok(Self {
-            folder: folder.to_owned(),
-            options,
-        })
-    }
-
-    /// What a package depends on.
-    fn dependencies(&self, package: &str) -> Result<Vec<String>> {
-        let shown = output(
-            self.command("apt-cache")
-                .args(["depends", "--important", package]),
-        )?;
-        let names = shown
-            .lines()
-            .filter_map(|line| line.trim().strip_prefix("Depends: "));
-        Ok(names.map(str::to_owned).collect())
-    }
-
-    fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(program);
-        command.current_dir(&self.folder).arg("--quiet");
-        for option in &self.options {
-            command.args(["-o", option]);
-        }
-        command
-    }
+    packages_in(folder)
 }
 
 /// Takes the kernel and the few modules out of the package: all of them are half a gigabyte.
@@ -280,7 +249,7 @@ mod tests {
 
     #[test]
     fn an_unknown_kernel_is_answered_with_those_there_are() {
-        let error = chosen(Some("4.9")).err().unwrap().to_string();
+        let error = chosen(Arch::Amd64, Some("4.9")).err().unwrap().to_string();
         assert_eq!(error, "there is no kernel 4.9; there are 5.10, 6.1, 6.12, newest");
     }
 
