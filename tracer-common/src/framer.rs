@@ -307,11 +307,7 @@ impl Work {
             reason = "an eight-byte load at any index, in bounds by the mask"
         )]
         unsafe {
-            self.payload
-                .as_ptr()
-                .add((index & PAYLOAD_MASK) as usize)
-                .cast::<u64>()
-                .read_unaligned()
+            unaligned::load(self.payload.as_ptr().add((index & PAYLOAD_MASK) as usize))
         }
     }
 
@@ -323,12 +319,7 @@ impl Work {
             reason = "an eight-byte load, in bounds by the constant indexes used"
         )]
         unsafe {
-            self.lane
-                .carry
-                .as_ptr()
-                .add(index & (CARRY - 1))
-                .cast::<u64>()
-                .read_unaligned()
+            unaligned::load(self.lane.carry.as_ptr().add(index & (CARRY - 1)))
         }
     }
 
@@ -381,15 +372,21 @@ pub fn step<P: Port>(work: &mut Work, port: &mut P) -> Step {
         pass_unseen(work, port, left);
         return Step::Done;
     }
+    if state == State::FRAME {
+        frame(work, port);
+        return Step::More;
+    }
+    if state == State::BLOCK {
+        payload_block(work);
+        return Step::More;
+    }
     if state == State::IDLE || state == State::SEEK {
         between_messages(work, port);
-    } else if state == State::FRAME {
-        frame(work, port);
-    } else if state == State::BLOCK {
-        payload_block(work);
-    } else {
-        line(work, port);
+        if work.lane.state != State::HEAD || work.window_len == 0 {
+            return Step::More;
+        }
     }
+    line(work, port);
     Step::More
 }
 

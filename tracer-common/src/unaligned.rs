@@ -13,7 +13,12 @@ pub unsafe fn load(from: *const u8) -> u64 {
         let word: u64;
         // SAFETY: the caller's; the instruction reads 8 bytes and nothing else.
         unsafe {
-            core::arch::asm!("{word} = *(u64 *)({from} + 0)", word = out(reg) word, from = in(reg) from);
+            core::arch::asm!(
+                "{word} = *(u64 *)({from} + 0)",
+                word = out(reg) word,
+                from = in(reg) from,
+                options(pure, readonly, nostack),
+            );
         }
         word
     }

@@ -46,7 +46,6 @@ const GO: &[Package] = &[("golang-go", "go")];
 const FOR_BENCH: &[Package] = &[
     ("apache2-utils", "ab"),
     ("bpftool", "bpftool"),
-    ("bpftrace", "bpftrace"),
     ("nginx-light", "nginx"),
     ("redis-server", "redis-server"),
     ("redis-tools", "redis-benchmark"),

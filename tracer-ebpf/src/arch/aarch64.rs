@@ -61,6 +61,13 @@ pub const STACK_SIZE: u64 = 16384;
 /// `current_thread_info()->flags` says that the program is a 32-bit one: `TIF_32BIT`.
 pub const COMPAT: u32 = 1 << 22;
 
+/// The first three arguments of the system call that has left these registers; the last two are next to each other.
+#[inline(always)]
+pub fn arguments(registers: u64) -> Option<[u64; 3]> {
+    let [second, third] = at(registers.wrapping_add(saved::SECOND))?;
+    Some([at(registers.wrapping_add(saved::FIRST))?, second, third])
+}
+
 /// The number of the system call that has left these registers.
 #[inline(always)]
 pub fn number_of(registers: u64) -> Option<u64> {

@@ -60,6 +60,13 @@ pub const STACK_SIZE: u64 = 16384;
 /// `current_thread_info()->status` says that a 32-bit call is running: `TS_COMPAT`.
 pub const COMPAT: u32 = 2;
 
+/// The first three arguments of the system call that has left these registers, which are next to each other: read at once.
+#[inline(always)]
+pub fn arguments(registers: u64) -> Option<[u64; 3]> {
+    let [third, second, first] = at(registers.wrapping_add(saved::THIRD))?;
+    Some([first, second, third])
+}
+
 /// The number of the system call that has left these registers.
 #[inline(always)]
 pub fn number_of(registers: u64) -> Option<u64> {

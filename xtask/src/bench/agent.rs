@@ -1,6 +1,7 @@
 //! The agent as it is measured: started, and looked at through `/proc`.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -35,6 +36,9 @@ pub struct Running {
 
 /// What an agent said at its end.
 pub struct Said(String);
+
+/// Has it say what it counts, and which hooks it takes; its programs speak then, and are larger.
+pub const SPEAKING: [&str; 2] = ["--log-level", "debug"];
 
 /// The agent at this place, or one that is built now.
 pub fn built(agent: Option<&Path>) -> Result<Agent> {
@@ -250,11 +254,17 @@ impl Running {
             .to_owned())
     }
 
-    /// Instructions of all programs as the kernel keeps them, eight bytes each.
+    /// Instructions of all programs as the kernel keeps them, eight bytes each. Of some only the link is open, some are open twice.
     pub fn instructions(&self) -> Result<f64> {
+        let open = self
+            .objects("bpf-prog")?
+            .into_iter()
+            .chain(self.objects("bpf_link")?);
+        let ids: BTreeSet<_> = open
+            .map(|object| field(&object, "prog_id:").to_string())
+            .collect();
         let mut bytes = 0.0;
-        for program in self.objects("bpf-prog")? {
-            let id = field(&program, "prog_id:").to_string();
+        for id in ids {
             let shown = output(Command::new("bpftool").args(["--json", "prog", "show", "id", &id]))?;
             let shown: Value = serde_json::from_str(&shown)?;
             bytes += shown
@@ -318,10 +328,16 @@ fn objects(pid: u32, kind: &str) -> Result<Vec<String>> {
 /// Nanoseconds that the programs of a process have run, while [`Statistics`] are on.
 pub fn program_time_ns(pid: u32) -> Result<f64> {
     let programs = objects(pid, "bpf-prog")?;
-    Ok(programs
+    let times: BTreeMap<_, _> = programs
         .iter()
-        .map(|program| field(program, "run_time_ns:"))
-        .sum())
+        .map(|program| {
+            (
+                field(program, "prog_id:").to_string(),
+                field(program, "run_time_ns:"),
+            )
+        })
+        .collect();
+    Ok(times.values().sum())
 }
 
 impl Said {

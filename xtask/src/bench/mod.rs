@@ -25,7 +25,7 @@ use crate::arch::Arch;
 use crate::hop;
 use crate::process::{is_root, now, output, say, target};
 use crate::setup;
-use agent::Agent;
+use agent::{Agent, SPEAKING};
 use floor::Floor;
 use go::Services;
 use load::{Load, Nginx};
@@ -255,7 +255,7 @@ fn under_load(agent: &Agent, options: &Options, row: &mut Tell<'_>) -> Result<()
         let mut alone = nginx.command().start()?;
         nginx.wait_until_it_listens()?;
         let plain = Load::run(&nginx, CONNECTIONS, options.seconds)?;
-        // Not every bpftrace knows every kind of hook, and not every machine lets it attach.
+        // Not every machine lets every kind attach.
         match Floor::attach(&family) {
             Ok(floor) => {
                 let time = floor.program_time_ns()?;
@@ -351,8 +351,7 @@ fn in_goroutines(agent: &Agent, options: &Options, row: &mut Tell<'_>) -> Result
         let traced = |more: &[&str]| {
             let selection = services.selection();
             let selection: Vec<_> = selection.iter().map(String::as_str).collect();
-            // Which links there were it says at this level only.
-            let running = agent.run(&[&selection, &["--log-level", "debug"], more].concat())?;
+            let running = agent.run(&[&selection, more, &SPEAKING].concat())?;
             let done = load()?;
             let said = running.stop()?;
             let parents = ["linked_task", "linked_handoff", "linked_turn", "linked_timing"];
@@ -400,7 +399,7 @@ fn in_goroutines(agent: &Agent, options: &Options, row: &mut Tell<'_>) -> Result
 
 /// The hook family that the agent takes here.
 fn family(agent: &Agent) -> Result<String> {
-    let running = agent.run(&["--port", "1", "--log-level", "debug"])?;
+    let running = agent.run(&[&["--port", "1"], &SPEAKING[..]].concat())?;
     let family = running.family()?;
     running.stop()?;
     Ok(family)
