@@ -22,7 +22,7 @@ pub const TESTS: &[Test] = &[
 ];
 
 /// One process that answers from memory and writes a line for each request.
-const NGINX: &str = r#"
+pub const NGINX: &str = r#"
 daemon off;
 master_process off;
 pid nginx.pid;
@@ -124,7 +124,7 @@ fn loaded(agent: &Agent, options: &[&str]) -> Result<(Traced, usize)> {
 }
 
 /// The count of a loss in the agent's last words, `loss COUNT`; that of all losses whose names begin so, if there are more.
-fn counted(errors: &str, loss: &str) -> usize {
+pub fn counted(errors: &str, loss: &str) -> usize {
     let counts = errors.lines().filter_map(|line| {
         let (_, after) = line.strip_prefix("tracer-agent: ")?.split_once(loss)?;
         after

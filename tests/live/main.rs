@@ -11,6 +11,7 @@
 mod agent;
 mod canary;
 mod chain;
+mod guard;
 mod http1;
 mod http2;
 mod load;
@@ -54,6 +55,7 @@ const BRIEF: &[&str] = &[
 
 /// Names of tests of what is no matter of the kernel, or of what other tests try there with fewer starts of the agent.
 const ALIKE: &[&str] = &[
+    "above_its_limit_of",
     "http_1_0",
     "a_post_that_expects",
     "an_error_status",
@@ -184,6 +186,7 @@ fn main() -> ExitCode {
         mishap::TESTS,
         chain::TESTS,
         load::TESTS,
+        guard::TESTS,
     ]
     .concat();
     let mut sums = Sums::default();

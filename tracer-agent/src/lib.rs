@@ -11,6 +11,7 @@ pub mod connections;
 pub mod correlate;
 pub mod discovery;
 pub mod export;
+pub mod guard;
 pub mod ids;
 pub mod kernel;
 pub mod live;

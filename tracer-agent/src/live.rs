@@ -9,7 +9,7 @@ mod feed;
 mod selection;
 mod stop;
 
-use std::{collections::HashMap, io, os::fd::BorrowedFd, time::Duration};
+use std::{collections::HashMap, io, os::fd::BorrowedFd, sync::Arc, time::Duration};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracer_common::{Loss, layout::Exe};
@@ -21,6 +21,10 @@ pub use stop::Stop;
 
 use crate::{
     capture::record::{Ask, Verdict},
+    guard::{
+        Guard, panics,
+        watchdog::{Place, Pulse},
+    },
     ids::BootNanos,
     metrics::Board,
     observe::{Event, Log},
@@ -114,6 +118,9 @@ pub struct Live<'a, P, C, D> {
     clock: fn() -> BootNanos,
     /// When nobody is left who waited before; none after it has come.
     settles_at: Option<BootNanos>,
+    /// Keeps within limits, if there are any.
+    guard: Option<Guard<'a>>,
+    pulse: Arc<Pulse>,
 }
 
 impl<'a, P: Probes, C: Core, D: Processes> Live<'a, P, C, D> {
@@ -135,7 +142,20 @@ impl<'a, P: Probes, C: Core, D: Processes> Live<'a, P, C, D> {
             changing: None,
             clock,
             settles_at: Some(clock().plus(SETTLED_AFTER_NS)),
+            guard: None,
+            pulse: Arc::default(),
         }
+    }
+
+    /// The same, which keeps within limits.
+    #[must_use]
+    pub fn guarded(self, guard: Option<Guard<'a>>) -> Self {
+        Self { guard, ..self }
+    }
+
+    /// What tells a watchdog that it turns.
+    pub fn pulse(&self) -> Arc<Pulse> {
+        Arc::clone(&self.pulse)
     }
 
     /// The same, which is changed while it runs.
@@ -161,13 +181,18 @@ impl<'a, P: Probes, C: Core, D: Processes> Live<'a, P, C, D> {
     /// side could no longer be asked. What was read until then is delivered in any case.
     pub fn run(mut self, stop: &Stop) -> (Tally, io::Result<()>) {
         let mut reported = LossReport::default();
+        self.pulse.begin();
         self.follow_selected();
         let outcome = self.until(stop, &mut reported);
+        self.pulse.end();
         let mut left = LAST_RECORDS;
         while left > 0 && self.take(BATCH) > 0 {
             left = left.saturating_sub(BATCH);
         }
         self.tell_losses(&mut reported);
+        if let Some(guard) = &self.guard {
+            self.feed.guarded(guard.tally());
+        }
         (self.feed.end((self.clock)(), self.board), outcome)
     }
 
@@ -182,7 +207,9 @@ impl<'a, P: Probes, C: Core, D: Processes> Live<'a, P, C, D> {
                 self.groups.as_ref().map(|groups| groups.changed()),
                 self.changing.as_ref().map(Changing::asked),
             ];
+            self.pulse.at(Place::Waiting);
             wait(files.into_iter().flatten(), self.pause(reported))?;
+            self.pulse.at(Place::Changing);
             if let Some(changing) = &mut self.changing {
                 changing.take(&mut self.probes, self.feed.core(), &mut self.judge);
             }
@@ -191,9 +218,12 @@ impl<'a, P: Probes, C: Core, D: Processes> Live<'a, P, C, D> {
             }
             // Before the records that it is about.
             self.feed.learn();
+            self.pulse.at(Place::Taking);
             let taken = self.take(BATCH);
+            self.pulse.at(Place::Telling);
             let now = (self.clock)();
             self.feed.tick(now);
+            self.keep_within_limits(now);
             if let Some(board) = self.board {
                 board.turned(now);
             }
@@ -203,13 +233,39 @@ impl<'a, P: Probes, C: Core, D: Processes> Live<'a, P, C, D> {
             }
             reported.pending |= taken > 0;
             if reported.due() <= now {
+                self.pulse.at(Place::Counting);
                 self.tell_losses(reported);
+                self.log.catch_up();
             }
-            if (1..BATCH).contains(&taken) {
-                wait([stop.asked()], gathered)?;
+            if let Some(panic) = self.feed.broken() {
+                return Err(io::Error::other(format!(
+                    "the core has panicked {} times within a minute, at last: {panic}",
+                    panics::BORNE + 1
+                )));
+            }
+            let held_back = self.guard.as_mut().and_then(|guard| guard.pause((self.clock)()));
+            match held_back {
+                Some(held_back) => wait([stop.asked()], held_back)?,
+                None if (1..BATCH).contains(&taken) => wait([stop.asked()], gathered)?,
+                None => {}
             }
         }
         Ok(())
+    }
+
+    fn keep_within_limits(&mut self, now: BootNanos) {
+        let Some(guard) = &mut self.guard else { return };
+        let Some(look) = guard.look(now) else { return };
+        self.feed.guarded(guard.tally());
+        look.events.iter().for_each(|event| self.log.say(event));
+        if let Some(shed) = look.shed {
+            self.feed.shed(shed);
+        }
+        if look.begins_anew {
+            self.log.say(&Event::DroppedForMemory);
+            self.feed.begin_anew();
+        }
+        self.feed.deliver();
     }
 
     fn take(&mut self, most: usize) -> usize {
@@ -268,7 +324,8 @@ impl<'a, P: Probes, C: Core, D: Processes> Live<'a, P, C, D> {
         let now = (self.clock)();
         let deadline = self.feed.next_deadline().map(|deadline| deadline.since(now));
         let settles = self.settles_at.map(|at| at.since(now));
-        let deadlines = [deadline, settles].into_iter().flatten();
+        let guarded = self.guard.as_ref().and_then(Guard::due).map(|due| due.since(now));
+        let deadlines = [deadline, settles, guarded].into_iter().flatten();
         Duration::from_nanos(deadlines.fold(reported.due().since(now), u64::min))
     }
 

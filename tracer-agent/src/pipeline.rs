@@ -3,6 +3,7 @@
 //! ```text
 //! Input ─ Record ─▶ connections ─▶ protocols ─▶ rules ─▶ correlate ─▶ spans ─▶ tail ─▶ out
 //!       ─ Process ───────────────────────────────────────▶ correlate, ▶ spans
+//!       ─ Shed ──────────────────▶ those of them that can do less
 //!       ─ Tick, End ─────────────▶ protocols ─▶ rules ─▶ correlate ─▶ spans ─▶ tail ─▶
 //! ```
 //! Between `spans` and out everything is counted ([`metrics`]), if that is wanted; then what is not sampled goes no further.
@@ -15,9 +16,10 @@ use std::{cell::OnceCell, sync::Arc};
 use tracer_common::Loss;
 
 use crate::{
-    capture::{HostInfo, Input, Record},
+    capture::{HostInfo, Input, Record, input::Shed},
     connections::{Connections, Limits},
     correlate::{self, Correlator, Linked},
+    guard::steps::Effects,
     ids::BootNanos,
     live,
     metrics::{self, Family, Measures},
@@ -64,6 +66,13 @@ pub struct Pipeline {
     linked: Vec<Linked>,
     malformed_records: u64,
     lost: Vec<(Loss, u64)>,
+    /// Exchanges that were given out and are not spans yet.
+    unbuilt: usize,
+    effects: Effects,
+    /// What was counted before it began anew, in the order of [`Self::counters`].
+    counted: Vec<u64>,
+    lost_exchanges: u64,
+    lost_spans: u64,
 }
 
 impl Pipeline {
@@ -84,6 +93,11 @@ impl Pipeline {
             linked: Vec::new(),
             malformed_records: 0,
             lost: Vec::new(),
+            unbuilt: 0,
+            effects: Effects::of(Shed::default()),
+            counted: Vec::new(),
+            lost_exchanges: 0,
+            lost_spans: 0,
         }
     }
 
@@ -99,9 +113,12 @@ impl Pipeline {
     pub fn push(&mut self, input: &Input<'_>, out: &mut Vec<Span>) {
         match input {
             Input::Host(host) => {
-                self.correlator = Correlator::new(self.settings.correlate.clone(), host.id_seed);
-                self.builder = spans::Builder::new(host, self.settings.spans.clone());
-                self.unix_minus_boot_ns = host.unix_minus_boot_ns;
+                self.begin(host);
+                self.do_less(out);
+            }
+            Input::Shed(shed) => {
+                self.effects = Effects::of(*shed);
+                self.do_less(out);
             }
             Input::Record(bytes) => match Record::decode(bytes) {
                 Ok(record) => self.record(&record),
@@ -151,6 +168,54 @@ impl Pipeline {
 
     /// Every counter of every stage, as `(stage, what, how many)`, in a fixed order; the zeroes too.
     pub fn counters(&self) -> Vec<(&'static str, &'static str, u64)> {
+        let mut all = self.of_stages();
+        for ((.., count), before) in all.iter_mut().zip(&self.counted) {
+            *count = count.saturating_add(*before);
+        }
+        all.push(("pipeline", "lost_exchanges", self.lost_exchanges));
+        all.push(("pipeline", "lost_spans", self.lost_spans));
+        all
+    }
+
+    /// Begins, or begins anew: the stages know nothing any more, but which connections there are.
+    fn begin(&mut self, host: &HostInfo) {
+        let dropped = self.correlator.in_flight() + std::mem::take(&mut self.unbuilt);
+        self.lost_exchanges += dropped as u64;
+        self.lost_spans += self.tail.as_ref().map_or(0, Tail::held) as u64;
+        let counters = self.counters();
+        let of_stages = counters.len().saturating_sub(2);
+        self.counted = counters
+            .iter()
+            .take(of_stages)
+            .map(|(.., count)| *count)
+            .collect();
+        (self.malformed_records, self.lost) = (0, Vec::new());
+        let connections = Connections::new(self.settings.connections);
+        self.connections = std::mem::replace(&mut self.connections, connections).rejoined();
+        self.protocols = Protocols::new(self.settings.protocols.clone());
+        self.correlator = Correlator::new(self.settings.correlate.clone(), host.id_seed);
+        self.builder = spans::Builder::new(host, self.settings.spans.clone());
+        self.tail = self.settings.tail.clone().map(Tail::new);
+        self.unix_minus_boot_ns = host.unix_minus_boot_ns;
+        self.events.clear();
+        self.linked.clear();
+    }
+
+    /// Has the stages leave out what they are to.
+    fn do_less(&mut self, out: &mut Vec<Span>) {
+        let effects = self.effects;
+        self.correlator.shed(effects.is_without_timing, effects.one_in);
+        if let Some(tail) = &mut self.tail {
+            tail.shed(effects.held_one_in, out);
+        }
+        if effects.drops_idle {
+            for id in self.protocols.drop_idle() {
+                self.connections.rejoin(id);
+            }
+        }
+    }
+
+    fn of_stages(&self) -> Vec<(&'static str, &'static str, u64)> {
         let mut all = vec![("capture", "malformed_records", self.malformed_records)];
         all.extend(Loss::ALL.iter().map(|cause| {
             let count = self
@@ -195,7 +260,9 @@ impl Pipeline {
     }
 
     fn build(&mut self, out: &mut Vec<Span>) {
+        self.unbuilt = self.linked.len();
         for linked in self.linked.drain(..) {
+            self.unbuilt -= 1;
             let end = linked.observed.end();
             let has_local_parent = linked.parent.is_some_and(|parent| parent.is_local);
             let span = self.builder.build(linked);

@@ -8,7 +8,8 @@ use crate::ids::{BootNanos, Pid};
 /// One thing the core is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input<'a> {
-    /// Where and when: the first input of every run.
+    /// Where and when: the first input of every run. If it comes again the core begins anew, and knows nothing any more but which
+    /// connections there are, and what it has counted.
     Host(HostInfo),
     /// One record of the kernel side, still encoded.
     Record(&'a [u8]),
@@ -21,10 +22,21 @@ pub enum Input<'a> {
         /// Number of events since the last such input.
         count: u64,
     },
+    /// From here on so much detail is left out.
+    Shed(Shed),
     /// The time went on; all deadlines up to it are due.
     Tick(BootNanos),
     /// No more records will come: everything that is held is flushed.
     End(BootNanos),
+}
+
+/// How much detail is left out for want of processor time and of memory: steps of `guard::steps`, 0 for none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shed {
+    /// For processor time.
+    pub cpu: u8,
+    /// For memory.
+    pub memory: u8,
 }
 
 /// What is true of the whole run.

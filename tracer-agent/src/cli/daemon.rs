@@ -173,14 +173,22 @@ pub fn follow(
     let live = Live::new(probes, feed, judge, log, clock::boot_now)
         .with_groups(containers)
         .told_on(board)
-        .changing(changing);
+        .changing(changing)
+        .guarded(session.guard(pace));
+    session
+        .watch(pace, &live.pulse())
+        .context("cannot start a thread")?;
     let (tally, outcome) = live.run(stop);
-    let unrecorded = ("recording", "inputs_missing", tally.unrecorded);
-    let counters = pipeline.counters().into_iter().chain([unrecorded]);
+    let beside = [
+        ("recording", "inputs_missing", tally.unrecorded),
+        ("guard", "panics", tally.panics),
+    ];
+    let beside = beside.into_iter().chain(tally.guard.named());
+    let counters = pipeline.counters().into_iter().chain(beside);
     let mut summary = Summary::new(tally.spans, counters.chain(discovery.counters()));
     summary.remarks.extend(remark(&tally));
     session.close(exporters, summary);
     // Last, so that it tells what became of the last spans.
     Session::end_telemetry(telemetry);
-    outcome.context("the kernel side can no longer be read")
+    outcome.context("the agent cannot go on")
 }

@@ -29,7 +29,7 @@ use args::{Cli, Command, Live, Settings};
 pub use exit::Exit;
 use gate::NotRun;
 
-use crate::{config::ConfigError, shop};
+use crate::{config::ConfigError, guard::panics, observe::Event, shop};
 
 /// Why a command was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -94,10 +94,13 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
 
 #[expect(
     clippy::print_stderr,
-    reason = "the last word of a command that failed, when there is no log any more"
+    reason = "the last word of a command that failed, where there was no log yet"
 )]
 fn say(error: &CliError) {
-    eprintln!("tracer-agent: error: {error}");
+    match panics::log() {
+        Some(log) => log.say_at_last(&Event::Failed(error.to_string())),
+        None => eprintln!("tracer-agent: error: {error}"),
+    }
     if let CliError::Misuse(_) = error {
         eprintln!("tracer-agent: for what can be said, see --help");
     }

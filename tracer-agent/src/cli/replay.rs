@@ -124,6 +124,6 @@ fn time(input: &Input<'_>) -> BootNanos {
             Ok(Record::Stream(taken)) => taken.at,
             Err(_) => BootNanos(0),
         },
-        Input::Host(_) | Input::Process(_) | Input::Lost { .. } => BootNanos(0),
+        Input::Host(_) | Input::Process(_) | Input::Lost { .. } | Input::Shed(_) => BootNanos(0),
     }
 }

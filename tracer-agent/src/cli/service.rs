@@ -12,6 +12,8 @@ use std::{
             net::{SocketAddr, UnixDatagram},
         },
     },
+    process,
+    time::Duration,
 };
 
 const SOCKET: &str = "NOTIFY_SOCKET";
@@ -21,6 +23,8 @@ const SOCKET: &str = "NOTIFY_SOCKET";
 pub enum State {
     /// The probes are attached: what waited for the service may begin.
     Ready,
+    /// It has not stopped to work: said again and again, if that was asked for.
+    Alive,
     /// What is left is delivered, and then it ends.
     Stopping,
 }
@@ -29,6 +33,7 @@ impl State {
     fn words(self) -> &'static [u8] {
         match self {
             Self::Ready => b"READY=1",
+            Self::Alive => b"WATCHDOG=1",
             Self::Stopping => b"STOPPING=1",
         }
     }
@@ -43,6 +48,26 @@ pub fn tell(state: State) -> io::Result<()> {
         Some(name) => tell_at(&name, state),
         None => Ok(()),
     }
+}
+
+/// How often a manager wants to hear that the agent is [`State::Alive`], if it does: half of the time after which it would end it
+/// (`sd_watchdog_enabled(3)`).
+pub fn wants_to_hear_every() -> Option<Duration> {
+    let variable = |name| env::var(name).ok();
+    interval(
+        variable("WATCHDOG_USEC")?,
+        variable("WATCHDOG_PID"),
+        process::id(),
+    )
+}
+
+/// The same of these variables, in this process: they may be meant for the one that has started it.
+fn interval(micros: String, meant: Option<String>, pid: u32) -> Option<Duration> {
+    if meant.is_some_and(|meant| meant.parse() != Ok(pid)) {
+        return None;
+    }
+    let micros = micros.parse().ok().filter(|micros| *micros > 0)?;
+    Some(Duration::from_micros(micros) / 2)
 }
 
 fn tell_at(name: &OsStr, state: State) -> io::Result<()> {
@@ -76,8 +101,18 @@ mod tests {
     }
 
     #[test]
+    fn a_manager_that_watches_is_told_twice_as_often_as_it_asks() {
+        let wanted = |micros: &str, meant: Option<&str>| interval(micros.into(), meant.map(Into::into), 7);
+        assert_eq!(wanted("60000000", None), Some(Duration::from_secs(30)));
+        assert_eq!(wanted("60000000", Some("7")), Some(Duration::from_secs(30)));
+        assert_eq!(wanted("60000000", Some("8")), None);
+        assert_eq!(wanted("0", None), None);
+        assert_eq!(wanted("soon", None), None);
+    }
+
+    #[test]
     fn a_manager_is_told_at_an_abstract_name() {
-        let name = format!("tracer-agent-test-{}", std::process::id());
+        let name = format!("tracer-agent-test-{}", process::id());
         let address = SocketAddr::from_abstract_name(&name).unwrap();
         let socket = UnixDatagram::bind_addr(&address).unwrap();
         tell_at(OsStr::new(&format!("@{name}")), State::Stopping).unwrap();

@@ -8,12 +8,13 @@ use super::{
     CliError,
     args::{Settings, Takes},
     core_dump,
+    service::{self, State},
 };
 use crate::{
     capture::HostInfo,
     config::{
         Layers, Options,
-        values::{ExportTarget, Identity},
+        values::{ExportTarget, Identity, MaxMemory},
     },
     discovery::{Access, Asked, Discovery, Labels, Node, Notice, Sources},
     export::{
@@ -21,7 +22,13 @@ use crate::{
         console::{SLOWEST_SHOWN, ShowWhen},
         exporters::Target,
     },
-    kernel::capability,
+    guard::{
+        Guard,
+        limits::{Group, Limits, Reading},
+        panics,
+        watchdog::{Pulse, Watchdog},
+    },
+    kernel::{self, capability},
     observe::{Event, Log, Summary},
 };
 
@@ -55,7 +62,8 @@ impl Session {
     pub fn open<For: Takes>(settings: Settings<For>) -> Result<Self, CliError> {
         core_dump::refuse().context("cannot keep core files from being made")?;
         let options = Options::resolve(&layers(settings)?)?;
-        let log = Arc::new(Log::to_stderr(options.log_level));
+        let log = Arc::new(Log::to_stderr(options.log_level, options.log_format));
+        panics::end_agent_at_others(&log);
         for remark in &options.remarks {
             log.say(&Event::Remark(remark.clone()));
         }
@@ -139,6 +147,41 @@ impl Session {
             batch
         };
         Ok((targets, batch))
+    }
+
+    /// What keeps the agent within its limits, if it has any. Around a command the control group is the command's too.
+    pub fn guard(&self, pace: Pace) -> Option<Guard<'static>> {
+        let group = match self.options.max_memory {
+            MaxMemory::Auto if pace == Pace::Live => Group::of_process(),
+            _ => None,
+        };
+        let memory = match (self.options.max_memory, &group) {
+            (MaxMemory::Bytes(bytes), _) => Some(bytes),
+            (_, group) => group.as_ref().map(|group| group.limit),
+        };
+        let limits = Limits {
+            cpu: self.options.max_cpu.0,
+            memory,
+        };
+        let read = move || group.as_ref().map_or_else(Reading::of_process, Group::reading);
+        Guard::new(limits, read, kernel::give_back_free_memory)
+    }
+
+    /// Has the loop watched. Around a command a loop that hangs is said and no more: the command goes on.
+    ///
+    /// # Errors
+    /// When there is no thread.
+    pub fn watch(&self, pace: Pace, pulse: &Arc<Pulse>) -> io::Result<()> {
+        let is_daemon = pace == Pace::Live;
+        let watchdog = Watchdog {
+            aborts_after: self.options.watchdog.0.filter(|_| is_daemon),
+            tells_every: service::wants_to_hear_every().filter(|_| is_daemon),
+        };
+        let alive = || {
+            // Who does not hear it will ask why by itself.
+            let _ = service::tell(State::Alive);
+        };
+        watchdog.watch(pulse, &self.log, || capability::keep(capability::NONE), alive)
     }
 
     /// Ends the exporters and says what came of everything. `told` is what the stages before have to say.

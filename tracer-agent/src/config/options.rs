@@ -8,8 +8,8 @@ use super::{
     settings::{self, Setting},
     values::{
         ExportTarget, Glob, HeaderName, Hooks, HostRoot, Identity, Instrumented, LearnRoutes, Level,
-        MetricsTarget, Name, NotAValue, Ports, Privacy, ProcessId, QueueAge, QueueSize, RingSize, Route,
-        Rule, Sampler, Switch, Tail, Tls, Uprobes,
+        LogFormat, MaxCpu, MaxMemory, MetricsTarget, Name, NotAValue, Ports, Privacy, ProcessId, QueueAge,
+        QueueSize, RingSize, Route, Rule, Sampler, Switch, Tail, Tls, Uprobes, Watchdog,
     },
 };
 use crate::{export::DiskSettings, metrics, pipeline, privacy::header};
@@ -60,6 +60,14 @@ pub struct Options {
     /// Attributes for every resource (the agent's own `OTEL_RESOURCE_ATTRIBUTES`); what a process says of itself is
     /// stronger.
     pub resource: Vec<(String, String)>,
+    /// How much processor time the agent may take.
+    pub max_cpu: MaxCpu,
+    /// How much memory.
+    pub max_memory: MaxMemory,
+    /// How long it may hang.
+    pub watchdog: Watchdog,
+    /// How the agent writes what it says of itself.
+    pub log_format: LogFormat,
     /// How much the agent says of itself.
     pub log_level: Level,
     /// The agent has `OTEL_EXPORTER_OTLP_*` variables of its own.
@@ -156,6 +164,10 @@ impl Options {
             rules: list(layers, &settings::SAMPLE)?,
             tail: optional(layers, &settings::TAIL)?,
             resource: resource(layers, &mut remarks),
+            max_cpu: one(layers, &settings::MAX_CPU)?,
+            max_memory: one(layers, &settings::MAX_MEMORY)?,
+            watchdog: one(layers, &settings::WATCHDOG)?,
+            log_format: one(layers, &settings::LOG_FORMAT)?,
             log_level: one(layers, &settings::LOG_LEVEL)?,
             has_otlp_environment: layers.has_otel("OTEL_EXPORTER_OTLP_", "OTEL_EXPORTER_OTLP_METRICS_"),
             remarks,

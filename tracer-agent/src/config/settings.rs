@@ -1,6 +1,8 @@
 //! The table of settings: the one place that says which there are, what they are called and what they mean.
 
-use super::values::{Hooks, Identity, Instrumented, LearnRoutes, Level, Privacy, Switch, Tls, Uprobes};
+use super::values::{
+    Hooks, Identity, Instrumented, LearnRoutes, Level, LogFormat, Privacy, Switch, Tls, Uprobes,
+};
 
 /// One setting: a flag `--name`, a variable `TRACER_NAME` and a key `name` of the configuration file.
 #[derive(Debug, PartialEq, Eq)]
@@ -116,6 +118,10 @@ settings! {
     SAMPLER = "sampler", Some("NAME[=ARG]"), false, true, "Sampler, as OTEL_TRACES_SAMPLER names them" = "parentbased_always_on";
     SAMPLE = "sample", Some("RULE"), true, true, "Head rule: /health* drop, service=shop 0.1, ...";
     TAIL = "tail", Some("LIST"), false, true, "Tail rules: errors,slow=500ms,slow=p99,ratio=0.05";
+    MAX_CPU = "max-cpu", Some("PART"), false, false, "Leave out detail above 20% of a processor, say" = "off";
+    MAX_MEMORY = "max-memory", Some("SIZE"), false, false, "The same above so much memory (auto: by cgroup)" = "auto";
+    WATCHDOG = "watchdog", Some("TIME"), false, false, "Abort if the agent hangs for so long, or off" = "60s": seldom;
+    LOG_FORMAT = "log-format", Some("FORMAT"), false, true, "text (default) or json" = "text" of LogFormat: seldom;
     LOG_LEVEL = "log-level", Some("LEVEL"), false, true, "error, warn, info (default) or debug" = "info" of Level;
 }
 

@@ -1,6 +1,7 @@
 //! The values of settings, each with the one parser that makes it.
 
 mod export;
+mod limits;
 pub mod metrics;
 mod ports;
 mod queue;
@@ -10,6 +11,7 @@ mod sampling;
 use std::{path::PathBuf, str::FromStr};
 
 pub use export::ExportTarget;
+pub use limits::{MaxCpu, MaxMemory, Watchdog};
 pub use metrics::MetricsTarget;
 pub use ports::Ports;
 pub use queue::{QueueAge, QueueSize};
@@ -126,6 +128,17 @@ words! {
         Info = "info",
         /// Every step.
         Debug = "debug",
+    }
+}
+
+words! {
+    /// How the agent's own lines are written.
+    LogFormat, "text or json" {
+        /// For people.
+        #[default]
+        Text = "text",
+        /// One JSON object a line.
+        Json = "json",
     }
 }
 

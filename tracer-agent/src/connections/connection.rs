@@ -70,6 +70,20 @@ impl Connection {
         self.open.as_ref().is_none_or(|open| open.mid_stream)
     }
 
+    /// What was said on it is forgotten, its place in it too: whoever reads on begins in the middle. The last byte that passed is
+    /// as good as lost, which says so.
+    pub(super) fn rejoin(&mut self) {
+        let passed = [&mut self.received, &mut self.sent];
+        let mut has_begun = false;
+        for next in passed.into_iter().flatten().filter(|next| next.0 > 0) {
+            next.0 -= 1;
+            has_begun = true;
+        }
+        if let Some(open) = self.open.as_mut().filter(|_| has_begun) {
+            open.mid_stream = true;
+        }
+    }
+
     pub(super) fn set_open(&mut self, open: Open) {
         self.open = Some(open);
     }

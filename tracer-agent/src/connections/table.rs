@@ -101,6 +101,30 @@ impl Connections {
         self.table.is_empty()
     }
 
+    /// What was said on an end is forgotten: it is joined in the middle.
+    pub fn rejoin(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.table.get_mut(&id) {
+            connection.rejoin();
+        }
+    }
+
+    /// A table with the ends that are open and whose addresses are known, each to be joined in the middle. It counts from 0.
+    #[must_use]
+    pub fn rejoined(mut self) -> Self {
+        let mut renewed = Self::new(self.limits);
+        for id in self.by_age {
+            let Some(mut connection) = self.table.remove(&id).filter(|known| !known.closed) else {
+                continue;
+            };
+            if let Some(open) = connection.open() {
+                renewed.ends.insert(open);
+                connection.rejoin();
+                renewed.insert(*connection);
+            }
+        }
+        renewed
+    }
+
     /// Takes the next record.
     pub fn apply<'r>(&mut self, record: &Record<'r>) -> Step<'_, 'r> {
         match record {

@@ -45,6 +45,8 @@ counters! {
     unsure_timing,
     /// Not asked of `timing` because that would have cost too much.
     shed_timing,
+    /// Traces, or requests that joined one, that would be sampled and were not, because that would have cost too much.
+    shed_sampling,
     /// Given out as the root of a trace.
     roots,
     /// Given out without the parent that was found, because that one is not exported.

@@ -1,7 +1,7 @@
 //! What becomes of an exchange once its edge is set: its context, and whether it is given out.
 
 use crate::{
-    ids::BootNanos,
+    ids::{BootNanos, TraceId},
     protocols::{
         Exchange, ExchangeId,
         exchange::{ContextFormat, Ending, Sampled, Side},
@@ -10,11 +10,11 @@ use crate::{
 };
 
 use super::{
-    Candidate, Correlator, Evidence, Linked, Observed, Parent,
+    Candidate, Correlator, Counters, Evidence, Linked, Observed, Parent,
     contexts::Arrival,
     known::{Begun, Context, Edge, Fate, FoundBy, Live, Over},
     pairs::Wire,
-    sampler::Caller,
+    sampler::{Caller, Decided, Sampler},
 };
 
 impl Correlator {
@@ -52,6 +52,13 @@ impl Correlator {
                     tracestate: state,
                 };
                 let decided = self.settings.sampler.decide(parent.trace, caller, rule);
+                let decided = thinned(
+                    self.settings.sampler,
+                    self.one_in,
+                    decided,
+                    (parent.trace, caller),
+                    &mut self.counters,
+                );
                 Some(Context {
                     trace: parent.trace,
                     sampled: decided.sampled,
@@ -74,7 +81,10 @@ impl Correlator {
             (Some(context), _) => self.resolve(id, context, out),
             (None, Some(parent)) => parent.waiters.push(id),
             // The parent is forgotten: it will not be named, and the trace begins here.
-            (None, None) => self.resolve(id, self.new_context(id, decision, rule), out),
+            (None, None) => {
+                let context = self.new_context(id, decision, rule);
+                self.resolve(id, context, out);
+            }
         }
     }
 
@@ -97,13 +107,20 @@ impl Correlator {
         }
     }
 
-    fn new_context(&self, id: ExchangeId, decision: Option<Sampled>, rule: Option<Action>) -> Context {
+    fn new_context(&mut self, id: ExchangeId, decision: Option<Sampled>, rule: Option<Action>) -> Context {
         let trace = self.identity.trace(id);
         let caller = Caller {
             sampled: decision,
             tracestate: None,
         };
         let decided = self.settings.sampler.decide(trace, caller, rule);
+        let decided = thinned(
+            self.settings.sampler,
+            self.one_in,
+            decided,
+            (trace, caller),
+            &mut self.counters,
+        );
         Context {
             trace,
             sampled: decided.sampled,
@@ -307,6 +324,22 @@ impl Correlator {
         }
         true
     }
+}
+
+/// Of what is decided to be sampled, what is under pressure.
+fn thinned(
+    sampler: Sampler,
+    one_in: u64,
+    decided: Decided,
+    (trace, caller): (TraceId, Caller<'_>),
+    counters: &mut Counters,
+) -> Decided {
+    if one_in == 1 || !decided.sampled {
+        return decided;
+    }
+    let thinned = sampler.thin_out(decided, trace, caller, one_in);
+    counters.shed_sampling += u64::from(!thinned.sampled);
+    thinned
 }
 
 fn remains(live: &Live, context: Context, fate: Fate) -> Over {

@@ -83,6 +83,8 @@ pub struct Correlator {
     processes: Processes,
     counters: Counters,
     now: BootNanos,
+    /// Of what would be sampled, one trace in so many is.
+    one_in: u64,
 }
 
 impl Correlator {
@@ -102,6 +104,7 @@ impl Correlator {
             processes: Processes::new(&settings),
             counters: Counters::default(),
             now: BootNanos::default(),
+            one_in: 1,
             settings,
         }
     }
@@ -109,6 +112,17 @@ impl Correlator {
     /// Decides otherwise from now on; what was decided stays, and so do the bounds of tables.
     pub fn configure(&mut self, settings: Settings) {
         self.settings = settings;
+    }
+
+    /// Leaves out detail from now on: calls are linked by their times or not, and of the traces that would be sampled one in so many is.
+    pub fn shed(&mut self, is_without_timing: bool, one_in: u64) {
+        self.timing.shed(is_without_timing);
+        self.one_in = one_in;
+    }
+
+    /// Exchanges that were taken in and not given out yet.
+    pub fn in_flight(&self) -> usize {
+        self.known.live.len()
     }
 
     /// Takes one event; what can be given out by it is appended to `out`.

@@ -124,6 +124,30 @@ impl Sampler {
         };
         Decided { sampled, tracestate }
     }
+
+    /// Of what was decided to be sampled one trace in `one_in`, by its randomness, so that all hosts that thin out as much leave out the
+    /// same. The threshold is in its `tracestate`, unless the caller has decided and did not say by which: how many traces it stands for is
+    /// not known then either.
+    pub fn thin_out(self, decided: Decided, trace: TraceId, caller: Caller<'_>, one_in: u64) -> Decided {
+        let list = decided.tracestate.as_deref().unwrap_or_default();
+        let randomness = tracestate::randomness(list).unwrap_or_else(|| Randomness::of(trace));
+        let before = tracestate::threshold(list);
+        let by_caller = self.is_parent_based() && caller.sampled == Some(Sampled::Yes);
+        let applied = before.unwrap_or(Threshold::NONE).keeping_part(1, one_in);
+        let Some(applied) = applied.filter(|applied| applied.keeps(randomness)) else {
+            return Decided {
+                sampled: false,
+                ..decided
+            };
+        };
+        if by_caller && before.is_none() {
+            return decided;
+        }
+        Decided {
+            sampled: true,
+            tracestate: Some(tracestate::with_threshold(list, Some(applied)).into()),
+        }
+    }
 }
 
 impl RootSampler {
@@ -291,6 +315,30 @@ mod tests {
             Some(Sampled::Yes),
             Action::Drop
         ));
+    }
+
+    /// One in four of a half is an eighth; what a caller has decided without saying how stays without a threshold.
+    #[test]
+    fn what_is_thinned_out_says_so_where_it_can_be_known() {
+        let thinned = |sampler: Sampler, trace, caller: Caller<'_>| {
+            let decided = sampler.decide(trace, caller, None);
+            assert!(decided.sampled);
+            let thinned = sampler.thin_out(decided, trace, caller, 4);
+            (thinned.sampled, thinned.tracestate.map(|list| list.to_string()))
+        };
+        let (on, half) = (Sampler::default(), Sampler::Always(RootSampler::of_share(0.5)));
+        let (high, low) = (trace(0xe0_0000_0000_0000), trace(0xbf_0000_0000_0000));
+        let th = |text: &str| Some(text.to_owned());
+        assert_eq!(thinned(on, high, Caller::default()), (true, th("ot=th:c")));
+        assert!(!thinned(on, low, Caller::default()).0);
+        assert_eq!(thinned(half, high, Caller::default()), (true, th("ot=th:e")));
+        assert!(!thinned(half, trace(0xdf_0000_0000_0000), Caller::default()).0);
+        let said = caller(Sampled::Yes, "ot=th:8,a=1");
+        assert_eq!(thinned(on, high, said), (true, th("ot=th:e,a=1")));
+        let unsaid = caller(Sampled::Yes, "a=1");
+        assert_eq!(thinned(on, high, unsaid), (true, th("a=1")));
+        assert!(!thinned(on, low, unsaid).0);
+        assert!(thinned(on, low, caller(Sampled::Yes, "ot=rv:ffffffffffffff")).0);
     }
 
     #[test]

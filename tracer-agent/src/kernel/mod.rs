@@ -26,7 +26,7 @@ use tracer_common::{Loss, layout::Exe};
 
 pub use family::Family;
 pub use load::{LeftOut, Refusal};
-pub use probes::{Excludes, Plan, Probes, ReselectError, Selection};
+pub use probes::{Excludes, Plan, Probes, ReselectError, Selection, give_back_free_memory};
 
 use crate::{capture::record::Verdict, live, symbols::Go};
 

@@ -596,13 +596,19 @@ fn give_back_memory() {
     let page = rustix::param::page_size();
     let before = OBJECT.as_ptr().align_offset(page);
     let whole = OBJECT.len().saturating_sub(before) / page * page;
-    // SAFETY: the first takes no pointers, may be called at any time, and does nothing where another allocator is in use.
-    // The second is given whole pages of a static that nobody writes to: what is read of them comes from the file again.
+    give_back_free_memory();
+    // SAFETY: it is given whole pages of a static that nobody writes to: what is read of them comes from the file again.
     unsafe {
-        libmimalloc_sys::mi_collect(true);
         let pages = OBJECT.as_ptr().wrapping_add(before).cast_mut().cast();
         let _ = rustix::mm::madvise(pages, whole, rustix::mm::Advice::LinuxDontNeed);
     }
+}
+
+/// Gives memory that this thread has freed back to the kernel, which the allocator would do later.
+#[expect(unsafe_code, reason = "the allocator offers no safe way")]
+pub fn give_back_free_memory() {
+    // SAFETY: it takes no pointers, may be called at any time, and does nothing where another allocator is in use.
+    unsafe { libmimalloc_sys::mi_collect(true) }
 }
 
 /// A kind of goroutine as a value of a map.

@@ -7,11 +7,15 @@ use tracer_common::Loss;
 use crate::{
     capture::{
         Input, ProcessInfo, Record,
-        input::{AttributeValue, HostInfo},
+        input::{AttributeValue, HostInfo, Shed},
         record::{Change, Comm, ProcessEvent},
         recording::{Recording, WriteError},
     },
     discovery::Discovery,
+    guard::{
+        self,
+        panics::{self, Borne, Panic},
+    },
     ids::BootNanos,
     metrics::{Board, Family, own},
     observe::{Event, Log},
@@ -128,6 +132,10 @@ pub struct Tally {
     pub spans: u64,
     /// Inputs that are missing from the recording.
     pub unrecorded: u64,
+    /// How often the core has panicked.
+    pub panics: u64,
+    /// What the guard has done.
+    pub guard: guard::Tally,
     /// Traced processes that were alive at the end, as far as their birth was seen.
     pub alive: Vec<u32>,
 }
@@ -135,6 +143,9 @@ pub struct Tally {
 /// Processes that are remembered as told or alive; past it all are forgotten, which costs a second look and the
 /// list of survivors, but no truth.
 const MAX_PROCESSES: usize = 65_536;
+
+/// What a seed is changed by: odd, and as many ones as zeroes.
+const SEED_STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// The way into the core.
 pub struct Feed<'a, C, D> {
@@ -153,6 +164,12 @@ pub struct Feed<'a, C, D> {
     begun: Vec<u32>,
     tally: Tally,
     lag: Lag,
+    host: HostInfo,
+    now: BootNanos,
+    borne: Borne,
+    /// The panic that was one too many.
+    broken: Option<Panic>,
+    shed: Shed,
 }
 
 /// How late records were taken.
@@ -188,6 +205,11 @@ impl<'a, C: Core, D: Processes> Feed<'a, C, D> {
             begun: Vec::new(),
             tally: Tally::default(),
             lag: Lag::default(),
+            host: HostInfo::default(),
+            now: BootNanos::default(),
+            borne: Borne::default(),
+            broken: None,
+            shed: Shed::default(),
         }
     }
 
@@ -198,7 +220,31 @@ impl<'a, C: Core, D: Processes> Feed<'a, C, D> {
 
     /// Tells the host: first of all, and once.
     pub fn host(&mut self, host: HostInfo) {
+        self.host = host.clone();
         self.push(&Input::Host(host));
+    }
+
+    /// Tells how much detail is left out from now on.
+    pub fn shed(&mut self, shed: Shed) {
+        self.shed = shed;
+        self.push(&Input::Shed(shed));
+    }
+
+    /// Has the core drop what it holds and begin anew, with other ids than before. It is told again who each process is.
+    pub fn begin_anew(&mut self) {
+        let [key, offset] = self.host.id_seed;
+        // Another key is another function of the same exchanges; the offset keeps apart what the key does not.
+        self.host.id_seed = [key.rotate_left(1) ^ SEED_STEP, offset.wrapping_add(SEED_STEP)];
+        self.known.clear();
+        self.push(&Input::Host(self.host.clone()));
+        if self.shed != Shed::default() {
+            self.push(&Input::Shed(self.shed));
+        }
+    }
+
+    /// The core has panicked more often than can be borne: it is told nothing any more.
+    pub fn broken(&self) -> Option<&Panic> {
+        self.broken.as_ref()
     }
 
     /// Tells a record; before it the process that it is about, if that is new; after it the program that a process
@@ -235,10 +281,11 @@ impl<'a, C: Core, D: Processes> Feed<'a, C, D> {
 
     /// Tells the time, if the core waits for it.
     pub fn tick(&mut self, now: BootNanos) {
+        self.now = now;
         if let Some(oldest) = self.lag.oldest.take() {
             self.lag.longest = self.lag.longest.max(Duration::from_nanos(now.since(oldest)));
         }
-        if self.core.next_deadline().is_some_and(|deadline| deadline <= now) {
+        if self.next_deadline().is_some_and(|deadline| deadline <= now) {
             self.push(&Input::Tick(now));
             self.deliver();
         }
@@ -279,6 +326,11 @@ impl<'a, C: Core, D: Processes> Feed<'a, C, D> {
         self.core.next_deadline()
     }
 
+    /// Takes note of what the guard has done.
+    pub fn guarded(&mut self, guard: guard::Tally) {
+        self.tally.guard = guard;
+    }
+
     /// Hands over the spans that are finished.
     pub fn deliver(&mut self) {
         if !self.spans.is_empty() {
@@ -289,7 +341,14 @@ impl<'a, C: Core, D: Processes> Feed<'a, C, D> {
 
     /// Puts on the board what was counted up to now.
     pub fn publish(&mut self, board: &Board, now: BootNanos) {
-        let mut families = self.core.families(now);
+        let mut families = match panics::caught(|| self.core.families(now)) {
+            Ok(families) => families,
+            Err(panic) => {
+                self.panicked(panic);
+                Vec::new()
+            }
+        };
+        families.extend(own::of_guard(self.shed, self.tally.guard, self.tally.panics));
         families.extend(own::of_way(&self.tally, mem::take(&mut self.lag.longest)));
         board.publish(families);
     }
@@ -384,6 +443,24 @@ impl<'a, C: Core, D: Processes> Feed<'a, C, D> {
         {
             self.log.say(&Event::Recording(error));
         }
-        self.core.push(input, &mut self.spans);
+        if self.broken.is_some() {
+            return;
+        }
+        let (core, spans) = (&mut self.core, &mut self.spans);
+        if let Err(panic) = panics::caught(|| core.push(input, spans)) {
+            self.panicked(panic);
+        }
+    }
+
+    /// What the core held may be anything now.
+    fn panicked(&mut self, panic: Panic) {
+        let is_borne = self.borne.bears(self.now);
+        self.tally.panics = self.borne.total();
+        self.log.say(&Event::BegunAnew(panic.clone()));
+        if is_borne {
+            self.begin_anew();
+        } else {
+            self.broken = Some(panic);
+        }
     }
 }

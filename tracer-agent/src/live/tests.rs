@@ -34,6 +34,7 @@ impl Told {
             Input::Record(bytes) => format!("record of {} bytes", bytes.len()),
             Input::Process(info) => format!("process {} {}", info.pid, info.service_name),
             Input::Lost { cause, count } => format!("lost {cause} {count}"),
+            Input::Shed(shed) => format!("shed {} {}", shed.cpu, shed.memory),
             Input::Tick(at) => format!("tick {}", at.0),
             Input::End(_) => "end".into(),
         });
@@ -620,3 +621,5 @@ fn a_group_is_judged_by_the_kernel_side_before_who_is_in_it_is() {
         ["group 1 Selected", "process 101 Selected", "group 2 Passed"]
     );
 }
+
+mod panics;

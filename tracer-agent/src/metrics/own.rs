@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::{Family, Kind, Unit, Value, family::text, process::Usage};
 use crate::{
+    capture::input::Shed,
     export::{DropCause, Report},
+    guard,
     live::Tally,
 };
 
@@ -47,6 +49,47 @@ pub fn of_way(tally: &Tally, lag: Duration) -> Vec<Family> {
             "The longest that a record waited to be taken, since this was told before.",
         )
         .with([], Value::Real(lag.as_secs_f64())),
+    ]
+}
+
+/// What the guard has the agent leave out, and what that took; and how often the core panicked.
+pub fn of_guard(shed: Shed, guard: guard::Tally, panics: u64) -> Vec<Family> {
+    let of = |family: Family, cpu: u64, memory: u64| {
+        family
+            .with([("limit", text("cpu"))], Value::Whole(cpu))
+            .with([("limit", text("memory"))], Value::Whole(memory))
+    };
+    let step = Family::new(
+        "tracer.agent.shed.step",
+        Kind::Gauge,
+        Unit::None,
+        "How much is left out to keep within a limit, 0 for nothing; docs/protection.md has the steps.",
+    );
+    let changes = Family::new(
+        "tracer.agent.shed.changes",
+        Kind::Counter,
+        Unit::None,
+        "Steps that were entered or left.",
+    );
+    let waited = Duration::from_millis(guard.waited_ms).as_secs_f64();
+    vec![
+        of(step, shed.cpu.into(), shed.memory.into()),
+        of(changes, guard.cpu_changes, guard.memory_changes),
+        Family::new(
+            "tracer.agent.shed.waited",
+            Kind::Counter,
+            Unit::Seconds,
+            "How long the agent has waited to keep within its limit of processor time.",
+        )
+        .with([], Value::Real(waited)),
+        Family::new(
+            "tracer.agent.begun_anew",
+            Kind::Counter,
+            Unit::None,
+            "How often the core has dropped what it held, by cause.",
+        )
+        .with([("cause", text("memory"))], Value::Whole(guard.begun_anew))
+        .with([("cause", text("panic"))], Value::Whole(panics)),
     ]
 }
 

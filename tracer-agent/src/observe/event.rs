@@ -1,12 +1,14 @@
 //! What the agent has to say of itself.
 
-use std::{fmt, io, net::SocketAddr};
+use std::{fmt, io, net::SocketAddr, time::Duration};
 
+use serde_json::Value;
 use tracer_common::Loss;
 
 use crate::{
     capture::{record::RecordError, recording::WriteError},
     config::values::Level,
+    guard::panics::Panic,
 };
 
 /// One thing that happened to the agent.
@@ -92,6 +94,47 @@ pub enum Event {
     Unknown(String),
     /// Who processes are can be found out.
     Known(String),
+    /// More or less detail is left out, to keep within a limit.
+    Shedding {
+        /// Which limit.
+        limit: &'static str,
+        /// What is taken of it.
+        taken: String,
+        /// The step before.
+        from: u8,
+        /// The step now, 0 for full detail.
+        to: u8,
+        /// What that leaves out, in words.
+        now: &'static str,
+    },
+    /// The core has dropped what it held, because it panicked.
+    BegunAnew(Panic),
+    /// The same, for want of memory.
+    DroppedForMemory,
+    /// A thread has panicked, which ends the agent.
+    Panicked {
+        /// Which one.
+        thread: String,
+        /// What it says.
+        panic: Panic,
+    },
+    /// The loop of the core stands still.
+    Hangs {
+        /// For how long.
+        still: Duration,
+        /// What it does, in words.
+        place: &'static str,
+        /// Its thread, as the kernel sees it.
+        thread: String,
+        /// The agent is aborted for it.
+        is_end: bool,
+    },
+    /// It does no more.
+    TurnsAgain,
+    /// A command could not be carried out.
+    Failed(String),
+    /// A line of the last word.
+    Summary(String),
     /// The agent was asked to end.
     Ending,
 }
@@ -100,7 +143,11 @@ impl Event {
     /// How much it matters.
     pub fn level(&self) -> Level {
         match self {
-            Self::Recording(_) => Level::Error,
+            Self::Recording(_) | Self::Failed(_) | Self::Panicked { .. } | Self::BegunAnew(_) => Level::Error,
+            Self::Hangs { is_end: true, .. } => Level::Error,
+            Self::Hangs { .. } | Self::DroppedForMemory => Level::Warn,
+            Self::Shedding { from, to, .. } if to > from => Level::Warn,
+            Self::Shedding { .. } | Self::TurnsAgain | Self::Summary(_) => Level::Info,
             Self::NotSelected { .. } | Self::KernelLost { .. } | Self::MalformedRecord(_) => Level::Warn,
             Self::NotFollowed { .. } | Self::NotLookedInto { .. } => Level::Warn,
             Self::Remark(_)
@@ -159,7 +206,136 @@ impl fmt::Display for Event {
             }
             Self::NotReconfigured(why) => write!(out, "the configuration stays as it was: {why}"),
             Self::NotReselected(why) => write!(out, "the same is traced as before: {why}"),
+            Self::Shedding {
+                limit,
+                taken,
+                from,
+                to,
+                now,
+            } => {
+                let change = if to > from {
+                    "at the limit of"
+                } else {
+                    "less is taken of"
+                };
+                write!(out, "{change} {limit} ({taken}), step {from} to {to}: {now}")
+            }
+            Self::BegunAnew(panic) => write!(
+                out,
+                "the core has panicked and begins anew, what was in flight is dropped: {panic}; please report this"
+            ),
+            Self::DroppedForMemory => {
+                out.write_str("for want of memory the core begins anew, what was in flight is dropped")
+            }
+            Self::Panicked { thread, panic } => write!(
+                out,
+                "thread {thread} has panicked, so the agent ends: {panic}; please report this"
+            ),
+            Self::Hangs {
+                still,
+                place,
+                thread,
+                is_end,
+            } => {
+                let end = if *is_end { "the agent is aborted: " } else { "" };
+                let still = still.as_secs();
+                write!(
+                    out,
+                    "{end}the core has stood still for {still} s, {place}: {thread}"
+                )
+            }
+            Self::TurnsAgain => out.write_str("the core goes on"),
+            Self::Failed(why) | Self::Summary(why) => out.write_str(why),
             Self::Ending => out.write_str("asked to end"),
         }
+    }
+}
+
+/// What stands beside the message where it is written for machines: a name and a value each.
+pub type Fields = Vec<(&'static str, Value)>;
+
+impl Event {
+    /// What kind it is, in a word that stays.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Ready { .. } => "ready",
+            Self::Serving { .. } => "serving",
+            Self::Hooks { .. } => "hooks",
+            Self::HooksRefused { .. } => "hooks_refused",
+            Self::Remark(_) => "remark",
+            Self::Selected { .. } => "selected",
+            Self::NotSelected { .. } => "not_selected",
+            Self::NotFollowed { .. } => "not_followed",
+            Self::NotLookedInto { .. } => "not_looked_into",
+            Self::KernelLost { .. } => "kernel_lost",
+            Self::Kernel(_) => "kernel",
+            Self::MalformedRecord(_) => "malformed_record",
+            Self::Recording(_) => "recording",
+            Self::Export(_) => "export",
+            Self::Reconfigured { .. } => "reconfigured",
+            Self::NotReconfigured(_) => "not_reconfigured",
+            Self::NotReselected(_) => "not_reselected",
+            Self::Unknown(_) => "unknown",
+            Self::Known(_) => "known",
+            Self::Shedding { .. } => "shedding",
+            Self::BegunAnew(_) => "begun_anew",
+            Self::DroppedForMemory => "dropped_for_memory",
+            Self::Panicked { .. } => "panicked",
+            Self::Hangs { .. } => "hangs",
+            Self::TurnsAgain => "turns_again",
+            Self::Failed(_) => "failed",
+            Self::Summary(_) => "summary",
+            Self::Ending => "ending",
+        }
+    }
+
+    /// What is in it, apart from its message.
+    pub fn fields(&self) -> Fields {
+        match self {
+            Self::Serving { address } => vec![("address", address.to_string().into())],
+            Self::Selected { pid } => vec![("pid", (*pid).into())],
+            Self::NotSelected { pid, error } => {
+                vec![("pid", (*pid).into()), ("error", error.to_string().into())]
+            }
+            Self::NotFollowed { pid, version, error } => vec![
+                ("pid", (*pid).into()),
+                ("version", version.as_str().into()),
+                ("error", error.to_string().into()),
+            ],
+            Self::NotLookedInto { library, error } => vec![
+                ("library", library.as_str().into()),
+                ("error", error.to_string().into()),
+            ],
+            Self::KernelLost { cause, count } => {
+                vec![("cause", cause.name().into()), ("count", (*count).into())]
+            }
+            Self::Reconfigured { changed, ignored } => vec![
+                ("changed", changed.clone().into()),
+                ("ignored", ignored.clone().into()),
+            ],
+            Self::Shedding { limit, from, to, .. } => vec![
+                ("limit", (*limit).into()),
+                ("from", (*from).into()),
+                ("to", (*to).into()),
+            ],
+            Self::BegunAnew(panic) => vec![("place", panic.place.as_str().into())],
+            Self::Panicked { thread, panic } => vec![
+                ("thread", thread.as_str().into()),
+                ("place", panic.place.as_str().into()),
+            ],
+            Self::Hangs { still, place, .. } => {
+                vec![("seconds", still.as_secs().into()), ("place", (*place).into())]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// The events of which so many are written and no more are those with the same key. Texts that say different things are different
+    /// messages, also where they are of one kind; numbers in them make no difference.
+    pub(super) fn is_text(&self) -> bool {
+        matches!(
+            self,
+            Self::Remark(_) | Self::Export(_) | Self::Unknown(_) | Self::Known(_) | Self::Failed(_)
+        )
     }
 }

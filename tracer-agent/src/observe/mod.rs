@@ -4,6 +4,7 @@
 mod event;
 mod log;
 mod summary;
+mod time;
 
 pub use event::Event;
 pub use log::Log;

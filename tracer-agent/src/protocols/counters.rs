@@ -40,6 +40,8 @@ counters! {
         http2_connections,
         /// Connections that stopped being HTTP.
         opaque_connections,
+        /// Idle connections of which it was forgotten what was said, for want of memory: they are joined in the middle.
+        conversations_shed,
         /// Heads of which a part was not kept for want of room.
         heads_truncated,
         /// Connections given up because losses made pairing unknowable.

@@ -95,6 +95,23 @@ impl Protocols {
         }
     }
 
+    /// Forgets what was said on ends where nothing runs, and which: whoever reads on there joins in the middle.
+    pub fn drop_idle(&mut self) -> Vec<ConnectionId> {
+        let is_idle =
+            |conversation: &Conversation| conversation.is_at_rest() && conversation.closing.is_none();
+        let idle: Vec<_> = self
+            .conversations
+            .extract_if(|_, conversation| is_idle(conversation))
+            .map(|(id, _)| id)
+            .collect();
+        let conversations = &mut self.conversations;
+        conversations.shrink_to_fit();
+        self.timers
+            .retain(|Reverse((_, id))| conversations.contains_key(id));
+        self.counters.conversations_shed += idle.len() as u64;
+        idle
+    }
+
     /// When [`Self::tick`] next has something to do; `None` while nothing is waited for. May be early.
     pub fn next_deadline(&self) -> Option<BootNanos> {
         self.timers.peek().map(|Reverse((due, _))| *due)

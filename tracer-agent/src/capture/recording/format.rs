@@ -1,10 +1,10 @@
 //! The layout of header and entries.
 
-use super::super::{HostInfo, Input, ProcessInfo};
+use super::super::{HostInfo, Input, ProcessInfo, input::Shed};
 use crate::ids::BootNanos;
 
 /// The version this agent writes, and the newest it reads.
-pub(super) const VERSION: u32 = 4;
+pub(super) const VERSION: u32 = 5;
 /// The most a payload may have: a hundred times a record with the largest head.
 pub(super) const MAX_PAYLOAD: usize = 1 << 20;
 pub(super) const HEADER_LEN: usize = 52;
@@ -107,6 +107,7 @@ pub(super) mod kind {
     pub const LOST: u32 = 4;
     pub const TICK: u32 = 5;
     pub const END: u32 = 6;
+    pub const SHED: u32 = 7;
 }
 
 /// Appends the payload of `input` to `out` and gives its kind.
@@ -128,6 +129,10 @@ pub(super) fn encode(input: &Input<'_>, out: &mut Vec<u8>) -> Result<u32, serde_
             out.extend(cause.to_le_bytes());
             out.extend(count.to_le_bytes());
             Ok(kind::LOST)
+        }
+        Input::Shed(shed) => {
+            out.extend([shed.cpu, shed.memory]);
+            Ok(kind::SHED)
         }
         Input::Tick(at) => {
             out.extend(at.0.to_le_bytes());
@@ -155,6 +160,10 @@ pub(super) fn decode(kind: u32, payload: &[u8]) -> Option<Input<'_>> {
                 count: u64::from_le_bytes(count.try_into().ok()?),
             })
         }
+        kind::SHED => match *payload {
+            [cpu, memory] => Some(Input::Shed(Shed { cpu, memory })),
+            _ => None,
+        },
         kind::TICK => time(payload).map(Input::Tick),
         kind::END => time(payload).map(Input::End),
         _ => None,

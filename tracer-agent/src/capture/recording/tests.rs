@@ -14,7 +14,7 @@ use super::{
     redaction::tests::data,
 };
 use crate::{
-    capture::input::{AttributeValue, HostInfo, Input, ProcessInfo},
+    capture::input::{AttributeValue, HostInfo, Input, ProcessInfo, Shed},
     ids::BootNanos,
     privacy::Privacy,
 };
@@ -95,6 +95,7 @@ fn run() -> Vec<Input<'static>> {
         })),
         Input::Record(b"a record"),
         Input::Lost { cause: 3, count: 9 },
+        Input::Shed(Shed { cpu: 4, memory: 1 }),
         Input::Tick(BootNanos(5)),
         Input::End(BootNanos(6)),
     ]
@@ -361,6 +362,7 @@ fn input() -> impl Strategy<Value = Owned> {
     prop_oneof![
         prop::collection::vec(any::<u8>(), 0..300).prop_map(Owned::Record),
         (any::<u32>(), any::<u64>()).prop_map(|(cause, count)| Owned::Input(Input::Lost { cause, count })),
+        any::<(u8, u8)>().prop_map(|(cpu, memory)| Owned::Input(Input::Shed(Shed { cpu, memory }))),
         any::<u64>().prop_map(|at| Owned::Input(Input::Tick(BootNanos(at)))),
         process.prop_map(|(pid, service_name, exe, resource)| {
             Owned::Input(Input::Process(Box::new(ProcessInfo {

@@ -67,7 +67,7 @@ impl FromStr for QueueAge {
     }
 }
 
-fn number_and_unit(text: &str) -> (Option<u64>, &str) {
+pub(super) fn number_and_unit(text: &str) -> (Option<u64>, &str) {
     let digits = text
         .find(|char: char| !char.is_ascii_digit())
         .unwrap_or(text.len());

@@ -44,6 +44,9 @@ pub(super) struct Timing {
     second: u64,
     looks: u64,
     max_looks: u64,
+    max_watched: usize,
+    /// Nothing is asked.
+    is_shed: bool,
 }
 
 #[derive(Debug, Default)]
@@ -62,6 +65,8 @@ impl Timing {
             second: 0,
             looks: 0,
             max_looks: settings.max_looks,
+            max_watched: settings.max_watched,
+            is_shed: false,
         }
     }
 
@@ -122,6 +127,10 @@ impl Timing {
                 watched.called(outbound, None, None);
                 self.look_at(outbound.start);
             }
+            return false;
+        }
+        if self.is_shed {
+            counters.shed_timing += 1;
             return false;
         }
         let is_new = self.watched.get(pid).is_none();
@@ -196,6 +205,16 @@ impl Timing {
     /// See [`Self::answers`].
     pub fn next_deadline(&self) -> Option<BootNanos> {
         self.due
+    }
+
+    /// Whether nothing is asked from now on. Then what was learned is forgotten, and what waits is answered by nobody: it is given to
+    /// none when its wait is over.
+    pub fn shed(&mut self, is_shed: bool) {
+        if is_shed && !self.is_shed {
+            self.watched = Table::new(self.max_watched);
+            self.due = None;
+        }
+        self.is_shed = is_shed;
     }
 
     /// The program of this process ended: what was learned is of no use. What is asked is answered when the wait is over.

@@ -38,6 +38,8 @@ pub struct Fragments {
     max_traces: usize,
     max_spans: usize,
     max_spans_of_trace: usize,
+    /// Of both bounds this part counts.
+    one_in: usize,
     // Never iterated.
     traces: HashMap<TraceId, Fragment, foldhash::fast::RandomState>,
     deadlines: BTreeSet<(BootNanos, TraceId)>,
@@ -55,6 +57,7 @@ impl Fragments {
             max_traces: settings.max_traces.max(1),
             max_spans: settings.max_spans.max(1),
             max_spans_of_trace: settings.max_spans_of_trace.max(1),
+            one_in: 1,
             traces: HashMap::default(),
             deadlines: BTreeSet::new(),
             order: BTreeSet::new(),
@@ -125,8 +128,18 @@ impl Fragments {
         if of_newest > self.max_spans_of_trace {
             return Some(newest);
         }
-        let is_over = self.traces.len() > self.max_traces || self.spans > self.max_spans;
-        is_over.then(|| self.oldest()).flatten()
+        self.is_over().then(|| self.oldest()).flatten()
+    }
+
+    /// There is more than there is room for.
+    pub fn is_over(&self) -> bool {
+        self.traces.len() > (self.max_traces / self.one_in).max(1)
+            || self.spans > (self.max_spans / self.one_in).max(1)
+    }
+
+    /// There is room for one in so many, from now on.
+    pub fn hold_one_in(&mut self, one_in: usize) {
+        self.one_in = one_in.max(1);
     }
 
     pub fn oldest(&self) -> Option<TraceId> {
@@ -141,7 +154,6 @@ impl Fragments {
         Some(fragment)
     }
 
-    #[cfg(test)]
     pub const fn spans(&self) -> usize {
         self.spans
     }

@@ -94,6 +94,20 @@ impl Tail {
         }
     }
 
+    /// Holds at most this part of what it may otherwise, from now on: what is too much is decided at once.
+    pub fn shed(&mut self, one_in: usize, out: &mut Vec<Span>) {
+        self.held.hold_one_in(one_in);
+        while let Some(oldest) = self.held.oldest().filter(|_| self.held.is_over()) {
+            self.counters.decided_early += 1;
+            self.decide(oldest, out);
+        }
+    }
+
+    /// Spans that are held.
+    pub const fn held(&self) -> usize {
+        self.held.spans()
+    }
+
     /// Takes note of the time: what is due is decided.
     pub fn tick(&mut self, now: BootNanos, out: &mut Vec<Span>) {
         self.now = self.now.max(now);
