@@ -99,9 +99,9 @@ fn lint(toolchain: &Toolchain, count: &mut Count) {
         count.add(&name, run(kernel_side(toolchain, arch).args(deny)).is_ok());
     }
     // Both sides are built for it; `cargo xtask vm --arch arm64` runs them.
-    let name = "cargo clippy, arm64";
+    let name = "cargo check, arm64";
     match agent_for(toolchain, Arch::Arm64) {
-        Ok(mut clippy) => count.add(name, run(clippy.args(deny)).is_ok()),
+        Ok(mut check) => count.add(name, run(&mut check).is_ok()),
         Err(reason) => count.skip(name, &format!("{reason:#}")),
     }
 }
@@ -126,14 +126,14 @@ fn kernel_side(toolchain: &Toolchain, arch: Arch) -> Command {
     clippy
 }
 
-/// Clippy over the agent for another processor.
+/// A check of the agent for another processor.
 fn agent_for(toolchain: &Toolchain, arch: Arch) -> Result<Command> {
     toolchain.add_target(arch.triple())?;
-    let mut clippy = toolchain.cargo();
-    cross::prepare(arch, &mut clippy)?;
-    clippy.args(["clippy", "--quiet", "--package", "tracer-agent"]);
-    clippy.args(["--target", arch.triple()]);
-    Ok(clippy)
+    let mut check = toolchain.cargo();
+    cross::prepare(arch, &mut check)?;
+    check.args(["check", "--quiet", "--package", "tracer-agent"]);
+    check.args(["--target", arch.triple()]);
+    Ok(check)
 }
 
 fn unit(toolchain: &Toolchain, count: &mut Count) -> Result<()> {
