@@ -34,9 +34,8 @@ pub mod saved {
     /// Holds any of them.
     pub type Offset = u8;
 
-    /// Arguments: RDI, RSI, RDX, R10.
+    /// Arguments: RDI, RDX, R10; RSI lies between the first two.
     pub const FIRST: u64 = 112;
-    pub const SECOND: u64 = 104;
     pub const THIRD: u64 = 96;
     pub const FOURTH: u64 = 56;
     /// Go's current goroutine: R14.
