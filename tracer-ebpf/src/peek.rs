@@ -20,10 +20,11 @@ pub fn layout() -> &'static Layout {
     unsafe { &*core::hint::black_box(&raw const LAYOUT) }
 }
 
-/// What user space asks for.
+/// What user space asks for. By reference: each place reads what it asks about, and nothing else.
 #[inline(always)]
-pub fn settings() -> Settings {
-    unsafe { core::ptr::read_volatile(&raw const SETTINGS) }
+pub fn settings() -> &'static Settings {
+    // As above.
+    unsafe { &*core::hint::black_box(&raw const SETTINGS) }
 }
 
 /// Reads a member; `None` if the kernel has none or the memory cannot be read.
@@ -33,6 +34,16 @@ pub fn member<T>(base: u64, offset: u32) -> Option<T> {
         return None;
     }
     at(base.wrapping_add(offset as u64))
+}
+
+/// Reads two members of a word each; at once where the second follows the first, as it does in all kernels that are known.
+#[inline(always)]
+pub fn members(base: u64, first: u32, second: u32) -> Option<[u64; 2]> {
+    if second == first.wrapping_add(8) {
+        member(base, first)
+    } else {
+        Some([member(base, first)?, member(base, second)?])
+    }
 }
 
 /// A value of which all bits may be 0.

@@ -16,7 +16,7 @@ use aya::{
 };
 
 use super::{
-    family::{Family, JOIN},
+    family::{Family, JOIN, JOIN_RETURN},
     tls,
 };
 
@@ -39,15 +39,32 @@ pub(super) struct Attached {
     _chains: Vec<Map>,
 }
 
+/// What sees calls that were there before, as long as it is wanted.
+pub(super) struct Joining {
+    /// First, so that nobody looks for the program that is let go after it.
+    _link: Link,
+    _returns: Option<Map>,
+}
+
+impl Joining {
+    pub(super) fn new(loaded: &mut Ebpf, link: Link) -> Self {
+        Self {
+            _link: link,
+            _returns: loaded.take_map(JOIN_RETURN.1),
+        }
+    }
+}
+
 impl Attached {
     /// Takes over from the object.
-    pub(super) fn new(loaded: &mut Ebpf, links: Vec<Link>) -> Self {
+    pub(super) fn new(loaded: &mut Ebpf, links: Vec<Link>, family: Family) -> Self {
         let chains = Family::ALL.map(|family| family.chain().1).into_iter();
         let chains: Vec<_> = chains.chain([tls::CHAIN.1, tls::WRITES]).collect();
         // At every system call of everybody, for what a few processes wait for at the start: what it misses is hardly ever theirs.
-        let programs = loaded
-            .programs()
-            .filter(|(name, _)| !name.starts_with(JOIN.program));
+        let is_for_a_while = |name: &str| {
+            name.starts_with(JOIN.program) || (family != Family::Syscall && name.starts_with(JOIN_RETURN.0))
+        };
+        let programs = loaded.programs().filter(|(name, _)| !is_for_a_while(name));
         let programs = programs.filter_map(|(_, program)| program.fd().ok()?.try_clone().ok());
         Self {
             _links: links,

@@ -72,6 +72,9 @@ const CGROUPS: Part = part("tracer_cgroup_attach", Hook::Tracepoint("cgroup_atta
 /// Calls that wait when the agent comes: attached after all others, for a while.
 pub const JOIN: Part = part("tracer_join", Hook::Tracepoint("sys_exit"));
 
+/// The program that ends what [`JOIN`] has begun, in any family, and the map that it is found by.
+pub const JOIN_RETURN: (&str, &str) = ("tracer_sys_exit", "SYS_RETURN");
+
 /// Returns before entries: a call that is begun is ended.
 const SOCKET: &[Part] = &[
     part("tracer_fexit_sendmsg", Hook::Exit("tcp_sendmsg")),

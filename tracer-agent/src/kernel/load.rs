@@ -11,8 +11,8 @@ use aya::{
 
 use super::{
     KernelError,
-    attached::Link,
-    family::{Family, Hook, JOIN, Part},
+    attached::{Joining, Link},
+    family::{Family, Hook, JOIN, JOIN_RETURN, Part},
     go,
     layout::Resolved,
     preemption::{PREEMPTED, Preemption},
@@ -209,7 +209,11 @@ fn attach_family(
 /// The programs that see calls which were there before.
 fn join_parts(loaded: &Ebpf, kernel: &Kernel<'_>) -> Vec<(String, Hook)> {
     let (chain, _) = Family::Syscall.chain();
-    let mut parts = vec![(kernel.variant(JOIN.program, loaded), JOIN.hook)];
+    let (returns, _) = JOIN_RETURN;
+    let mut parts = vec![
+        (JOIN.program.to_owned(), JOIN.hook),
+        (kernel.variant(returns, loaded), JOIN.hook),
+    ];
     if !kernel.has_loop {
         parts.push((chain.program.to_owned(), chain.hook));
     }
@@ -239,15 +243,16 @@ pub(super) fn libraries(loaded: &mut Ebpf, kernel: &Kernel<'_>) -> Libraries {
 }
 
 /// Attaches the program that sees calls which were there before, loaded ahead with a family.
-pub(super) fn join(loaded: &mut Ebpf, kernel: &Kernel<'_>) -> Result<Option<Link>, ProgramError> {
-    let name = kernel.variant(JOIN.program, loaded);
+pub(super) fn join(loaded: &mut Ebpf, kernel: &Kernel<'_>) -> Result<Option<Joining>, ProgramError> {
     if !kernel.has_loop {
         let (chain, map) = Family::Syscall.chain();
         close_chain(loaded, chain.program, map)?;
     }
+    let (returns, map) = JOIN_RETURN;
+    close_chain(loaded, &kernel.variant(returns, loaded), map)?;
     let mut links = Vec::new();
-    attach(loaded, &name, &JOIN, kernel, &mut links)?;
-    Ok(links.pop())
+    attach(loaded, JOIN.program, &JOIN, kernel, &mut links)?;
+    Ok(links.pop().map(|link| Joining::new(loaded, link)))
 }
 
 /// Has the kernel verify every program, each in a thread: the longest verification takes most of the time that the
@@ -275,7 +280,7 @@ fn load_all(
         let left_out = loading_ahead
             .into_iter()
             .filter_map(|(name, load)| match finished(load) {
-                Ok(()) | Err(ProgramError::AlreadyLoaded) => None,
+                Ok(()) => None,
                 Err(error) => {
                     let (reason, log) = in_words(name, error);
                     Some(LeftOut { reason, log })
@@ -286,8 +291,9 @@ fn load_all(
     })
 }
 
+/// What another family has loaded before it was refused stays.
 fn load(program: &mut Program, hook: Hook, types: Option<&Btf>) -> Result<(), ProgramError> {
-    match hook {
+    let loaded = match hook {
         Hook::Tracepoint(_) => <&mut RawTracePoint>::try_from(program)?.load(),
         Hook::Probe(_) | Hook::Return(_) => <&mut KProbe>::try_from(program)?.load(),
         Hook::User => <&mut UProbe>::try_from(program)?.load(),
@@ -297,6 +303,10 @@ fn load(program: &mut Program, hook: Hook, types: Option<&Btf>) -> Result<(), Pr
         Hook::Exit(function) => {
             <&mut FExit>::try_from(program)?.load(function, types.ok_or(ProgramError::NotLoaded)?)
         }
+    };
+    match loaded {
+        Err(ProgramError::AlreadyLoaded) => Ok(()),
+        loaded => loaded,
     }
 }
 

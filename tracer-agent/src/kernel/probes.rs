@@ -28,7 +28,7 @@ use tracer_common::{
 
 use super::{
     KernelError,
-    attached::{Attached, Link},
+    attached::{Attached, Joining},
     capability,
     counters::Counters,
     family::Family,
@@ -148,7 +148,7 @@ pub struct Probes {
     /// Whether goroutines can be told apart.
     knows_registers: bool,
     /// The program that sees calls which were there before, as long as it is attached.
-    join: Option<Link>,
+    join: Option<Joining>,
     /// The kernel refused the program for what waits in a call when probes are attached.
     pub join_refused: bool,
     /// Programs that were refused of those that can be done without.
@@ -305,7 +305,7 @@ impl Probes {
         let mut libraries = load::libraries(&mut loaded, &kernel);
         libraries.attach(&plan.libraries);
         let tls_obstacle = libraries.obstacle();
-        let attached = Attached::new(&mut loaded, links);
+        let attached = Attached::new(&mut loaded, links, family);
         drop((loaded, types));
         give_back_memory();
         Ok(Self {

@@ -19,17 +19,21 @@ use super::flags::{self, Move};
 use crate::{
     path::{
         call::{self, Memory, Shape},
-        message::{Chain, Loop, Repeat},
+        message::{Chain, Loop},
         select::{self, Current},
         sock::Sock,
         turn,
     },
-    peek::{at, layout, member, member_or_zero},
+    peek::{at, layout, member, member_or_zero, members},
 };
 
 /// Holds `tracer_sys_chain`, on kernels without `bpf_loop`.
 #[map]
 static SYS_CHAIN: ProgramArray = ProgramArray::with_max_entries(1, 0);
+
+/// Holds `tracer_sys_exit`, for `tracer_join`.
+#[map]
+static SYS_RETURN: ProgramArray = ProgramArray::with_max_entries(1, 0);
 
 /// System call numbers of x86-64.
 mod number {
@@ -56,7 +60,6 @@ mod number {
 mod regs {
     pub const R10: u64 = 56;
     pub const DX: u64 = 96;
-    pub const SI: u64 = 104;
     pub const DI: u64 = 112;
     pub const ORIG_AX: u64 = 120;
 }
@@ -144,16 +147,12 @@ fn tracer_sys_chain(ctx: RawTracePointContext) -> i32 {
 }
 
 /// Calls that were waiting when the agent came: nothing saw them begin, so everything is taken from their return. Attached
-/// beside any family, and only for a while.
+/// beside any family, and only for a while. What follows is done by the program of returns, which a copy of the framer would double.
 #[raw_tracepoint(tracepoint = "sys_exit")]
 fn tracer_join(ctx: RawTracePointContext) -> i32 {
-    let _ = joined(ctx.arg(0), ctx.arg(1), &Loop);
-    0
-}
-
-#[raw_tracepoint(tracepoint = "sys_exit")]
-fn tracer_join_chain(ctx: RawTracePointContext) -> i32 {
-    let _ = joined(ctx.arg(0), ctx.arg(1), &chain(&ctx));
+    if joined(ctx.arg(0), ctx.arg(1)).is_some() {
+        unsafe { SYS_RETURN.tail_call(&ctx, 0) };
+    }
     0
 }
 
@@ -184,30 +183,27 @@ fn entered(registers: u64, id: u64) -> Option<()> {
     let current = select::traced()?;
     let task = native()?;
     let mut sent = form.sent;
-    let mut sock = socket(task, register(registers, form.fd)?);
+    let arguments = Arguments::of(registers)?;
+    let mut sock = socket(task, arguments.fd(form));
     if sock.is_none() && id == number::SPLICE as u64 {
         sent = false;
-        sock = socket(task, at(registers + regs::DI)?);
+        sock = socket(task, arguments.first);
     }
     let Some(sock) = sock else {
-        if !sent && can_be_waited_for(task, register(registers, form.fd)?) {
+        if !sent && can_be_waited_for(task, arguments.fd(form)) {
             turn::reads(current);
         }
         return None;
     };
-    let flags = if form.flags == 0 {
-        0
-    } else {
-        register(registers, form.flags)?
-    };
+    let flags = arguments.flags(form, registers)?;
     let shape = match flags::moves(sent, flags) {
         Move::Nothing => return None,
         Move::Discarded => Shape::Unseen,
         Move::Bytes => form.shape,
     };
     let memory = Memory {
-        address: at(registers + regs::SI)?,
-        count: at(registers + regs::DX)?,
+        address: arguments.second,
+        count: arguments.third,
         skip: 0,
         shape,
         sent: sent as u32,
@@ -215,13 +211,42 @@ fn entered(registers: u64, id: u64) -> Option<()> {
     call::begin(sock, memory, current)
 }
 
-#[inline(always)]
-fn register(registers: u64, offset: u8) -> Option<u64> {
-    at(registers.wrapping_add(offset as u64))
+/// The first three arguments of a call: they are next to each other, and read at once.
+struct Arguments {
+    first: u64,
+    second: u64,
+    third: u64,
+}
+
+impl Arguments {
+    #[inline(always)]
+    fn of(registers: u64) -> Option<Self> {
+        let [third, second, first] = at(registers + regs::DX)?;
+        Some(Self { first, second, third })
+    }
+
+    /// The file descriptor.
+    #[inline(always)]
+    fn fd(&self, form: &Form) -> u64 {
+        if form.fd as u64 == regs::DI {
+            self.first
+        } else {
+            self.third
+        }
+    }
+
+    #[inline(always)]
+    fn flags(&self, form: &Form, registers: u64) -> Option<u64> {
+        match form.flags as u64 {
+            0 => Some(0),
+            regs::DX => Some(self.third),
+            _ => at(registers + regs::R10),
+        }
+    }
 }
 
 #[inline(always)]
-fn joined(registers: u64, result: i64, repeat: &impl Repeat) -> Option<()> {
+fn joined(registers: u64, result: i64) -> Option<()> {
     if result <= 0 {
         return None;
     }
@@ -230,18 +255,22 @@ fn joined(registers: u64, result: i64, repeat: &impl Repeat) -> Option<()> {
         return None;
     }
     let current = select::traced()?;
-    let sock = socket(native()?, register(registers, form.fd)?)?;
-    if form.flags != 0 && !matches!(flags::moves(false, register(registers, form.flags)?), Move::Bytes) {
+    let arguments = Arguments::of(registers)?;
+    let sock = socket(native()?, arguments.fd(form))?;
+    if !matches!(
+        flags::moves(false, arguments.flags(form, registers)?),
+        Move::Bytes
+    ) {
         return None;
     }
     let memory = Memory {
-        address: at(registers + regs::SI)?,
-        count: at(registers + regs::DX)?,
+        address: arguments.second,
+        count: arguments.third,
         skip: 0,
         shape: form.shape,
         sent: 0,
     };
-    call::join(sock, memory, result as u64, current, repeat)
+    call::join(sock, memory, result as u64, current)
 }
 
 /// The current task, unless it makes a 32-bit call.
@@ -252,18 +281,18 @@ fn native() -> Option<u64> {
     (status & TS_COMPAT == 0).then_some(task)
 }
 
-/// The TCP sock behind a file descriptor of a task.
+/// The sock behind a file descriptor of a task, if it may be one of TCP.
 #[inline(always)]
 pub fn socket(task: u64, fd: u64) -> Option<Sock> {
     let layout = layout();
     let file = file(task, fd)?;
     let socket: u64 = member(file, layout.file_private_data)?;
     // Only a socket points back at its file.
-    let owner: u64 = member(socket, layout.socket_file)?;
+    let [owner, sock] = members(socket, layout.socket_file, layout.socket_sk)?;
     if owner != file || file == 0 {
         return None;
     }
-    Sock::tcp(member(socket, layout.socket_sk)?)
+    Sock::inet(sock)
 }
 
 /// Whether a file descriptor of a task is of anything but a regular file: those are always ready, and wake no loop.
@@ -281,10 +310,10 @@ fn file(task: u64, fd: u64) -> Option<u64> {
     let fd = fd as u32;
     let files: u64 = member(task, layout.task_files)?;
     let table: u64 = member(files, layout.files_fdt)?;
-    let size: u32 = member(table, layout.fdtable_max_fds)?;
-    if fd >= size {
+    // The number is half a word.
+    let [size, slots] = members(table, layout.fdtable_max_fds, layout.fdtable_fd)?;
+    if fd >= size as u32 {
         return None;
     }
-    let slots: u64 = member(table, layout.fdtable_fd)?;
     at(slots.wrapping_add(fd as u64 * 8))
 }

@@ -7,9 +7,17 @@
 //!                    │   └──┘ progress ─▶ framed that far
 //!                    └─ begin: the return was not seen ─▶ counted, in progress
 //! ```
+//!
+//! The place of a thread stays from its first call to its end: to add an entry and to delete it with each call took a tenth of all.
 
-use aya_ebpf::{bindings::BPF_NOEXIST, helpers::bpf_ktime_get_boot_ns, macros::map, maps::HashMap};
+use aya_ebpf::{
+    helpers::bpf_ktime_get_boot_ns,
+    macros::map,
+    maps::{Array, HashMap},
+};
 use tracer_common::Loss;
+
+use crate::atomic;
 
 use super::{
     connection::{self, Maker},
@@ -69,7 +77,7 @@ impl Memory {
     }
 }
 
-/// A call in progress.
+/// A call, in progress or over.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Call {
@@ -84,9 +92,17 @@ pub struct Call {
     /// Sequence number of its first byte.
     pub seq: u32,
     /// 1 for a Unix socket.
-    pub unix: u16,
+    pub unix: u8,
+    /// 1 while it is in progress.
+    pub open: u8,
     /// See [`Current::goroutines`].
-    pub goroutines: u16,
+    pub goroutines: u8,
+    /// See [`turn::Moment`].
+    pub timer: u8,
+    /// See [`turn::Moment`].
+    pub turn: u32,
+    /// See [`turn::Moment`].
+    pub reads: u32,
     /// The goroutine that has another make the call.
     pub caller: Task,
 }
@@ -100,14 +116,28 @@ impl Call {
         done: 0,
         seq: 0,
         unix: 0,
+        open: 0,
         goroutines: 0,
+        timer: 0,
+        turn: 0,
+        reads: 0,
         caller: Task::NONE,
     };
 }
 
-/// Thread to the call it is in.
+static NONE: Call = Call::NONE;
+
+/// Thread to the call it is in, or was in last.
 #[map]
 static CALLS: HashMap<u64, Call> = HashMap::with_max_entries(16384, 0);
+
+/// Threads are told apart by so many numbers.
+const NUMBERS: u32 = 4096;
+
+/// How many calls are in progress in threads of each number. At the return of every system call of everybody this is looked at first: an
+/// array takes the time of a few instructions, [`CALLS`] as long as the rest of what it takes to pass over a thread.
+#[map]
+static IN_PROGRESS: Array<u64> = Array::with_max_entries(NUMBERS, 0);
 
 /// A thread that is selected enters a call on a socket.
 #[inline(always)]
@@ -121,9 +151,12 @@ pub fn begin(sock: Sock, memory: Memory, current: Current) -> Option<()> {
     let is_tls = !sock.unix && known.is_some_and(|known| tls::carries(sock, known, memory.sent != 0));
     // What a library reads says nothing before it gives it.
     let is_given = is_tls && known.is_some_and(|known| unsafe { (*known).is_joined() });
-    if memory.sent == 0 && !is_given {
-        turn::reads(current);
-    }
+    let now = unsafe { bpf_ktime_get_boot_ns() };
+    let moment = if memory.sent == 0 && !is_given {
+        turn::reads_at(current, now)
+    } else {
+        turn::moment(current, now)
+    };
     let connection = unsafe { &*known? };
     if is_tls || connection.ignored() {
         return None;
@@ -134,10 +167,16 @@ pub fn begin(sock: Sock, memory: Memory, current: Current) -> Option<()> {
         (false, true) => sock.write_seq(),
         (false, false) => sock.copied_seq(),
     };
-    let call = Call {
+    let call = place(current)?;
+    if call.open == 0 {
+        count(current, 1);
+    } else if call.done == 0 {
+        unreturned(call);
+    }
+    *call = Call {
         sock: sock.address,
         memory,
-        entered_ns: unsafe { bpf_ktime_get_boot_ns() },
+        entered_ns: now,
         done: 0,
         seq,
         caller: if memory.sent != 0 && current.goroutines != 0 {
@@ -145,49 +184,84 @@ pub fn begin(sock: Sock, memory: Memory, current: Current) -> Option<()> {
         } else {
             Task::NONE
         },
-        unix: sock.unix as u16,
-        goroutines: current.goroutines as u16,
+        unix: sock.unix as u8,
+        open: 1,
+        goroutines: current.goroutines,
+        timer: moment.timer as u8,
+        turn: moment.turn,
+        reads: moment.reads,
     };
+    None
+}
+
+/// The place of a thread.
+#[inline(always)]
+fn place(current: Current) -> Option<&'static mut Call> {
     let key = current.key();
-    if CALLS.insert(key, call, BPF_NOEXIST as u64).is_err() {
-        if let Some(old) = CALLS.get_ptr(key)
-            && unsafe { (*old).done } == 0
-        {
-            emit::lost(Loss::Unpaired);
-            let old = unsafe { &*old };
-            if old.unix != 0
-                && let Some(lost) = connection::get(old.sock)
-            {
-                // Nothing will ever tell how much it moved.
-                unsafe { (*lost).turn_opaque() };
-            }
-        }
-        if CALLS.insert(key, call, 0).is_err() {
+    if CALLS.get_ptr(key).is_none() {
+        #[expect(
+            clippy::needless_borrows_for_generic_args,
+            reason = "by value it would be copied to the stack"
+        )]
+        let made = CALLS.insert(key, &NONE, 0);
+        if made.is_err() {
             emit::lost(Loss::CallsFull);
         }
     }
-    None
+    CALLS.get_ptr_mut(key).map(|call| unsafe { &mut *call })
+}
+
+/// The return of this call was missed.
+#[inline(always)]
+fn unreturned(call: &Call) {
+    emit::lost(Loss::Unpaired);
+    if call.unix != 0
+        && let Some(lost) = connection::get(call.sock)
+    {
+        // Nothing will ever tell how much it moved.
+        unsafe { (*lost).turn_opaque() };
+    }
+}
+
+/// How many calls are in progress in threads of its number.
+#[inline(always)]
+fn counter(current: Current) -> Option<*mut u64> {
+    // Threads that are made one after the other are to have numbers far apart: they run on different processors.
+    IN_PROGRESS.get_ptr_mut(current.tid.wrapping_mul(0x9e37_79b1) / (u32::MAX / NUMBERS + 1))
+}
+
+#[inline(always)]
+fn count(current: Current, more: u64) {
+    if let Some(counter) = counter(current) {
+        unsafe { atomic::add(counter, more) };
+    }
+}
+
+/// The call that the current thread is in.
+#[inline(always)]
+fn in_progress(current: Current) -> Option<&'static mut Call> {
+    if unsafe { counter(current)?.read_volatile() } == 0 {
+        return None;
+    }
+    let call = CALLS.get_ptr_mut(current.key()).map(|call| unsafe { &mut *call });
+    call.filter(|call| call.open != 0)
 }
 
 /// The current thread returns from its call; `result` is what it returns: bytes, messages or an error.
 #[inline(always)]
 pub fn end(result: i64, current: Current, repeat: &impl Repeat) {
-    let key = current.key();
-    let Some(known) = CALLS.get_ptr(key) else { return };
-    let call = unsafe { *known };
-    let _ = CALLS.remove(key);
+    let Some(call) = in_progress(current) else { return };
+    call.open = 0;
+    count(current, u64::MAX);
     if result > 0 {
-        framed(&call, result as u64, current, repeat);
+        framed(call, result as u64, current, repeat);
     }
 }
 
 /// The current thread may have moved bytes of the sock in its call: how many is taken from TCP itself.
 #[inline(always)]
 pub fn progress(sock: Sock, current: Current, repeat: &impl Repeat) {
-    let Some(known) = CALLS.get_ptr_mut(current.key()) else {
-        return;
-    };
-    let call = unsafe { *known };
+    let Some(call) = in_progress(current) else { return };
     if call.sock != sock.address {
         return;
     }
@@ -199,15 +273,16 @@ pub fn progress(sock: Sock, current: Current, repeat: &impl Repeat) {
     let total = now.wrapping_sub(call.seq) as u64;
     // What lies behind is no progress.
     if total < 1 << 31 {
-        unsafe { (*known).done = total };
-        framed(&call, total, current, repeat);
+        let before = *call;
+        call.done = total;
+        framed(&before, total, current, repeat);
     }
 }
 
-/// A call has received bytes of which nobody knew that it was waiting for them.
+/// A call has received bytes of which nobody knew that it was waiting for them: from here on it is one in progress that is about to return.
 #[inline(always)]
-pub fn join(sock: Sock, memory: Memory, moved: u64, current: Current, repeat: &impl Repeat) -> Option<()> {
-    if CALLS.get_ptr(current.key()).is_some() {
+pub fn join(sock: Sock, memory: Memory, moved: u64, current: Current) -> Option<()> {
+    if in_progress(current).is_some() {
         return None;
     }
     let now = sock.copied_bytes();
@@ -225,23 +300,32 @@ pub fn join(sock: Sock, memory: Memory, moved: u64, current: Current, repeat: &i
     }
     connection.received.seq = first;
     turn::reads(current);
-    let call = Call {
+    let moment = turn::moment(current, 0);
+    let call = place(current)?;
+    count(current, 1);
+    *call = Call {
         sock: sock.address,
         memory,
         entered_ns: 0,
         done: 0,
         seq: first,
         unix: 0,
-        goroutines: current.goroutines as u16,
+        open: 1,
+        goroutines: current.goroutines,
+        timer: moment.timer as u8,
+        turn: moment.turn,
+        reads: moment.reads,
         caller: Task::NONE,
     };
-    framed(&call, moved, current, repeat);
-    None
+    Some(())
 }
 
 /// Forgets a thread that ends, in a call or not.
 #[inline(always)]
 pub fn forget(current: Current) {
+    if in_progress(current).is_some() {
+        count(current, u64::MAX);
+    }
     let _ = CALLS.remove(current.key());
     tls::forget(current);
     turn::forget(current);
@@ -252,7 +336,7 @@ pub fn forget(current: Current) {
 fn framed(call: &Call, total: u64, current: Current, repeat: &impl Repeat) {
     if total > call.done {
         let current = Current {
-            goroutines: call.goroutines as u8,
+            goroutines: call.goroutines,
             ..current
         };
         message::moved(call, total - call.done, current, Source::Socket, repeat);

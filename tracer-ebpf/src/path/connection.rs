@@ -288,11 +288,7 @@ pub fn used(sock: Sock, maker: Maker) -> Option<*mut Connection> {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn tracer_meet(address: u64, unix: u32, maker: u32) -> u32 {
-    let sock = Sock {
-        address,
-        unix: unix != 0,
-    };
-    meet(sock, maker).is_some() as u32
+    meet(Sock::again(address, unix != 0), maker).is_some() as u32
 }
 
 #[inline(always)]
@@ -308,7 +304,7 @@ fn meet(sock: Sock, maker: u32) -> Option<()> {
         // Its end was missed, or it never came to be: what follows is another connection at the same address.
         let _ = CONNECTIONS.remove(sock.address);
     }
-    if sock.state()? == TCP_CLOSE || identity == 0 {
+    if sock.state()? == TCP_CLOSE || identity == 0 || !(sock.unix || sock.is_tcp()) {
         return None;
     }
     // Of a Unix socket nothing says how much has passed: that it was made before is all that is known.

@@ -11,7 +11,7 @@ use aya_ebpf::{
 use tracer_common::{
     Loss,
     framer::{self, HEAD_MAX, Port, Step, Work},
-    lane::{State, fact},
+    lane::{CARRY, Lane, State, fact},
     layout::scratch_areas,
     record::{DataRecord, data_flags},
 };
@@ -30,6 +30,8 @@ use super::{
 
 /// Steps of the framer in one call: a head of HEAD_SEARCH_MAX bytes of usual lines, many times over.
 const STEPS: u32 = 4096;
+/// Steps that most calls can do with: made one after the other, since `bpf_loop` calls by a pointer, which is slow.
+const FEW: u32 = 16;
 /// Steps in one program where programs call each other: each is verified for itself.
 const TURNS: u32 = 128;
 
@@ -128,6 +130,13 @@ impl Repeat for Loop {
     #[inline(always)]
     fn frame(&self, area: u32) {
         let mut area = area;
+        let mut turns = 0;
+        while turns < FEW {
+            if tracer_step(area) != 0 {
+                return conclude(area);
+            }
+            turns += 1;
+        }
         unsafe { bpf_loop(STEPS, step as *mut c_void, (&raw mut area).cast(), 0) };
         conclude(area);
     }
@@ -227,7 +236,16 @@ fn prepare(scratch: &mut Scratch) -> Option<()> {
         work.of_call = 0;
         task::calling(current)
     };
-    let moment = turn::moment(current, call.entered_ns);
+    // At a socket it was looked up when the call began.
+    let moment = if at_socket {
+        turn::Moment {
+            turn: call.turn,
+            reads: call.reads,
+            timer: call.timer != 0,
+        }
+    } else {
+        turn::moment(current, call.entered_ns)
+    };
     work.record.turn = moment.turn;
     work.record.reads = moment.reads;
     if moment.timer {
@@ -244,9 +262,9 @@ fn prepare(scratch: &mut Scratch) -> Option<()> {
     work.end_ns = now;
     work.start_ns = if is_sent { call.entered_ns } else { now };
     if is_sent {
-        copy(&connection.sent, &mut work.lane);
+        copy_lane(&connection.sent, &mut work.lane);
     } else {
-        copy(&connection.received, &mut work.lane);
+        copy_lane(&connection.received, &mut work.lane);
     }
     copy(&connection.waiting, &mut work.waiting);
     work.begin();
@@ -346,9 +364,9 @@ fn keep(scratch: &Scratch) {
         return;
     }
     if work.sent != 0 {
-        copy(&work.lane, &mut connection.sent);
+        copy_lane(&work.lane, &mut connection.sent);
     } else {
-        copy(&work.lane, &mut connection.received);
+        copy_lane(&work.lane, &mut connection.received);
     }
     if work.lane.is(fact::RESPONSE) {
         connection.waiting.popped = work.waiting.popped;
@@ -365,19 +383,33 @@ fn keep(scratch: &Scratch) {
     }
 }
 
+#[inline(always)]
+fn copy<T: Copy>(from: &T, to: &mut T) {
+    const {
+        assert!(size_of::<T>().is_multiple_of(size_of::<u64>()) && align_of::<T>() >= align_of::<u64>());
+    }
+    copy_words(from, to, 0, size_of::<T>());
+}
+
+/// What is kept of a line only where it stands in the middle of one.
+#[inline(always)]
+fn copy_lane(from: &Lane, to: &mut Lane) {
+    const LINE: usize = core::mem::offset_of!(Lane, carry);
+    copy_words(from, to, 0, LINE);
+    if from.line_len != 0 {
+        copy_words(from, to, LINE, LINE + CARRY);
+    }
+}
+
 /// Copies by words. An assignment becomes a call of `memmove`, which goes byte by byte on this target and took a
 /// fifth of the time that a message takes; volatile, or LLVM finds that these words are a `memmove` too.
 #[inline(always)]
-fn copy<T: Copy>(from: &T, to: &mut T) {
-    let words = const {
-        assert!(size_of::<T>().is_multiple_of(size_of::<u64>()) && align_of::<T>() >= align_of::<u64>());
-        size_of::<T>() / size_of::<u64>()
-    };
+fn copy_words<T>(from: &T, to: &mut T, begin: usize, end: usize) {
     let (from, to) = (
         core::ptr::from_ref(from).cast::<u64>(),
         core::ptr::from_mut(to).cast::<u64>(),
     );
-    for word in 0..words {
+    for word in begin / size_of::<u64>()..end / size_of::<u64>() {
         unsafe { to.add(word).write_volatile(from.add(word).read_volatile()) };
     }
 }
@@ -437,11 +469,12 @@ extern "C" fn tracer_step(area: u32) -> u32 {
     if scratch.work.lane.state == State::OPAQUE {
         return 1;
     }
-    if scratch.work.left == 0 {
-        return next_buffer(scratch);
+    if scratch.work.left == 0 && next_buffer(scratch) != 0 {
+        return 1;
     }
     let _: Step = framer::step(&mut scratch.work, &mut Kernel);
-    0
+    let left = scratch.work.left | scratch.memory.left | scratch.memory.messages_left;
+    (left == 0) as u32
 }
 
 #[inline(always)]

@@ -26,18 +26,43 @@ pub struct Sock {
     pub address: u64,
     /// A Unix socket, else TCP.
     pub unix: bool,
+    /// Of TCP its identity, as it was when it was looked at.
+    ports: u32,
 }
 
 impl Sock {
     /// The sock, if it is one of TCP over IPv4 or IPv6.
     #[inline(always)]
     pub fn tcp(address: u64) -> Option<Self> {
-        let family: u16 = member(address, layout().sock_family)?;
-        if family != AF_INET && family != AF_INET6 {
-            return None;
-        }
-        let protocol: u16 = member(address, layout().sock_protocol)?;
-        (protocol == IPPROTO_TCP).then_some(Self { address, unix: false })
+        Self::inet(address).filter(|sock| sock.is_tcp())
+    }
+
+    /// The sock, if it is one of IPv4 or IPv6: whose connection is known is of TCP, and is not asked again.
+    #[inline(always)]
+    pub fn inet(address: u64) -> Option<Self> {
+        let (ports, family) = head(address)?;
+        (family == AF_INET || family == AF_INET6).then_some(Self {
+            address,
+            unix: false,
+            ports,
+        })
+    }
+
+    /// Whether one of IPv4 or IPv6 is of TCP.
+    #[inline(always)]
+    pub fn is_tcp(self) -> bool {
+        member::<u16>(self.address, layout().sock_protocol) == Some(IPPROTO_TCP)
+    }
+
+    /// The sock at an address that was one of its kind before.
+    #[inline(always)]
+    pub fn again(address: u64, unix: bool) -> Self {
+        let ports = if unix {
+            0
+        } else {
+            head(address).unwrap_or((0, 0)).0
+        };
+        Self { address, unix, ports }
     }
 
     /// The sock, if it is a Unix socket of the kind that is a stream.
@@ -48,13 +73,21 @@ impl Sock {
             return None;
         }
         let kind: u16 = member(address, layout().sock_type)?;
-        (kind == SOCK_STREAM).then_some(Self { address, unix: true })
+        (kind == SOCK_STREAM).then_some(Self {
+            address,
+            unix: true,
+            ports: 0,
+        })
     }
 
-    /// The sock of a call on TCP that is going on, which was looked at when it began.
+    /// The sock of a call on TCP that is going on, which was looked at when it began: who its ends are is not asked again.
     #[inline(always)]
     pub fn moving(address: u64) -> Self {
-        Self { address, unix: false }
+        Self {
+            address,
+            unix: false,
+            ports: 0,
+        }
     }
 
     /// Whether its address is of IPv4.
@@ -104,13 +137,10 @@ impl Sock {
     #[inline(always)]
     pub fn identity(self) -> u32 {
         if self.unix {
-            return self.inode() as u32;
+            self.inode() as u32
+        } else {
+            self.ports
         }
-        let peer: u16 = member_or_zero(self.address, layout().sock_dport);
-        if peer == 0 {
-            return 0;
-        }
-        (self.local_port() as u32) << 16 | peer as u32
     }
 
     /// Whether a byte passed before now.
@@ -159,6 +189,7 @@ impl Sock {
         let peer = Self {
             address: member_or_zero(self.address, layout().unix_peer),
             unix: true,
+            ports: 0,
         };
         let first = match (self.path_address(), peer.path_address()) {
             (0, path) if path != 0 => true,
@@ -188,4 +219,24 @@ impl Sock {
     fn path_address(self) -> u64 {
         member_or_zero(self.address, layout().unix_address)
     }
+}
+
+/// Both ports, 0 if it is not connected, and the family: what every sock is asked for in every call. They stand next to each other in
+/// all kernels that are known, and are then read at once.
+#[inline(always)]
+fn head(address: u64) -> Option<(u32, u16)> {
+    let layout = layout();
+    let (peer, local, family) =
+        if layout.sock_num == layout.sock_dport + 2 && layout.sock_family == layout.sock_dport + 4 {
+            let head: u64 = member(address, layout.sock_dport)?;
+            (head as u16, (head >> 16) as u16, (head >> 32) as u16)
+        } else {
+            (
+                member(address, layout.sock_dport)?,
+                member(address, layout.sock_num)?,
+                member(address, layout.sock_family)?,
+            )
+        };
+    let ports = (local as u32) << 16 | peer as u32;
+    Some((if peer == 0 { 0 } else { ports }, family))
 }

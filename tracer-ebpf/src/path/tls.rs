@@ -263,7 +263,11 @@ pub fn given(sock: u64, connection: &Connection, buffer: u64, moved: u64, is_sen
             connection.received.seq
         },
         unix: 0,
+        open: 0,
         goroutines: 0,
+        timer: 0,
+        turn: 0,
+        reads: 0,
         caller: Task::NONE,
     }
 }

@@ -30,6 +30,17 @@ struct Waiter {
     reads: u32,
 }
 
+impl Waiter {
+    #[inline(always)]
+    fn moment(&self, at_ns: u64) -> Moment {
+        Moment {
+            turn: self.turn,
+            reads: self.reads,
+            timer: at_ns >= self.quiet_until,
+        }
+    }
+}
+
 /// A place in the work of a thread; turn 0 where it is no loop.
 #[derive(Clone, Copy)]
 pub struct Moment {
@@ -39,6 +50,15 @@ pub struct Moment {
     pub reads: u32,
     /// A timer may have expired.
     pub timer: bool,
+}
+
+impl Moment {
+    /// In none.
+    pub const NONE: Self = Self {
+        turn: 0,
+        reads: 0,
+        timer: false,
+    };
 }
 
 #[map]
@@ -52,18 +72,16 @@ pub fn waits(current: Current, timeout_ms: i32) {
     }
     let key = current.key();
     let now = unsafe { bpf_ktime_get_boot_ns() };
-    if WAITERS.get_ptr_mut(key).is_none() {
+    let Some(known) = WAITERS.get_ptr_mut(key) else {
         let first = Waiter {
             waited_ns: now,
             read_ns: now,
-            quiet_until: 0,
-            turn: 0,
+            quiet_until: quiet_until(now, timeout_ms).unwrap_or(0),
+            turn: 1,
             reads: 0,
         };
         // Without room it is no loop.
         let _ = WAITERS.insert(key, first, 0);
-    }
-    let Some(known) = WAITERS.get_ptr_mut(key) else {
         return;
     };
     let waiter = unsafe { &mut *known };
@@ -73,50 +91,58 @@ pub fn waits(current: Current, timeout_ms: i32) {
     } else {
         waiter.waited_ns
     };
-    if timeout_ms < 0 {
-        waiter.quiet_until = u64::MAX;
-    } else if timeout_ms > 0 {
-        waiter.quiet_until = looked + (timeout_ms as u64 - 1) * GRAIN_NS;
+    if let Some(until) = quiet_until(looked, timeout_ms) {
+        waiter.quiet_until = until;
     }
     waiter.waited_ns = now;
     waiter.turn = waiter.turn.wrapping_add(1);
     waiter.reads = 0;
 }
 
+/// When the next timer expires of a loop that has `looked` at the clock then and is ready to wait so long. Who does not wait says nothing of it.
+#[inline(always)]
+fn quiet_until(looked: u64, timeout_ms: i32) -> Option<u64> {
+    match timeout_ms {
+        ..0 => Some(u64::MAX),
+        0 => None,
+        1.. => Some(looked + (timeout_ms as u64 - 1) * GRAIN_NS),
+    }
+}
+
 /// The thread reads something.
 #[inline(always)]
 pub fn reads(current: Current) {
-    if current.goroutines == 0
-        && let Some(known) = WAITERS.get_ptr_mut(current.key())
-    {
-        let waiter = unsafe { &mut *known };
-        waiter.reads = waiter.reads.wrapping_add(1);
-        waiter.read_ns = unsafe { bpf_ktime_get_boot_ns() };
-    }
+    let _ = reads_at(current, unsafe { bpf_ktime_get_boot_ns() });
+}
+
+/// The same, where the time is known; where it is in its work then.
+#[inline(always)]
+pub fn reads_at(current: Current, now: u64) -> Moment {
+    let Some(known) = waiter(current) else {
+        return Moment::NONE;
+    };
+    let waiter = unsafe { &mut *known };
+    waiter.reads = waiter.reads.wrapping_add(1);
+    waiter.read_ns = now;
+    waiter.moment(now)
 }
 
 /// Where the thread is in its work, for what it began to do at `at_ns`.
 #[inline(always)]
 pub fn moment(current: Current, at_ns: u64) -> Moment {
-    let none = Moment {
-        turn: 0,
-        reads: 0,
-        timer: false,
-    };
+    match waiter(current) {
+        Some(known) => unsafe { (*known).moment(at_ns) },
+        None => Moment::NONE,
+    }
+}
+
+/// What is known of the thread, if it runs a loop.
+#[inline(always)]
+fn waiter(current: Current) -> Option<*mut Waiter> {
     if current.goroutines != 0 {
-        return none;
+        return None;
     }
-    match WAITERS.get_ptr(current.key()) {
-        Some(known) => {
-            let waiter = unsafe { &*known };
-            Moment {
-                turn: waiter.turn,
-                reads: waiter.reads,
-                timer: at_ns >= waiter.quiet_until,
-            }
-        }
-        None => none,
-    }
+    WAITERS.get_ptr_mut(current.key())
 }
 
 /// Forgets a thread that ends.
