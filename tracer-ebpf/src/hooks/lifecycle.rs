@@ -89,15 +89,22 @@ fn born(child: u64) {
 }
 
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
-fn tracer_exec(_ctx: RawTracePointContext) -> i32 {
-    select::executed(Current::get().tgid, Names::Compared);
-    0
+fn tracer_exec(ctx: RawTracePointContext) -> i32 {
+    executes(ctx.arg(1), Names::Compared)
 }
 
 /// Without `bpf_loop`.
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
-fn tracer_exec_chain(_ctx: RawTracePointContext) -> i32 {
-    select::executed(Current::get().tgid, Names::Asked);
+fn tracer_exec_chain(ctx: RawTracePointContext) -> i32 {
+    executes(ctx.arg(1), Names::Asked)
+}
+
+/// The current thread runs a program; `before` is the number that it had.
+#[inline(always)]
+fn executes(before: u64, names: Names) -> i32 {
+    let current = Current::get();
+    call::renumbered(current, before as u32);
+    select::executed(current.tgid, names);
     0
 }
 

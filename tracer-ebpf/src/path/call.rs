@@ -331,6 +331,20 @@ pub fn forget(current: Current) {
     turn::forget(current);
 }
 
+/// A program is run by this thread, which had another number if it was not the first of its process: that one will never be told to end.
+#[inline(always)]
+pub fn renumbered(current: Current, before: u32) {
+    if before != current.tid {
+        let _ = CALLS.remove(
+            Current {
+                tid: before,
+                ..current
+            }
+            .key(),
+        );
+    }
+}
+
 /// Frames what was moved since the last time.
 #[inline(always)]
 fn framed(call: &Call, total: u64, current: Current, repeat: &impl Repeat) {
