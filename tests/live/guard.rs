@@ -1,18 +1,16 @@
 //! The agent under limits: it leaves out detail, says so, and comes back.
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::Duration;
+use std::process::{Command, Stdio};
 
 use anyhow::{Result, ensure};
 use tempfile::TempDir;
 
+use crate::Test;
 use crate::agent::Agent;
 use crate::load::{NGINX, counted};
+use crate::server::Server;
 use crate::skip::needs;
-use crate::{Test, now};
 
 pub const TESTS: &[Test] = &[
     (
@@ -25,71 +23,34 @@ pub const TESTS: &[Test] = &[
     ),
 ];
 
-/// A server that is ended with the test.
-struct Server {
-    child: Child,
-    port: u16,
-    _folder: TempDir,
+/// nginx, its files in this folder.
+fn nginx(folder: &TempDir) -> Result<Server> {
+    needs(&["nginx", "wrk", "curl"])?;
+    let folder = folder.path();
+    Server::start(|port| {
+        let configuration = NGINX.replace("@PORT@", &port.to_string());
+        fs::write(folder.join("nginx.conf"), configuration)?;
+        let mut command = Command::new("nginx");
+        command.arg("-p").arg(folder);
+        command.args(["-c", "nginx.conf", "-e", "stderr"]);
+        Ok(command)
+    })
 }
 
-impl Server {
-    fn start() -> Result<Self> {
-        needs(&["nginx", "wrk", "curl"])?;
-        let folder = TempDir::new()?;
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        fs::write(
-            folder.path().join("nginx.conf"),
-            NGINX.replace("@PORT@", &port.to_string()),
-        )?;
-        let child = Command::new("nginx")
-            .arg("-p")
-            .arg(folder.path())
-            .args(["-c", "nginx.conf", "-e", "stderr"])
-            .stderr(Stdio::null())
-            .spawn()?;
-        let server = Self {
-            child,
-            port,
-            _folder: folder,
-        };
-        let begun = now();
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            ensure!(begun.elapsed() < Duration::from_secs(60), "no server on {port}");
-            thread::sleep(Duration::from_millis(20));
-        }
-        Ok(server)
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", self.port)
-    }
-
-    /// The process, as the agent wants it.
-    fn pid(&self) -> String {
-        self.child.id().to_string()
-    }
-
-    /// Asks for a path so often, on one connection.
-    fn ask(&self, path: &str, times: usize) -> Result<()> {
-        let urls = format!("{}?[1-{times}]", self.url(path));
-        let status = Command::new("curl")
-            .args(["-sS", "-o", "/dev/null", &urls])
-            .status()?;
-        ensure!(status.success(), "curl ended with {status}");
-        Ok(())
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Asks for a path so often, on one connection.
+fn ask(server: &Server, path: &str, times: usize) -> Result<()> {
+    let urls = format!("{}?[1-{times}]", server.url(path));
+    let status = Command::new("curl")
+        .args(["-sS", "-o", "/dev/null", &urls])
+        .status()?;
+    ensure!(status.success(), "curl ended with {status}");
+    Ok(())
 }
 
 /// Under as much load as a client makes, until the agent waits; then none.
 fn cpu(agent: &Agent) -> Result<()> {
-    let server = Server::start()?;
+    let folder = TempDir::new()?;
+    let server = nginx(&folder)?;
     let running = agent.run(&["--pid", &server.pid(), "--max-cpu", "2%"])?;
     let mut load = Command::new("wrk")
         .args(["-t1", "-c4", "-d120", &server.url("/")])
@@ -100,7 +61,7 @@ fn cpu(agent: &Agent) -> Result<()> {
     load.wait()?;
     entered?;
     running.until_said("step 1 to 0: nothing is left out", 1)?;
-    server.ask("/after", 20)?;
+    ask(&server, "/after", 20)?;
     let traced = running.stop()?.successful()?;
     for step in ["0 to 1", "1 to 2", "2 to 3", "4 to 3", "3 to 2", "2 to 1"] {
         ensure!(
@@ -135,10 +96,11 @@ fn cpu(agent: &Agent) -> Result<()> {
 
 /// A limit that it is above with nothing to do: all that can be left out is, and what is sampled then is right.
 fn memory(agent: &Agent) -> Result<()> {
-    let server = Server::start()?;
+    let folder = TempDir::new()?;
+    let server = nginx(&folder)?;
     let running = agent.run(&["--pid", &server.pid(), "--max-memory", "16MiB"])?;
     running.until_said("for want of memory the core begins anew", 1)?;
-    server.ask("/after", 200)?;
+    ask(&server, "/after", 200)?;
     let traced = running.stop()?.successful()?;
     for step in ["0 to 1", "1 to 2", "2 to 3", "3 to 4"] {
         ensure!(

@@ -21,6 +21,7 @@ mod reload;
 mod run;
 mod sampling;
 mod select;
+mod server;
 mod skip;
 mod sockets;
 mod spans;

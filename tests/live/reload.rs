@@ -2,18 +2,16 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::Duration;
+use std::process::Command;
 
 use anyhow::{Result, ensure};
 use tempfile::NamedTempFile;
 
+use crate::Test;
 use crate::agent::{Agent, Traced};
+use crate::server::Server;
 use crate::skip::needs;
 use crate::spans::Kind;
-use crate::{Test, now};
 
 pub const TESTS: &[Test] = &[(
     "a_configuration_that_changes_counts_from_then_on_and_one_that_cannot_be_used_changes_nothing",
@@ -22,55 +20,32 @@ pub const TESTS: &[Test] = &[(
 
 const CHANGED: &str = "the configuration has changed";
 
-/// A server that runs before it is selected, and keeps to its port.
-struct Server {
-    child: Child,
-    port: u16,
+fn python() -> Result<Server> {
+    Server::start(|port| {
+        let mut command = Command::new("python3");
+        command.args(["-m", "http.server", "--bind", "127.0.0.1"]);
+        command.arg(port.to_string());
+        Ok(command)
+    })
 }
 
-impl Server {
-    fn start() -> Result<Self> {
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let child = Command::new("python3")
-            .args(["-m", "http.server", "--bind", "127.0.0.1"])
-            .arg(port.to_string())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
-        let server = Self { child, port };
-        let begun = now();
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            ensure!(begun.elapsed() < Duration::from_secs(60), "no server on {port}");
-            thread::sleep(Duration::from_millis(20));
-        }
-        Ok(server)
-    }
-
-    /// A request on a connection of its own, answered to the last byte.
-    fn ask(&self, path: &str) -> Result<()> {
-        let mut connection = TcpStream::connect(("127.0.0.1", self.port))?;
-        write!(connection, "GET {path} HTTP/1.0\r\n\r\n")?;
-        let mut answer = Vec::new();
-        connection.read_to_end(&mut answer)?;
-        ensure!(answer.starts_with(b"HTTP/1"), "no answer: {answer:?}");
-        Ok(())
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// A request on a connection of its own, answered to the last byte.
+fn ask(server: &Server, path: &str) -> Result<()> {
+    let mut connection = server.connect()?;
+    write!(connection, "GET {path} HTTP/1.0\r\n\r\n")?;
+    let mut answer = Vec::new();
+    connection.read_to_end(&mut answer)?;
+    ensure!(answer.starts_with(b"HTTP/1"), "no answer: {answer:?}");
+    Ok(())
 }
 
 fn changes(agent: &Agent) -> Result<()> {
     needs(&["python3"])?;
-    let (one, other) = (Server::start()?, Server::start()?);
+    let (one, other) = (python()?, python()?);
     let (first, second) = (one.port, other.port);
     let file = NamedTempFile::new()?;
     let say = |text: String| fs::write(file.path(), text);
-    let both = |path: &str| one.ask(path).and_then(|()| other.ask(path));
+    let both = |path: &str| ask(&one, path).and_then(|()| ask(&other, path));
 
     say(format!("port: {first}\n"))?;
     let running = agent.run(&["--config", &file.path().display().to_string()])?;

@@ -242,17 +242,8 @@ fn in_numbers(
 /// The hierarchy of control groups that a selection is about.
 fn hierarchy(selection: &Selection, root: &Path) -> Option<Hierarchy> {
     let all = Hierarchy::all(root);
-    let mut names = selection
-        .cgroups
-        .iter()
-        .chain(&selection.exclude_cgroups)
-        .peekable();
-    let found = if names.peek().is_none() {
-        Hierarchy::of_containers(&all)
-    } else {
-        Hierarchy::with(&all, names)
-    };
-    found.cloned()
+    let names = selection.cgroups.iter().chain(&selection.exclude_cgroups);
+    Hierarchy::with(&all, names, !patterns(selection).is_empty()).cloned()
 }
 
 /// The containers that a selection is about.

@@ -47,12 +47,12 @@ pub struct Places {
     pub cgroups: Vec<(u64, u8)>,
     /// Network namespaces by inode number.
     pub netns: Vec<(u32, u8)>,
-    /// Where those are.
+    /// Where the control groups are.
     pub hierarchy: Option<Hierarchy>,
 }
 
 impl Places {
-    /// Of version 1 that of the hierarchy.
+    /// The controller whose hierarchy of version 1 the control groups are in; `None` in the unified one.
     pub fn controller(&self) -> Option<&str> {
         self.hierarchy.as_ref()?.controller()
     }

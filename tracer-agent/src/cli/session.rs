@@ -1,6 +1,11 @@
 //! What `trace`, `run` and `replay` have in common: options, log, exporters, and the last word.
 
-use std::{env, io, sync::Arc, time::Duration};
+use std::{
+    env, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 
@@ -16,7 +21,7 @@ use crate::{
         Layers, Options,
         values::{ExportTarget, Identity, MaxMemory},
     },
-    discovery::{Access, Asked, Discovery, Labels, Node, Notice, Sources},
+    discovery::{Access, Asked, Discovery, Hierarchy, Labels, Node, Notice, Sources},
     export::{
         BatchSettings, ConsoleSettings, Exporters, JsonDestination, OtlpSettings,
         console::{SLOWEST_SHOWN, ShowWhen},
@@ -152,7 +157,11 @@ impl Session {
     /// What keeps the agent within its limits, if it has any. Around a command the control group is the command's too.
     pub fn guard(&self, pace: Pace) -> Option<Guard<'static>> {
         let group = match self.options.max_memory {
-            MaxMemory::Auto if pace == Pace::Live => Group::of_process(),
+            MaxMemory::Auto if pace == Pace::Live => {
+                let own = Discovery::new(PathBuf::from("/proc"));
+                let all = Hierarchy::all(Path::new("/"));
+                Group::find(&all, |controller| own.cgroup(std::process::id(), controller))
+            }
             _ => None,
         };
         let memory = match (self.options.max_memory, &group) {

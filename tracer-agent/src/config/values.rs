@@ -1,5 +1,6 @@
 //! The values of settings, each with the one parser that makes it.
 
+mod amount;
 mod export;
 mod limits;
 pub mod metrics;

@@ -119,7 +119,7 @@ impl Connections {
             if let Some(open) = connection.open() {
                 renewed.ends.insert(open);
                 connection.rejoin();
-                renewed.insert(*connection);
+                renewed.insert(connection);
             }
         }
         renewed
@@ -159,14 +159,14 @@ impl Connections {
             return None;
         }
         self.ends.insert(open);
-        self.insert(Connection::new(open.connection, Some(open.clone())))
+        self.insert(Box::new(Connection::new(open.connection, Some(open.clone()))))
     }
 
     fn data<'r>(&mut self, data: Data<'r>) -> Step<'_, 'r> {
         let mut evicted = None;
         if !self.table.contains_key(&data.connection) {
             self.counters.open_lost += 1;
-            evicted = self.insert(Connection::new(data.connection, None));
+            evicted = self.insert(Box::new(Connection::new(data.connection, None)));
         }
         let passed = self.advance(data);
         Step { evicted, passed }
@@ -211,7 +211,7 @@ impl Connections {
         }
     }
 
-    fn insert(&mut self, connection: Connection) -> Option<ConnectionId> {
+    fn insert(&mut self, connection: Box<Connection>) -> Option<ConnectionId> {
         let evicted = if self.table.len() >= self.limits.connections {
             self.evict()
         } else {
@@ -219,7 +219,7 @@ impl Connections {
         };
         self.by_age.push_back(connection.id());
         if let Entry::Vacant(place) = self.table.entry(connection.id()) {
-            place.insert(Box::new(connection));
+            place.insert(connection);
         }
         evicted
     }

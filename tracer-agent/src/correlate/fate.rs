@@ -51,13 +51,14 @@ impl Correlator {
                     sampled: Some(parent.sampled),
                     tracestate: state,
                 };
-                let decided = self.settings.sampler.decide(parent.trace, caller, rule);
-                let decided = thinned(
+                let counters = &mut self.counters;
+                let decided = decided(
                     self.settings.sampler,
                     self.one_in,
-                    decided,
-                    (parent.trace, caller),
-                    &mut self.counters,
+                    parent.trace,
+                    caller,
+                    rule,
+                    counters,
                 );
                 Some(Context {
                     trace: parent.trace,
@@ -113,14 +114,8 @@ impl Correlator {
             sampled: decision,
             tracestate: None,
         };
-        let decided = self.settings.sampler.decide(trace, caller, rule);
-        let decided = thinned(
-            self.settings.sampler,
-            self.one_in,
-            decided,
-            (trace, caller),
-            &mut self.counters,
-        );
+        let counters = &mut self.counters;
+        let decided = decided(self.settings.sampler, self.one_in, trace, caller, rule, counters);
         Context {
             trace,
             sampled: decided.sampled,
@@ -326,14 +321,16 @@ impl Correlator {
     }
 }
 
-/// Of what is decided to be sampled, what is under pressure.
-fn thinned(
+/// Whether a trace is sampled; under pressure one in so many of those that would be.
+fn decided(
     sampler: Sampler,
     one_in: u64,
-    decided: Decided,
-    (trace, caller): (TraceId, Caller<'_>),
+    trace: TraceId,
+    caller: Caller<'_>,
+    rule: Option<Action>,
     counters: &mut Counters,
 ) -> Decided {
+    let decided = sampler.decide(trace, caller, rule);
     if one_in == 1 || !decided.sampled {
         return decided;
     }

@@ -57,16 +57,31 @@ impl Hierarchy {
         }
     }
 
-    /// The one that all of these groups are in, each a path below it or the folder itself; else the first.
-    pub fn with<'n>(all: &[Self], names: impl Iterator<Item = &'n String> + Clone) -> Option<&Self> {
+    /// One of version 1 in this folder.
+    #[cfg(test)]
+    pub fn of_version_1(path: &Path, controller: &str) -> Self {
+        Self {
+            controller: Some(controller.to_owned()),
+            ..Self::at(path)
+        }
+    }
+
+    /// The one that a selection is about: that which all of these groups are in, each a path below it or the folder itself, and
+    /// containers too if those are asked for. Else the first.
+    pub fn with<'n>(
+        all: &[Self],
+        names: impl Iterator<Item = &'n String> + Clone,
+        of_containers: bool,
+    ) -> Option<&Self> {
         let has_all = |hierarchy: &&Self| names.clone().all(|name| is_group(&hierarchy.group(name)));
-        all.iter().find(has_all).or(all.first())
+        let usual = of_containers.then(|| Self::of_containers(all)).flatten();
+        usual.into_iter().chain(all).find(has_all).or(all.first())
     }
 
     /// The one that containers are in: where controllers are still of version 1, the unified one has but systemd's units.
-    pub fn of_containers(all: &[Self]) -> Option<&Self> {
+    fn of_containers(all: &[Self]) -> Option<&Self> {
         let of = |name| all.iter().find(|one| one.controller() == Some(name));
-        OF_CONTAINERS.into_iter().find_map(of).or(all.first())
+        OF_CONTAINERS.into_iter().find_map(of)
     }
 
     /// Where the agent finds it.
@@ -159,15 +174,33 @@ mod tests {
         let pids = root.path().join("sys/fs/cgroup/pids/docker/1");
         fs::create_dir_all(&pids).unwrap();
         fs::write(pids.join("cgroup.procs"), "").unwrap();
-        let with = |names: &[&str]| {
+        let with = |names: &[&str], of_containers| {
             let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
-            Hierarchy::with(&all, names.iter()).and_then(|one| one.controller().map(str::to_owned))
+            let found = Hierarchy::with(&all, names.iter(), of_containers);
+            found.and_then(|one| one.controller().map(str::to_owned))
         };
         for name in ["docker/1", "/docker/1", "/sys/fs/cgroup/pids/docker/1"] {
-            assert_eq!(with(&[name]).as_deref(), Some("pids"), "{name}");
+            assert_eq!(with(&[name], false).as_deref(), Some("pids"), "{name}");
         }
-        assert_eq!(with(&["docker/1", "docker/2"]), None, "they are not together");
-        assert_eq!(Hierarchy::of_containers(&all).unwrap().controller(), Some("pids"));
-        assert_eq!(Hierarchy::of_containers(&all[..1]).unwrap().controller(), None);
+        assert_eq!(
+            with(&["docker/1", "docker/2"], true),
+            None,
+            "they are not together"
+        );
+        // A unit that both have.
+        let of_both = ["system.slice", "/system.slice"];
+        for hierarchy in ["unified", "pids"] {
+            let unit = root
+                .path()
+                .join("sys/fs/cgroup")
+                .join(hierarchy)
+                .join("system.slice");
+            fs::create_dir_all(&unit).unwrap();
+            fs::write(unit.join("cgroup.procs"), "").unwrap();
+        }
+        assert_eq!(with(&of_both, false), None);
+        assert_eq!(with(&of_both, true).as_deref(), Some("pids"));
+        assert_eq!(with(&[], true).as_deref(), Some("pids"));
+        assert_eq!(with(&[], false), None);
     }
 }

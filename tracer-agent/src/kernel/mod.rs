@@ -12,6 +12,7 @@ mod family;
 mod go;
 pub mod layout;
 mod load;
+mod plan;
 mod preemption;
 mod probes;
 mod sizes;
@@ -26,7 +27,8 @@ use tracer_common::{Loss, layout::Exe};
 
 pub use family::Family;
 pub use load::{LeftOut, Refusal};
-pub use probes::{Excludes, Plan, Probes, ReselectError, Selection, give_back_free_memory};
+pub use plan::{Excludes, Plan, Selection};
+pub use probes::{Probes, ReselectError, give_back_free_memory};
 
 use crate::{capture::record::Verdict, live, symbols::Go};
 

@@ -1,13 +1,12 @@
 //! Whether the running kernel preempts programs. It then skips a program where another thread was preempted in the middle of the
 //! same one: a call is not seen. Kprobes run with preemption off, so they are not touched by it.
 
-use std::fs;
+use std::{fs, path::Path};
 
-/// Where debugfs says so: to the agent, or to the host's first process, if a container has none.
-const MODES: [&str; 2] = [
-    "/sys/kernel/debug/sched/preempt",
-    "/proc/1/root/sys/kernel/debug/sched/preempt",
-];
+/// Where debugfs says so.
+const MODES: &str = "sys/kernel/debug/sched/preempt";
+/// The root of the agent, and that of the host's first process: a container may have no debugfs.
+const ROOTS: [&str; 2] = ["/", "/proc/1/root"];
 
 /// What is said where it preempts them.
 pub const PREEMPTED: &str = "this kernel preempts programs, and then skips some calls, which is counted";
@@ -26,7 +25,8 @@ pub enum Preemption {
 impl Preemption {
     /// That of the running kernel.
     pub fn of_running_kernel() -> Self {
-        let modes = MODES.iter().find_map(|file| fs::read_to_string(file).ok());
+        let modes = |root| fs::read_to_string(Path::new(root).join(MODES)).ok();
+        let modes = ROOTS.into_iter().find_map(modes);
         modes.map_or(Self::Unknown, |modes| Self::read(&modes))
     }
 

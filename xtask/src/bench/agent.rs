@@ -214,11 +214,8 @@ impl Running {
 
     /// Bytes that the kernel holds for the maps.
     pub fn map_memory(&self) -> Result<f64> {
-        Ok(self
-            .objects("bpf-map")?
-            .iter()
-            .map(|map| field(map, "memlock:"))
-            .sum())
+        let maps = self.maps()?;
+        maps.iter().map(|map| number(map, "bytes_memlock")).sum()
     }
 
     /// See [`program_time_ns`].
@@ -226,20 +223,17 @@ impl Running {
         program_time_ns(self.child.id())
     }
 
-    /// Entries of each map that is looked up by key.
-    pub fn map_entries(&self) -> Result<Vec<(String, u64)>> {
-        let mut entries = Vec::new();
-        for map in self.objects("bpf-map")? {
-            let id = field(&map, "map_id:").to_string();
-            let of = |what| output(Command::new("bpftool").args(["--json", "map", what, "id", &id]));
-            let shown: Value = serde_json::from_str(&of("show")?)?;
-            if shown.get("type").and_then(Value::as_str) != Some("hash") {
-                continue;
+    /// Entries of each map that is looked up by key and forgets nothing by itself.
+    pub fn map_entries(&self) -> Result<BTreeMap<String, usize>> {
+        let mut entries = BTreeMap::new();
+        for map in self.maps()? {
+            let text = |name| map.get(name).and_then(Value::as_str).unwrap_or_default();
+            if text("type") == "hash" {
+                let id = map.get("id").and_then(Value::as_u64).context("no id of a map")?;
+                let dumped = bpftool(&["map", "dump"], id)?;
+                let count = dumped.as_array().context("no dump of a map")?.len();
+                entries.insert(text("name").to_owned(), count);
             }
-            let name = shown.get("name").and_then(Value::as_str).unwrap_or_default();
-            let dumped: Value = serde_json::from_str(&of("dump")?)?;
-            let count = dumped.as_array().map_or(0, Vec::len);
-            entries.push((name.to_owned(), u64::try_from(count)?));
         }
         Ok(entries)
     }
@@ -254,25 +248,33 @@ impl Running {
             .to_owned())
     }
 
-    /// Instructions of all programs as the kernel keeps them, eight bytes each. Of some only the link is open, some are open twice.
+    /// Instructions of all programs as the kernel keeps them, eight bytes each.
     pub fn instructions(&self) -> Result<f64> {
-        let open = self
-            .objects("bpf-prog")?
-            .into_iter()
-            .chain(self.objects("bpf_link")?);
-        let ids: BTreeSet<_> = open
-            .map(|object| field(&object, "prog_id:").to_string())
-            .collect();
-        let mut bytes = 0.0;
-        for id in ids {
-            let shown = output(Command::new("bpftool").args(["--json", "prog", "show", "id", &id]))?;
-            let shown: Value = serde_json::from_str(&shown)?;
-            bytes += shown
-                .get("bytes_xlated")
-                .and_then(Value::as_f64)
-                .context("no bytes_xlated")?;
+        let programs = self.programs()?;
+        let bytes: Result<f64> = programs
+            .iter()
+            .map(|program| number(program, "bytes_xlated"))
+            .sum();
+        Ok(bytes? / 8.0)
+    }
+
+    /// What the kernel says of each program. Of some only the link is open, some are open twice.
+    fn programs(&self) -> Result<Vec<Value>> {
+        let open = [self.objects("bpf-prog")?, self.objects("bpf_link")?].concat();
+        let ids: BTreeSet<_> = open.iter().map(|object| field(object, "prog_id:")).collect();
+        let shown = |id: u64| bpftool(&["prog", "show"], id);
+        ids.into_iter().map(shown).collect()
+    }
+
+    /// The same of each map that a program has: of most nothing but the programs is open.
+    fn maps(&self) -> Result<Vec<Value>> {
+        let mut ids = BTreeSet::new();
+        for program in self.programs()? {
+            let of_it = program.get("map_ids").and_then(Value::as_array);
+            ids.extend(of_it.into_iter().flatten().filter_map(Value::as_u64));
         }
-        Ok(bytes / 8.0)
+        let shown = |id: u64| bpftool(&["map", "show"], id);
+        ids.into_iter().map(shown).collect()
     }
 
     fn objects(&self, kind: &str) -> Result<Vec<String>> {
@@ -328,16 +330,12 @@ fn objects(pid: u32, kind: &str) -> Result<Vec<String>> {
 /// Nanoseconds that the programs of a process have run, while [`Statistics`] are on.
 pub fn program_time_ns(pid: u32) -> Result<f64> {
     let programs = objects(pid, "bpf-prog")?;
+    // Of those that are open twice one counts.
     let times: BTreeMap<_, _> = programs
         .iter()
-        .map(|program| {
-            (
-                field(program, "prog_id:").to_string(),
-                field(program, "run_time_ns:"),
-            )
-        })
+        .map(|program| (field(program, "prog_id:"), field(program, "run_time_ns:")))
         .collect();
-    Ok(times.values().sum())
+    Ok(times.values().sum::<u64>() as f64)
 }
 
 impl Said {
@@ -383,10 +381,23 @@ impl Said {
     }
 }
 
+/// What `bpftool WORDS id ID` says.
+fn bpftool(words: &[&str], id: u64) -> Result<Value> {
+    let mut command = Command::new("bpftool");
+    command.arg("--json").args(words).args(["id", &id.to_string()]);
+    Ok(serde_json::from_str(&output(&mut command)?)?)
+}
+
+/// A number of what it says.
+fn number(shown: &Value, name: &str) -> Result<f64> {
+    let number = shown.get(name).and_then(Value::as_f64);
+    number.with_context(|| format!("bpftool says no {name}"))
+}
+
 /// `name: value`, 0 where it is absent.
-fn field(text: &str, name: &str) -> f64 {
+fn field(text: &str, name: &str) -> u64 {
     let line = text.lines().find_map(|line| line.strip_prefix(name));
-    line.and_then(|value| value.trim().parse().ok()).unwrap_or(0.0)
+    line.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
 }
 
 /// The kernel measures programs while this lives; it costs every program of the host some nanoseconds a run.

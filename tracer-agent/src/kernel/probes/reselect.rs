@@ -19,7 +19,10 @@ use tracer_common::{
     },
 };
 
-use super::{Excludes, Probes, Selection, entries, of_map, take};
+use super::{
+    super::plan::{Excludes, Selection},
+    Probes, entries, of_map, take,
+};
 use crate::kernel::KernelError;
 
 /// Room for places where there is a rule about places at all.
