@@ -16,7 +16,7 @@ use crate::skip::Skip;
 use crate::spans::{Span, read};
 
 /// Far beyond what a test takes, also under emulation: what is still running then hangs.
-const LIMIT: Duration = Duration::from_secs(240);
+pub const LIMIT: Duration = Duration::from_secs(240);
 /// How often it is looked at.
 const STEP: Duration = Duration::from_millis(20);
 /// Far above what the agent takes, also unoptimised, and far below what a test makes programs send.
@@ -197,6 +197,13 @@ impl Running {
             .args(["-INT", &self.agent.id().to_string()])
             .status()?;
         self.end()
+    }
+
+    /// Kills the agent, and waits.
+    pub fn kill(mut self) -> Result<()> {
+        self.agent.kill()?;
+        self.agent.wait()?;
+        Ok(())
     }
 
     /// Sends SIGHUP.

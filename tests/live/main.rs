@@ -9,6 +9,7 @@
 //! `skipped FAMILY/NAME: reason`), how many were left out so, and the sums.
 
 mod agent;
+mod breakpoints;
 mod canary;
 mod chain;
 mod guard;
@@ -91,6 +92,7 @@ const ALIKE: &[&str] = &[
     "tls_of_gnutls",
     "tls_of_go_at_both",
     "tls_of_go_within",
+    "no_breakpoint_is_left",
     "tls_of_go_and",
     "tls_of_asyncio_and_go",
     "http_2_over_tls_of_go",
@@ -183,6 +185,7 @@ fn main() -> ExitCode {
         canary::TESTS,
         tls::TESTS,
         tls_go::TESTS,
+        breakpoints::TESTS,
         metrics::TESTS,
         mishap::TESTS,
         chain::TESTS,

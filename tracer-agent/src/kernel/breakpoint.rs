@@ -1,12 +1,14 @@
 //! A breakpoint in a file: a program runs wherever a process comes to it.
 //!
+//! Set and taken away where [nothing cuts the kernel short](super::shielded).
+//!
 //! By the kernel's own interface: aya attaches only what the object it was loaded from still holds, which is let go after loading, and
 //! would get it back by a call that takes `CAP_SYS_ADMIN`.
 
 use std::{
     ffi::CString,
     fs::{self, File},
-    io,
+    io, mem,
     os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd},
     path::Path,
 };
@@ -16,7 +18,7 @@ use aya::{
     programs::{Program, ProgramFd},
 };
 
-use super::{capability, descriptors};
+use super::{capability, descriptors, shielded::shielded};
 
 /// Where the kernel says what it calls breakpoints in programs.
 const KIND: &str = "/sys/bus/event_source/devices/uprobe/type";
@@ -75,27 +77,52 @@ pub(super) enum At {
     Return(u64),
 }
 
-/// A breakpoint at which the program runs, there until the event is closed.
-pub(super) fn set(who: Who, file: &File, at: At, program: &ProgramFd) -> io::Result<OwnedFd> {
-    let event = event_at(who, file, at)?;
-    if !descriptors::leaves_enough(&event) {
-        return Err(io::Error::other(FULL));
-    }
-    run_at(&event, program)?;
-    Ok(event)
+/// A breakpoint at which a program runs, there until this is dropped.
+pub(super) struct Breakpoint {
+    /// Open; `None` once it is taken out.
+    event: Option<OwnedFd>,
 }
 
-/// Takes breakpoints away when this process has ended: that takes the kernel 80 ms each, one after the other, and whoever waits for the
-/// agent need not wait for it. A child is left behind that holds nothing but these events until its parent is gone, and ends with
-/// them. Where there can be no child they are closed here.
-#[expect(unsafe_code, reason = "nothing else makes a process that shares descriptors")]
-pub(super) fn leave(events: Vec<OwnedFd>) {
-    let mut kept: Vec<_> = events
+impl Breakpoint {
+    /// Sets one.
+    pub(super) fn set(who: Who, file: &File, at: At, program: &ProgramFd) -> io::Result<Self> {
+        let mut event = None;
+        shielded(|| event = Some(event_at(who, file, at)));
+        let breakpoint = Self {
+            event: event.transpose()?,
+        };
+        if let Some(event) = &breakpoint.event {
+            if !descriptors::leaves_enough(event) {
+                return Err(io::Error::other(FULL));
+            }
+            run_at(event, program)?;
+        }
+        Ok(breakpoint)
+    }
+}
+
+impl Drop for Breakpoint {
+    fn drop(&mut self) {
+        if self.event.is_some() {
+            shielded(|| drop(self.event.take()));
+        }
+    }
+}
+
+/// Takes breakpoints away when this process has ended: that takes the kernel 80 ms each, one after the other whoever asks (it holds a lock
+/// while it waits), and whoever waits for the agent need not wait for it. A child is left behind that holds nothing but these events
+/// until its parent is gone, and ends with them. Where there can be no child they are taken away here.
+#[expect(
+    unsafe_code,
+    reason = "nothing else makes a process that has descriptors of its own"
+)]
+pub(super) fn leave(mut breakpoints: Vec<Breakpoint>) {
+    let events = breakpoints
         .iter()
-        .map(|event| event.as_raw_fd().unsigned_abs())
-        .collect();
+        .filter_map(|breakpoint| breakpoint.event.as_ref());
+    let mut kept: Vec<_> = events.map(|event| event.as_raw_fd().unsigned_abs()).collect();
     let Ok((ended, alive)) = io::pipe() else { return };
-    if events.is_empty() {
+    if kept.is_empty() {
         return;
     }
     kept.push(ended.as_raw_fd().unsigned_abs());
@@ -103,10 +130,17 @@ pub(super) fn leave(events: Vec<OwnedFd>) {
     // SAFETY: the child has one thread, of which nothing is known: it makes system calls and touches nothing but its own stack, a constant
     // and `kept`, which is made. It never returns.
     unsafe {
-        if libc::fork() != 0 {
-            // The other end is closed when this process ends, and not before.
-            std::mem::forget(alive);
-            return;
+        match libc::fork() {
+            0 => {}
+            -1 => return,
+            _ => {
+                // The other end is closed when this process ends, and not before.
+                mem::forget(alive);
+                // The child has them too: nothing is taken away by closing them here.
+                return breakpoints
+                    .iter_mut()
+                    .for_each(|breakpoint| drop(breakpoint.event.take()));
+            }
         }
         // Not that of the thread that was here: whoever sees it is to know what it is.
         libc::prctl(libc::PR_SET_NAME, c"tracer-agent".as_ptr());

@@ -4,15 +4,18 @@
 use std::{
     collections::HashMap,
     io,
-    os::fd::OwnedFd,
-    sync::mpsc::{self, Receiver, Sender},
-    thread,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, Receiver, Sender},
+    },
+    thread::{self, JoinHandle},
 };
 
 use aya::{Ebpf, programs::ProgramFd};
 
 use super::{
-    breakpoint::{self, At, Obstacle, Who},
+    breakpoint::{self, At, Breakpoint, Obstacle, Who},
     capability,
 };
 use crate::symbols::{Go, GoHook};
@@ -37,6 +40,20 @@ pub(super) struct Breakpoints {
     /// In the order of [`GoHook::ALL`].
     programs: Option<Vec<ProgramFd>>,
     wanted: Option<Sender<Wanted>>,
+    /// Nobody wants anything any more.
+    ends: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Drop for Breakpoints {
+    /// The threads leave what they have to a child: if they were at it while the agent ends, it would wait for them.
+    fn drop(&mut self) {
+        self.ends.store(true, Ordering::Relaxed);
+        self.wanted = None;
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
 }
 
 enum Wanted {
@@ -54,6 +71,8 @@ impl Breakpoints {
         Self {
             programs: programs.into_iter().collect(),
             wanted: None,
+            ends: Arc::default(),
+            threads: Vec::new(),
         }
     }
 
@@ -74,15 +93,19 @@ impl Breakpoints {
             return Ok(());
         };
         let (wanted, wants) = mpsc::channel();
-        let (done, events) = mpsc::channel::<OwnedFd>();
-        named("breakpoints").spawn(move || {
+        let (done, taken) = mpsc::channel();
+        let ends = Arc::clone(&self.ends);
+        let setting = named("breakpoints").spawn(move || {
             capability::keep(capability::TO_SET_BREAKPOINTS);
-            set(&wants, &programs, &done, &refused);
+            set(&wants, &programs, &done, &refused, &ends);
         })?;
-        named("breakpoints-off").spawn(move || {
+        self.threads.push(setting);
+        let ends = Arc::clone(&self.ends);
+        let taking = named("breakpoints-off").spawn(move || {
             capability::keep(capability::NONE);
-            events.iter().for_each(drop);
+            take_away(&taken, &ends);
         })?;
+        self.threads.push(taking);
         self.wanted = Some(wanted);
         Ok(())
     }
@@ -112,23 +135,31 @@ fn named(name: &str) -> thread::Builder {
 }
 
 /// Sets what is wanted until nobody wants anything any more.
-fn set(wants: &Receiver<Wanted>, programs: &[ProgramFd], done: &Sender<OwnedFd>, refused: &Refused) {
-    // Each breakpoint is there as long as its event is open.
-    let mut events = HashMap::<u32, Vec<OwnedFd>>::new();
+fn set(
+    wants: &Receiver<Wanted>,
+    programs: &[ProgramFd],
+    done: &Sender<Breakpoint>,
+    refused: &Refused,
+    ends: &AtomicBool,
+) {
+    let mut followed = HashMap::<u32, Vec<Breakpoint>>::new();
     let mut is_permitted = true;
     for wanted in wants {
+        if ends.load(Ordering::Relaxed) {
+            break;
+        }
         match wanted {
             Wanted::Attached(..) if !is_permitted => {}
-            Wanted::Attached(pid, _) if events.contains_key(&pid) => {}
+            Wanted::Attached(pid, _) if followed.contains_key(&pid) => {}
             Wanted::Attached(pid, go) => {
-                let set = if events.len() < MAX_FOLLOWED {
+                let set = if followed.len() < MAX_FOLLOWED {
                     breakpoints(pid, &go, programs)
                 } else {
                     Err(io::Error::other("too many Go programs run at once"))
                 };
                 match set {
                     Ok(set) => {
-                        events.insert(pid, set);
+                        followed.insert(pid, set);
                     }
                     // It has ended meanwhile.
                     Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
@@ -141,22 +172,34 @@ fn set(wants: &Receiver<Wanted>, programs: &[ProgramFd], done: &Sender<OwnedFd>,
                 }
             }
             Wanted::Detached(pid) => {
-                for event in events.remove(&pid).into_iter().flatten() {
-                    let _ = done.send(event);
+                for breakpoint in followed.remove(&pid).into_iter().flatten() {
+                    let _ = done.send(breakpoint);
                 }
             }
         }
     }
+    breakpoint::leave(followed.into_values().flatten().collect());
+}
+
+/// Takes away what is given, until nobody gives anything any more.
+fn take_away(taken: &Receiver<Breakpoint>, ends: &AtomicBool) {
+    let mut left = Vec::new();
+    for breakpoint in taken {
+        if ends.load(Ordering::Relaxed) {
+            left.push(breakpoint);
+        }
+    }
+    breakpoint::leave(left);
 }
 
 /// The breakpoints in a process, at which the programs run.
-fn breakpoints(pid: u32, go: &Go, programs: &[ProgramFd]) -> io::Result<Vec<OwnedFd>> {
+fn breakpoints(pid: u32, go: &Go, programs: &[ProgramFd]) -> io::Result<Vec<Breakpoint>> {
     let by_hook = GoHook::ALL.iter().zip(programs);
     let of_hooks = by_hook.flat_map(|(hook, program)| {
         let places = go.program.hooks.iter().filter(move |(other, _)| other == hook);
         places.map(move |(_, place)| (At::Entry(*place), program))
     });
-    let set = |(at, program)| breakpoint::set(Who::Process(pid), &go.file, at, program);
+    let set = |(at, program)| Breakpoint::set(Who::Process(pid), &go.file, at, program);
     of_hooks.map(set).collect()
 }
 

@@ -15,6 +15,7 @@ mod load;
 mod plan;
 mod preemption;
 mod probes;
+mod shielded;
 mod sizes;
 mod tls;
 mod voice;

@@ -9,9 +9,13 @@ use std::{
     collections::{HashSet, VecDeque},
     fs::File,
     io::{self, BufRead as _, BufReader, Read as _},
-    os::{fd::OwnedFd, unix::fs::MetadataExt as _},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, Receiver, RecvTimeoutError, Sender},
+    },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -19,7 +23,7 @@ use std::{
 use aya::{Ebpf, programs::ProgramFd};
 
 use super::{
-    breakpoint::{self, At, Obstacle, Who},
+    breakpoint::{self, At, Breakpoint, Obstacle, Who},
     capability,
 };
 use crate::symbols::{Exit, Library, Session};
@@ -73,12 +77,14 @@ pub(super) struct Libraries {
     watch: Option<Watch>,
     obstacle: Option<&'static str>,
     wanted: Option<Sender<u32>>,
+    /// Nobody wants anything any more.
+    ends: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Drop for Libraries {
     fn drop(&mut self) {
-        // It ends when nobody can want anything any more.
+        self.ends.store(true, Ordering::Relaxed);
         self.wanted = None;
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -106,11 +112,12 @@ impl Libraries {
                 moved,
                 known: HashSet::new(),
                 others: HashSet::new(),
-                events: Vec::new(),
+                breakpoints: Vec::new(),
                 refused: Box::new(|_, _| {}),
             }),
             obstacle,
             wanted: None,
+            ends: Arc::default(),
             thread: None,
         }
     }
@@ -136,11 +143,12 @@ impl Libraries {
         };
         watch.refused = refused;
         let (wanted, wants) = mpsc::channel();
+        let ends = Arc::clone(&self.ends);
         let thread = thread::Builder::new()
             .name("libraries".to_owned())
             .spawn(move || {
                 capability::keep(capability::TO_SET_BREAKPOINTS);
-                watch.run(&wants);
+                watch.run(&wants, &ends);
             })?;
         self.thread = Some(thread);
         self.wanted = Some(wanted);
@@ -168,14 +176,13 @@ struct Watch {
     known: HashSet<(u64, u64)>,
     /// Files without such functions.
     others: HashSet<(u64, u64)>,
-    /// Each breakpoint is there as long as its event is open.
-    events: Vec<OwnedFd>,
+    breakpoints: Vec<Breakpoint>,
     refused: Refused,
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        breakpoint::leave(std::mem::take(&mut self.events));
+        breakpoint::leave(std::mem::take(&mut self.breakpoints));
     }
 }
 
@@ -188,7 +195,7 @@ struct Waiting {
 
 impl Watch {
     /// Looks at whoever is wanted, until nobody wants anything any more.
-    fn run(&mut self, wants: &Receiver<u32>) {
+    fn run(&mut self, wants: &Receiver<u32>, ends: &AtomicBool) {
         let mut waiting = VecDeque::<Waiting>::new();
         loop {
             let due = waiting.iter().map(|process| process.due).min();
@@ -209,6 +216,9 @@ impl Watch {
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
+            }
+            if ends.load(Ordering::Relaxed) {
+                return;
             }
             let now = now();
             for mut process in std::mem::take(&mut waiting) {
@@ -260,19 +270,19 @@ impl Watch {
         };
         self.known.insert(id);
         let outcome = if self.known.len() <= MAX_LIBRARIES {
-            self.breakpoints(&file, &library)
+            self.set(&file, &library)
         } else {
             Err(io::Error::other("too many libraries are in use at once"))
         };
         match outcome {
-            Ok(events) => self.events.extend(events),
+            Ok(set) => self.breakpoints.extend(set),
             Err(error) => (self.refused)(path, error),
         }
         true
     }
 
     /// Exits before entries: what is begun is ended.
-    fn breakpoints(&self, file: &File, library: &Library) -> io::Result<Vec<OwnedFd>> {
+    fn set(&self, file: &File, library: &Library) -> io::Result<Vec<Breakpoint>> {
         let exits = library.exits.iter().map(|exit| match *exit {
             Exit::Of(offset) => (At::Return(offset), &self.moved),
             Exit::By(offset) => (At::Entry(offset), &self.moved),
@@ -282,7 +292,7 @@ impl Watch {
             let places = library.entries.iter().filter(move |(known, _)| known == session);
             places.map(move |(_, offset)| (At::Entry(*offset), program))
         });
-        let set = |(at, program): (At, &ProgramFd)| breakpoint::set(Who::All, file, at, program);
+        let set = |(at, program): (At, &ProgramFd)| Breakpoint::set(Who::All, file, at, program);
         exits.chain(entries).map(set).collect()
     }
 }
