@@ -187,6 +187,8 @@ fn take_away(taken: &Receiver<Breakpoint>, ends: &AtomicBool) {
     for breakpoint in taken {
         if ends.load(Ordering::Relaxed) {
             left.push(breakpoint);
+        } else {
+            drop(breakpoint);
         }
     }
     breakpoint::leave(left);
