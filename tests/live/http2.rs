@@ -78,7 +78,7 @@ const STATUSES: [(&str, &str); 7] = [
 ];
 
 /// Where what others wrote is installed.
-fn installed(name: &str) -> PathBuf {
+pub fn installed(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../target").join(name)
 }
 

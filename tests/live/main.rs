@@ -18,6 +18,7 @@ mod http2;
 mod load;
 mod metrics;
 mod mishap;
+mod mixed;
 mod reload;
 mod run;
 mod sampling;
@@ -82,6 +83,7 @@ const ALIKE: &[&str] = &[
     "chain_of_go_hops_that_fan_out",
     "chain_of_node_hops_that_fan_out",
     "chain_of_asyncio_hops",
+    "a_mixed_shop",
     "http_2_over_tls",
     "tls_1_2_by_curl",
     "requests_kept_alive_over_tls",
@@ -189,6 +191,7 @@ fn main() -> ExitCode {
         metrics::TESTS,
         mishap::TESTS,
         chain::TESTS,
+        mixed::TESTS,
         load::TESTS,
         guard::TESTS,
     ]

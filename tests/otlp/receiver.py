@@ -44,7 +44,7 @@ class Http(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_POST(self):
-        body = self.rfile.read(int(self.headers["content-length"]))
+        body = self.body()
         encoding = self.headers.get("content-encoding", "")
         if encoding == "gzip":
             body = gzip.decompress(body)
@@ -57,6 +57,18 @@ class Http(BaseHTTPRequestHandler):
         self.send_header("content-length", str(len(answer)))
         self.end_headers()
         self.wfile.write(answer)
+
+    def body(self):
+        length = self.headers["content-length"]
+        if length is not None:
+            return self.rfile.read(int(length))
+        assert self.headers["transfer-encoding"] == "chunked"
+        body = b""
+        while size := int(self.rfile.readline(), 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
 
     def log_message(self, *_):
         pass

@@ -114,8 +114,8 @@ def hop_command(runtime, folder):
     return HOPS.get(runtime) or (COMPILED | GRPC)[runtime](folder)
 
 
-def start_hop(processes, command, *arguments):
-    hop = start([*command, *map(str, arguments)], stdout=subprocess.PIPE)
+def start_hop(processes, command, *arguments, **options):
+    hop = start([*command, *map(str, arguments)], stdout=subprocess.PIPE, **options)
     processes.append(hop)
     place = hop.stdout.readline().strip()
     if not place:

@@ -4,7 +4,8 @@
 
 Prints where it listens, a port or the path it was given, and serves until it is terminated. For each request it calls
 the next hop as often as it was told, thinks before each call and after the last, and answers with the paths that were
-called. With --skip some of the calls are not made, with --late as many are made after the answer.
+called. With --skip some of the calls are not made, with --late as many are made after the answer. With --pass-context
+its calls carry the trace context that its request came with, unchanged.
 """
 
 import signal
@@ -36,6 +37,8 @@ class Handler(BaseHTTPRequestHandler):
         super().setup()
 
     def do_GET(self):
+        if self.server.passes_context:
+            paths.pass_on(self.headers)
         try:
             status, called = 200, self.server.work(self.path)
         except Exception as error:
@@ -86,12 +89,14 @@ def worker(options, client):
 def main():
     parser = hops.parser(__doc__, "thread")
     parser.add_argument("--unix", metavar="PATH", help="listen there, on a Unix socket")
+    parser.add_argument("--pass-context", action="store_true", help="calls carry the trace context that came")
     options = parser.parse_args()
 
     if options.unix:
         server = UnixServer(options.unix, Handler)
     else:
         server = Server(("127.0.0.1", 0), Handler)
+    server.passes_context = options.pass_context
     server.work, server.work_late = worker(options, client(options))
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
     print(options.unix or server.server_port, flush=True)

@@ -36,9 +36,19 @@ def is_late(path):
     return ".late" in path
 
 
+# What each thread passes on of the request that it works on.
+PASSED = threading.local()
+
+
+def pass_on(came):
+    """Calls of this thread carry the context that came with these headers, unchanged."""
+    PASSED.headers = {name: came[name] for name in ("traceparent", "tracestate") if name in came}
+
+
 def headers():
-    """What a call carries: an id of its own, where REQUEST_IDS asks for ids."""
-    return {"X-Request-Id": str(uuid.uuid4())} if os.environ.get("REQUEST_IDS") else {}
+    """What a call carries: what is passed on, and an id of its own, where REQUEST_IDS asks for ids."""
+    own = {"X-Request-Id": str(uuid.uuid4())} if os.environ.get("REQUEST_IDS") else {}
+    return getattr(PASSED, "headers", {}) | own
 
 
 class OneShot:

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use xtask::judge::{Truth, Verdict, judge};
+use xtask::judge::{Bin, Calibration, Range, TIMING, Truth, Verdict, judge};
 
 use crate::process::{self, run, say};
 use crate::runtimes::{self, Runtimes};
@@ -150,7 +150,8 @@ const WORKLOADS: &[Workload] = &[
 /// What `timing` claims for each link that it gives, at least.
 const LIKELY: f64 = 0.9;
 
-/// Runs every cell and prints the table; fails if a cell that must be perfect is not.
+/// Runs every cell and prints the table, and below it how right links by `timing` are in each range of confidence, over all cells; fails
+/// if a cell that must be perfect is not, or if in one of these ranges fewer are right than claimed.
 pub fn run_accuracy(options: &Options) -> Result<()> {
     let agent = match &options.agent {
         Some(agent) => agent.clone(),
@@ -173,6 +174,7 @@ pub fn run_accuracy(options: &Options) -> Result<()> {
     );
     println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
     let mut broken = Vec::new();
+    let mut calibration = Calibration::default();
     let wanted = WORKLOADS
         .iter()
         .filter(|(name, ..)| name.contains(&options.workload));
@@ -186,6 +188,7 @@ pub fn run_accuracy(options: &Options) -> Result<()> {
             let verdict = cell_verdict(&agent, &folder.join(&cell), arguments, *in_flight, options.total)
                 .with_context(|| cell.clone())?;
             println!("{}", row(name, *in_flight, &verdict));
+            calibration += &verdict.calibration;
             if (*must_be_perfect && !verdict.is_perfect())
                 || verdict.wrong_though_proven() > 0
                 || !is_as_likely_as_claimed(&verdict)
@@ -195,10 +198,46 @@ pub fn run_accuracy(options: &Options) -> Result<()> {
             }
         }
     }
+    println!("\n| `timing` claims | links | right | share % | claimed % | as claimed |");
+    println!("| --- | --- | --- | --- | --- | --- |");
+    calibration
+        .links()
+        .for_each(|bin| println!("{}", calibration_row(bin)));
+    println!("\n| candidates claim | spans | right | share % | claimed % | as claimed |");
+    println!("| --- | --- | --- | --- | --- | --- |");
+    let candidates = calibration.candidates();
+    candidates.for_each(|bin| println!("{}", calibration_row(bin)));
+    let misses = calibration.misses().map(|(range, bin)| {
+        format!(
+            "confidence {range}: {} of {} are right, {:.2} % were claimed",
+            bin.right,
+            bin.links,
+            bin.claim() * 100.0
+        )
+    });
+    broken.extend(misses);
     if broken.is_empty() {
         return Ok(());
     }
     bail!("links that must be right are not:\n{}", broken.join("\n"))
+}
+
+fn calibration_row((range, bin): (Range, &Bin)) -> String {
+    if bin.links == 0 {
+        return format!("| {range} | 0 | 0 | | | |");
+    }
+    let held = match bin.holds() {
+        Some(true) => "yes",
+        None => "within chance",
+        Some(false) => "no",
+    };
+    format!(
+        "| {range} | {} | {} | {:.2} | {:.2} | {held} |",
+        bin.links,
+        bin.right,
+        bin.share() * 100.0,
+        bin.claim() * 100.0,
+    )
 }
 
 fn cell_verdict(agent: &Path, at: &Path, arguments: &str, in_flight: u32, total: u32) -> Result<Verdict> {
@@ -229,7 +268,7 @@ fn cell_verdict(agent: &Path, at: &Path, arguments: &str, in_flight: u32, total:
 /// Whether no more of what `timing` gave is wrong than its claim allows, and three standard deviations.
 #[expect(clippy::cast_precision_loss, reason = "counts of links are far below 2^52")]
 fn is_as_likely_as_claimed(verdict: &Verdict) -> bool {
-    let (right, all) = verdict.by_evidence.get("timing").copied().unwrap_or_default();
+    let (right, all) = verdict.by_evidence.get(TIMING).copied().unwrap_or_default();
     let allowed = (1.0 - LIKELY) * all as f64;
     (all - right) as f64 <= allowed + 3.0 * (allowed * LIKELY).sqrt()
 }

@@ -29,6 +29,8 @@ const RUNTIMES: &[Runtime] = &[
     ("grpc-js", grpc_js),
     ("grpc-java", grpc_java),
     ("tonic", || rust("tonic", &["tonic", "h2", "tokio"])),
+    ("uvicorn+sdk", sdk_of_python),
+    ("node+sdk", sdk_of_node),
     ("go", || version("go", "version")),
     ("java", java),
     ("virtual", java_with_virtual_threads),
@@ -68,8 +70,31 @@ const GRPC_JAVA: Pinned = Pinned {
     make: make_java,
 };
 
-/// What calls by gRPC, and speaks HTTP/2.
-const HTTP2: &[&str] = &["grpcio", "grpc-js", "grpc-java", "tonic"];
+const SDK_OF_PYTHON: Pinned = Pinned {
+    name: "OpenTelemetry SDK of Python",
+    why: "services that trace themselves are traced beside others",
+    pinned_by: "tests/workloads/otel-python/requirements.txt",
+    program: "target/otel-python/bin/python",
+    make: make_python,
+};
+
+const SDK_OF_NODE: Pinned = Pinned {
+    name: "OpenTelemetry SDK of Node",
+    why: "services that trace themselves are traced beside others",
+    pinned_by: "tests/workloads/otel-js/package-lock.json",
+    program: "target/otel-js/node_modules/@opentelemetry/sdk-node/package.json",
+    make: make_node,
+};
+
+/// What calls by gRPC, and speaks HTTP/2, and what traces itself.
+const LIVE: &[&str] = &[
+    "grpcio",
+    "grpc-js",
+    "grpc-java",
+    "tonic",
+    "uvicorn+sdk",
+    "node+sdk",
+];
 
 /// What was looked for: why it cannot be used, if it cannot.
 #[derive(Default)]
@@ -85,9 +110,9 @@ impl Runtimes {
         lacks.find_map(|lack| lack)
     }
 
-    /// Installs what live tests of HTTP/2 run; says what cannot be, since those tests are skipped then.
-    pub fn for_http2(&mut self) {
-        for word in HTTP2 {
+    /// Installs what live tests run beside programs of the system; says what cannot be, since those tests are skipped then.
+    pub fn for_live_tests(&mut self) {
+        for word in LIVE {
             if let Some(lack) = self.lack(word) {
                 say(format!("{word}: {lack}"));
             }
@@ -187,6 +212,19 @@ fn grpc_js() -> Result<String> {
     GRPC_JS.install()?;
     let ask = "`grpc-js ${require(process.argv[1]).version}`";
     output(Command::new("node").args(["-p", ask]).arg(GRPC_JS.program()))
+}
+
+fn sdk_of_python() -> Result<String> {
+    SDK_OF_PYTHON.install()?;
+    let ask =
+        "from importlib.metadata import version; print('opentelemetry-sdk', version('opentelemetry-sdk'))";
+    output(Command::new(SDK_OF_PYTHON.program()).args(["-c", ask]))
+}
+
+fn sdk_of_node() -> Result<String> {
+    SDK_OF_NODE.install()?;
+    let ask = "`@opentelemetry/sdk-node ${require(process.argv[1]).version}`";
+    output(Command::new("node").args(["-p", ask]).arg(SDK_OF_NODE.program()))
 }
 
 fn grpc_java() -> Result<String> {

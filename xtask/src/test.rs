@@ -60,7 +60,7 @@ pub fn run_tests(options: &Options) -> Result<()> {
     }
     if wanted(Part::Live) || wanted(Part::Vm) {
         setup::for_tests()?;
-        Runtimes::default().for_http2();
+        Runtimes::default().for_live_tests();
         let built = vm::build_live_tests(Arch::of_this_machine(), &toolchain);
         count.add("build for live tests", built.is_ok());
     }

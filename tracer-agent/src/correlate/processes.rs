@@ -13,6 +13,9 @@ use super::{Counters, Settings, table::Table, tally::Tally};
 /// The path that every OTLP/HTTP trace exporter posts to, whatever stands before it.
 const OTLP_TRACES: &str = "/v1/traces";
 
+/// The method that every OTLP/gRPC trace exporter calls, as its request names it.
+const OTLP_TRACES_BY_GRPC: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+
 /// So many requests must be answered by the threads that read them.
 const PROOF: u32 = 16;
 
@@ -166,5 +169,5 @@ impl Processes {
 fn is_otlp_export(exchange: &Exchange) -> bool {
     let target = exchange.request.target.as_str();
     let path = target.split(['?', '#']).next().unwrap_or(target);
-    exchange.request.method == "POST" && path.ends_with(OTLP_TRACES)
+    exchange.request.method == "POST" && (path.ends_with(OTLP_TRACES) || path == OTLP_TRACES_BY_GRPC)
 }

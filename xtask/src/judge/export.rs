@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Deserialize;
 
+use super::Claim;
+
 /// One exported span.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SeenSpan {
@@ -17,6 +19,10 @@ pub struct SeenSpan {
     pub kind: Kind,
     /// What the link to its parent was found by: `tracer.link.evidence`.
     pub evidence: Option<String>,
+    /// How likely that link says to be right: `tracer.link.confidence`.
+    pub claim: Option<Claim>,
+    /// What it may belong under, where no parent was sure enough: the span, in hex, and how likely.
+    pub candidates: Vec<(String, Claim)>,
     /// The path that was called: `url.path`, the path of `url.full`, or that of a method of gRPC.
     pub path: Option<String>,
 }
@@ -96,6 +102,16 @@ struct Span {
     kind: u32,
     #[serde(default)]
     attributes: Vec<KeyValue>,
+    #[serde(default)]
+    links: Vec<Link>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Link {
+    span_id: String,
+    #[serde(default)]
+    attributes: Vec<KeyValue>,
 }
 
 #[derive(Deserialize)]
@@ -109,6 +125,19 @@ struct KeyValue {
 #[serde(rename_all = "camelCase")]
 struct Value {
     string_value: Option<String>,
+    /// A number, or the name of what is none.
+    double_value: Option<serde_json::Value>,
+}
+
+fn text<'value>(attributes: &'value [KeyValue], key: &str) -> Option<&'value str> {
+    let attribute = attributes.iter().find(|attribute| attribute.key == key)?;
+    attribute.value.string_value.as_deref()
+}
+
+fn claim(attributes: &[KeyValue]) -> Option<Claim> {
+    let mut all = attributes.iter();
+    let attribute = all.find(|attribute| attribute.key == "tracer.link.confidence")?;
+    Claim::new(attribute.value.double_value.as_ref()?.as_f64()?)
 }
 
 /// Adds the spans of one line.
@@ -129,15 +158,16 @@ pub(super) fn read_line(line: &str, spans: &mut Vec<SeenSpan>) -> Result<(), Exp
                 });
             }
         };
-        let text = |key: &str| {
-            let attribute = span.attributes.iter().find(|attribute| attribute.key == key)?;
-            attribute.value.string_value.as_deref()
-        };
+        let text = |key| text(&span.attributes, key);
+        let candidates = span.links.iter();
+        let candidates = candidates.filter_map(|link| Some((link.span_id.clone(), claim(&link.attributes)?)));
         let path = text("url.path").or_else(|| path_of(text("url.full")?));
         let method = || text("rpc.method").map(|method| format!("/{method}"));
         spans.push(SeenSpan {
             path: path.map(ToOwned::to_owned).or_else(method),
             evidence: text("tracer.link.evidence").map(ToOwned::to_owned),
+            claim: claim(&span.attributes),
+            candidates: candidates.collect(),
             trace: span.trace_id,
             parent: Some(span.parent_span_id).filter(|parent| !parent.is_empty()),
             id: span.span_id,

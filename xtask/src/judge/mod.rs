@@ -9,9 +9,11 @@ use std::{
     fmt,
 };
 
+mod calibration;
 mod export;
 mod truth;
 
+pub use calibration::{Bin, Calibration, Claim, Range};
 pub use export::{ExportError, Kind, SeenSpan};
 pub use truth::{Call, Truth};
 
@@ -40,10 +42,14 @@ pub struct Verdict {
     pub foreign: usize,
     /// The links that are there, by their evidence: how many are right, and how many there are.
     pub by_evidence: BTreeMap<String, (usize, usize)>,
+    /// Those found by `timing`, and what was not sure enough to be one, by the confidence that they claim.
+    pub calibration: Calibration,
     /// The first few mistakes, in words.
     pub examples: Vec<String>,
 }
 
+/// The evidence that claims no more than a likelihood.
+pub const TIMING: &str = "timing";
 /// Mistakes that are told in words.
 const EXAMPLES_MAX: usize = 10;
 
@@ -63,7 +69,7 @@ impl Verdict {
         let proven = self
             .by_evidence
             .iter()
-            .filter(|(evidence, _)| *evidence != "timing");
+            .filter(|(evidence, _)| *evidence != TIMING);
         proven.map(|(_, (right, all))| all - right).sum()
     }
 
@@ -192,6 +198,18 @@ fn compare(truth: &Truth, spans: &[SeenSpan]) -> Verdict {
             let (right, all) = verdict.by_evidence.entry(evidence).or_default();
             *right += usize::from(is_right);
             *all += 1;
+        }
+        if span.evidence.as_deref() == Some(TIMING) {
+            // One that does not say how likely it is claims to be certain.
+            let claim = span.claim.unwrap_or(Claim::CERTAIN);
+            verdict.calibration.link(claim, is_right);
+        }
+        for (candidate, claim) in &span.candidates {
+            let candidate = by_id.get(candidate.as_str());
+            let is_right = candidate
+                .zip(true_parent)
+                .is_some_and(|(span, wanted)| span.is(wanted));
+            verdict.calibration.candidate(*claim, is_right);
         }
     }
     if verdict.found_spans < verdict.expected_spans {

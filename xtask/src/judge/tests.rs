@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Kind, Truth, Verdict, judge};
+use super::{Bin, Kind, Range, Truth, Verdict, judge};
 
 /// Paths of two roots through three hops, the second of which calls twice.
 const CHAIN: [&str; 8] = [
@@ -23,6 +23,10 @@ struct Span {
     parent: String,
     kind: Kind,
     path: String,
+    /// The confidence of its link, where that was found by `timing`.
+    confidence: Option<f64>,
+    /// What it may belong under, and how likely.
+    candidate: Option<(String, f64)>,
 }
 
 impl Span {
@@ -50,6 +54,8 @@ fn right(truth: &Truth) -> Vec<Span> {
             parent: truth.parent_of(end).map(id).unwrap_or_default(),
             kind: end.1,
             path: end.0.to_owned(),
+            confidence: None,
+            candidate: None,
         })
         .collect()
 }
@@ -67,10 +73,23 @@ fn judged(truth: &Truth, spans: &[Span]) -> Verdict {
                     }
                 };
                 let port = json!({"key": "server.port", "value": {"intValue": "80"}});
+                let timing = json!({"key": "tracer.link.evidence", "value": {"stringValue": "timing"}});
+                let claim = |confidence: f64| {
+                    let confidence = json!({"doubleValue": confidence});
+                    vec![
+                        timing.clone(),
+                        json!({"key": "tracer.link.confidence", "value": confidence}),
+                    ]
+                };
+                let mut attributes = span.confidence.map_or_else(Vec::new, claim);
+                attributes.extend([port, url]);
+                let links = span.candidate.iter().map(|(id, confidence)| {
+                    json!({"traceId": "of the candidate", "spanId": id, "attributes": claim(*confidence)})
+                });
                 json!({
                     "traceId": span.trace, "spanId": span.id, "parentSpanId": span.parent,
                     "kind": match span.kind { Kind::Server => 2, Kind::Client => 3 },
-                    "attributes": [port, url],
+                    "attributes": attributes, "links": links.collect::<Vec<_>>(),
                 })
             })
             .collect();
@@ -264,6 +283,75 @@ fn other_traffic_is_counted_and_not_judged() {
     spans.push(foreign);
     let verdict = judged(&truth, &spans);
     assert!(verdict.foreign == 1 && verdict.is_perfect(), "{verdict}");
+}
+
+/// Of the bins that are not empty, the range, how much is there and how much of it is right.
+fn told<'bin>(bins: impl Iterator<Item = (Range, &'bin Bin)>) -> Vec<(String, usize, usize)> {
+    let filled = bins.filter(|(_, bin)| bin.links > 0);
+    filled
+        .map(|(range, bin)| (range.to_string(), bin.links, bin.right))
+        .collect()
+}
+
+#[test]
+fn a_link_by_timing_is_held_to_the_confidence_that_it_claims() {
+    let truth = Truth::new(CHAIN, false);
+    let mut spans = right(&truth);
+    find(&mut spans, Kind::Client, "/job/r1.0").confidence = Some(0.953);
+    find(&mut spans, Kind::Client, "/job/r1.0.0").confidence = Some(0.953);
+    let other = find(&mut spans, Kind::Server, "/job/r1").id.clone();
+    let wrong = find(&mut spans, Kind::Client, "/job/r2.0");
+    (wrong.parent, wrong.confidence) = (other, Some(0.958));
+    let verdict = judged(&truth, &spans);
+    let links = told(verdict.calibration.links());
+    assert_eq!(links, [("0.95 to 0.96".to_owned(), 3, 2)]);
+    assert_eq!(told(verdict.calibration.candidates()), []);
+    assert_eq!(verdict.by_evidence["timing"], (2, 3));
+}
+
+#[test]
+fn a_link_by_timing_that_does_not_say_how_likely_it_is_claims_to_be_certain() {
+    let truth = Truth::new(CHAIN, false);
+    let mut spans = right(&truth);
+    // No confidence is written as a number that is none.
+    find(&mut spans, Kind::Client, "/job/r1.0").confidence = Some(f64::NAN);
+    let verdict = judged(&truth, &spans);
+    let links = told(verdict.calibration.links());
+    assert_eq!(links, [("0.99 to 1.00".to_owned(), 1, 1)]);
+    assert_eq!(verdict.calibration.misses().count(), 0);
+}
+
+#[test]
+fn a_candidate_is_judged_as_a_link_would_be_and_is_none() {
+    let truth = Truth::new(CHAIN, false);
+    let mut spans = right(&truth);
+    let [true_parent, other] =
+        ["/job/r1", "/job/r2"].map(|path| find(&mut spans, Kind::Server, path).id.clone());
+    for (path, candidate, confidence) in [
+        ("/job/r1.0", true_parent, 0.62),
+        ("/job/r2.0", other.clone(), 0.65),
+        ("/job/r1.0.0", other, 0.31),
+    ] {
+        let span = find(&mut spans, Kind::Client, path);
+        span.parent.clear();
+        span.candidate = Some((candidate, confidence));
+    }
+    // Of a root that has no parent in truth, any is wrong.
+    let nobody = find(&mut spans, Kind::Server, "/job/r1");
+    nobody.candidate = Some(("nobody".to_owned(), 0.05));
+    let verdict = judged(&truth, &spans);
+    let candidates = told(verdict.calibration.candidates());
+    let expected = [
+        ("0.00 to 0.10", 1, 0),
+        ("0.30 to 0.40", 1, 0),
+        ("0.60 to 0.70", 2, 2),
+    ];
+    assert_eq!(
+        candidates,
+        expected.map(|(range, all, right)| (range.to_owned(), all, right))
+    );
+    assert_eq!(told(verdict.calibration.links()), []);
+    assert_eq!((verdict.orphans, verdict.exported_links), (3, 9));
 }
 
 #[test]

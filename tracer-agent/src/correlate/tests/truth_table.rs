@@ -379,22 +379,54 @@ fn a_proxy_that_lost_one_request_to_the_agent_is_not_taken_for_instrumented() {
 
 #[test]
 fn a_leaf_that_exports_otlp_is_withheld() {
-    let mut scene = Scene::new();
-    let export = scene.begin(outbound(1, 9).posts_to("/otlp/v1/traces?x=1"));
-    scene.end(export);
-    let s = scene.begin(inbound(1, 1));
-    scene.end(s);
-    let tree = scene.finish();
-    assert_eq!([tree.place(export), tree.place(s)], [Place::Absent; 2]);
+    for target in [
+        "/otlp/v1/traces?x=1",
+        "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+    ] {
+        let mut scene = Scene::new();
+        let export = scene.begin(outbound(1, 9).posts_to(target));
+        scene.end(export);
+        let s = scene.begin(inbound(1, 1));
+        scene.end(s);
+        let tree = scene.finish();
+        assert_eq!(
+            [tree.place(export), tree.place(s)],
+            [Place::Absent; 2],
+            "{target}"
+        );
+    }
 }
 
 #[test]
 fn what_forwards_otlp_is_not_taken_for_instrumented() {
-    let mut scene = Scene::new();
-    let s = scene.begin(inbound(1, 1).posts_to("/v1/traces"));
-    let c = scene.begin(outbound(1, 1).posts_to("/v1/traces"));
-    let tree = scene.finish();
-    assert_eq!(tree.place(c), Place::Under(s, Evidence::Task));
+    let by_grpc = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+    for (came, sent) in [
+        ("/v1/traces", "/v1/traces"),
+        (by_grpc, "/v1/traces"),
+        ("/v1/traces", by_grpc),
+    ] {
+        let mut scene = Scene::new();
+        let s = scene.begin(inbound(1, 1).posts_to(came));
+        let c = scene.begin(outbound(1, 1).posts_to(sent));
+        let tree = scene.finish();
+        assert_eq!(tree.place(c), Place::Under(s, Evidence::Task), "{came} {sent}");
+    }
+}
+
+#[test]
+fn what_exports_measurements_or_logs_alone_is_no_exporter_of_spans() {
+    let services = ["metrics.v1.MetricsService", "logs.v1.LogsService"]
+        .map(|name| format!("/opentelemetry.proto.collector.{name}/Export"));
+    let paths = ["/v1/metrics", "/v1/logs"].map(str::to_owned);
+    for target in paths.iter().chain(&services) {
+        let mut scene = Scene::new();
+        let export = scene.begin(outbound(1, 9).wire(1).posts_to(target));
+        scene.end(export);
+        let s = scene.begin(inbound(1, 1).wire(2));
+        scene.end(s);
+        let tree = scene.finish();
+        assert_eq!([tree.place(export), tree.place(s)], [Place::Root; 2], "{target}");
+    }
 }
 
 #[test]
