@@ -65,8 +65,8 @@ const LOOKS: [Duration; 6] = [
 /// Processes that wait to be looked at.
 const MAX_WAITING: usize = 4096;
 
-/// Told of a library that cannot be attached to.
-pub type Refused = Box<dyn Fn(&Path, io::Error) + Send>;
+/// Told of a library that is attached to from now on, or cannot be.
+pub type Told = Box<dyn Fn(&Path, io::Result<()>) + Send>;
 
 /// The libraries that are attached to, and the thread that looks for more.
 pub(super) struct Libraries {
@@ -107,7 +107,7 @@ impl Libraries {
                 known: HashSet::new(),
                 others: HashSet::new(),
                 events: Vec::new(),
-                refused: Box::new(|_, _| {}),
+                told: Box::new(|_, _| {}),
             }),
             obstacle,
             wanted: None,
@@ -130,11 +130,11 @@ impl Libraries {
     }
 
     /// From here on processes are looked at, by a thread that keeps the rights for it.
-    pub fn begin(&mut self, refused: Refused) -> io::Result<()> {
+    pub fn begin(&mut self, told: Told) -> io::Result<()> {
         let Some(mut watch) = self.watch.take() else {
             return Ok(());
         };
-        watch.refused = refused;
+        watch.told = told;
         let (wanted, wants) = mpsc::channel();
         let thread = thread::Builder::new()
             .name("libraries".to_owned())
@@ -170,7 +170,7 @@ struct Watch {
     others: HashSet<(u64, u64)>,
     /// Each breakpoint is there as long as its event is open.
     events: Vec<OwnedFd>,
-    refused: Refused,
+    told: Told,
 }
 
 impl Drop for Watch {
@@ -264,10 +264,7 @@ impl Watch {
         } else {
             Err(io::Error::other("too many libraries are in use at once"))
         };
-        match outcome {
-            Ok(events) => self.events.extend(events),
-            Err(error) => (self.refused)(path, error),
-        }
+        (self.told)(path, outcome.map(|events| self.events.extend(events)));
         true
     }
 
