@@ -25,6 +25,7 @@ mod skip;
 mod sockets;
 mod spans;
 mod tls;
+mod tls_clients;
 mod tls_go;
 mod unix;
 
@@ -82,6 +83,7 @@ const ALIKE: &[&str] = &[
     "chain_of_asyncio_hops",
     "http_2_over_tls",
     "tls_1_2_by_curl",
+    "tls_1_2_by_requests",
     "requests_kept_alive_over_tls",
     "bodies_of_many_tls",
     "with_tls_off",
@@ -181,6 +183,7 @@ fn main() -> ExitCode {
         unix::TESTS,
         canary::TESTS,
         tls::TESTS,
+        tls_clients::TESTS,
         tls_go::TESTS,
         metrics::TESTS,
         mishap::TESTS,
