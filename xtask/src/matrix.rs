@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use self::cell::{Cell, Outcome, Told};
 use self::parts::{CLIENTS, HTTP, Part, SERVERS, TLS};
 use crate::bench::agent;
-use crate::process::{self, now, output, say};
+use crate::process::{self, find, now, output, say};
 use crate::runtimes;
 
 #[derive(clap::Args)]
@@ -46,6 +46,10 @@ type Judged = (Cell, Outcome);
 /// Runs every cell and prints the table; fails if one is not as it is to be, in either direction.
 pub fn run_matrix(options: &Options) -> Result<()> {
     let begun = now();
+    ensure!(
+        find("openssl").is_some(),
+        "openssl is not installed: it makes the servers' certificate"
+    );
     let agent = agent::built(options.agent.as_deref())?;
     let agent = agent.program();
     let folder = process::root().join("target/matrix");

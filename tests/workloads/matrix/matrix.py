@@ -28,7 +28,7 @@ HERE = Path(__file__).resolve().parent
 PROGRAMS = HERE.parents[2] / "target/matrix"
 sys.path.insert(0, str(HERE.parent))
 
-import chain  # noqa: E402
+import chain
 
 BODY_BYTES = 3000
 SECONDS = 60

@@ -16,7 +16,7 @@ import hypercorn.config
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import hops  # noqa: E402
+import hops
 
 
 class Config(hypercorn.config.Config):
