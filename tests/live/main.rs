@@ -28,6 +28,7 @@ mod skip;
 mod sockets;
 mod spans;
 mod tls;
+mod tls_clients;
 mod tls_go;
 mod unix;
 
@@ -86,6 +87,7 @@ const ALIKE: &[&str] = &[
     "a_mixed_shop",
     "http_2_over_tls",
     "tls_1_2_by_curl",
+    "tls_1_2_by_requests",
     "requests_kept_alive_over_tls",
     "bodies_of_many_tls",
     "with_tls_off",
@@ -186,6 +188,7 @@ fn main() -> ExitCode {
         unix::TESTS,
         canary::TESTS,
         tls::TESTS,
+        tls_clients::TESTS,
         tls_go::TESTS,
         breakpoints::TESTS,
         metrics::TESTS,

@@ -120,7 +120,7 @@ impl Place {
 const CLIENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/live/tls_client.py");
 
 /// Every server span is under its client span, and both say that it was TLS.
-fn paired_in_tls(traced: &Traced, count: usize) -> Result<()> {
+pub fn paired_in_tls(traced: &Traced, count: usize) -> Result<()> {
     paired(traced, count)?;
     for span in of_kind(traced, Kind::Server, count)? {
         ensure!(span.attribute("url.scheme") == "https", "{span:?} is not https");

@@ -10,6 +10,7 @@ mod dist;
 mod fuzz;
 mod hop;
 mod link;
+mod matrix;
 mod process;
 mod runtimes;
 mod setup;
@@ -45,6 +46,8 @@ enum Chore {
     Vm(vm::Options),
     /// Judge the links between spans under concurrency, by a tree that the agent cannot see
     Accuracy(accuracy::Options),
+    /// Judge clients with servers of HTTPS, each with each: every request is a right span, or it is said why not
+    Matrix(matrix::Options),
     /// Say which request each call was made for, by times alone, of a file of exchanges
     Link(link::Options),
     /// Measure what the agent costs, against its budgets
@@ -81,6 +84,7 @@ fn run(chore: Chore) -> anyhow::Result<()> {
         Chore::Test(options) => test::run_tests(&options),
         Chore::Vm(options) => vm::run_chore(&options),
         Chore::Accuracy(options) => accuracy::run_accuracy(&options),
+        Chore::Matrix(options) => matrix::run_matrix(&options),
         Chore::Link(options) => link::link(&options),
         Chore::Bench(options) => bench::run_bench(&options),
         Chore::Soak(options) => bench::soak::run_soak(&options),

@@ -141,7 +141,8 @@ pub fn python_version() -> Result<String> {
     version("python3", "--version")
 }
 
-fn packages(names: &[&str]) -> Result<String> {
+/// The packages of Python by these names, installed, and their versions.
+pub fn packages(names: &[&str]) -> Result<String> {
     PYTHON.install()?;
     let ask = "import sys; from importlib.metadata import version; \
                print(', '.join(f'{name} {version(name)}' for name in sys.argv[1:]))";
@@ -160,7 +161,7 @@ fn express() -> Result<String> {
 }
 
 /// The first line that a program says of its version.
-fn version(program: &str, option: &str) -> Result<String> {
+pub fn version(program: &str, option: &str) -> Result<String> {
     if find(program).is_none() {
         bail!("{program} is not installed");
     }
@@ -178,8 +179,8 @@ fn nginx() -> Result<String> {
     Ok(String::from_utf8_lossy(&told.stderr).trim().to_owned())
 }
 
-/// The hop in this crate of the workloads, built here, so that none waits for it, and the versions of these packages.
-fn rust(name: &str, packages: &[&str]) -> Result<String> {
+/// The program in this crate of the workloads, built here, so that none waits for it, and the versions of these packages.
+pub fn rust(name: &str, packages: &[&str]) -> Result<String> {
     let manifest = format!("tests/workloads/{name}/Cargo.toml");
     let cargo = |command| {
         let mut cargo = Command::new("cargo");
@@ -235,7 +236,7 @@ fn grpc_java() -> Result<String> {
     Ok(format!("{name}, {java}"))
 }
 
-fn java() -> Result<String> {
+pub fn java() -> Result<String> {
     version("javac", "--version")?;
     version("java", "--version")
 }

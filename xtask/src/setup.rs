@@ -52,6 +52,8 @@ const FOR_BENCH: &[Package] = &[
     ("valgrind", "valgrind"),
     ("wrk", "wrk"),
 ];
+/// What a program in Rust that does TLS by OpenSSL is linked with.
+const FOR_NATIVE_TLS: &[Package] = &[("libssl-dev", "openssl"), ("pkg-config", "pkg-config")];
 /// What boots another kernel beside the emulator: what its first file system is made with.
 const FOR_VM: &[Package] = &[
     ("busybox-static", "busybox"),
@@ -111,6 +113,11 @@ pub fn need_go() -> Result<()> {
 pub fn for_bench() -> Result<()> {
     need(FOR_BENCH, "the agent's cost is measured with these")?;
     need_go()
+}
+
+/// Everything that a program in Rust that does TLS by OpenSSL is built with.
+pub fn for_native_tls() -> Result<()> {
+    need(FOR_NATIVE_TLS, "a client of the matrix does TLS by it")
 }
 
 /// Everything that `cargo xtask vm` needs.

@@ -12,6 +12,9 @@ use crate::{
 };
 
 const HOOKS: &str = "hooks";
+/// Who does TLS so that it is not seen on any host: docs/tls.md says more.
+const NEVER_IN_TLS: &str = "not visible, here and elsewhere: TLS of Java (JSSE), rustls, NSS, and OpenSSL inside programs that do not say \
+                            where its functions are";
 
 /// One thing that tracing needs or profits from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -245,14 +248,15 @@ fn go_programs(obstacle: Option<&'static str>) -> Finding {
 }
 
 fn in_tls(obstacle: Option<&'static str>) -> Finding {
-    let (state, detail) = match obstacle {
+    let (state, detail, limit) = match obstacle {
         None => (
             State::Ok,
             "HTTP in TLS is traced where OpenSSL, GnuTLS or Go does it".to_owned(),
+            NEVER_IN_TLS,
         ),
-        Some(obstacle) => (State::Degraded, format!("not looked into: {obstacle}")),
+        Some(obstacle) => (State::Degraded, format!("not looked into: {obstacle}"), ""),
     };
-    Finding::new("tls", state, detail, "")
+    Finding::new("tls", state, detail, limit)
 }
 
 fn left_out(program: LeftOut) -> Finding {
@@ -273,6 +277,13 @@ fn refused(refusal: Refusal, state: State) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn where_tls_is_looked_into_it_is_said_what_of_it_is_never_visible() {
+        assert_eq!(in_tls(None).state, State::Ok);
+        assert_eq!(in_tls(None).advice, NEVER_IN_TLS);
+        assert_eq!(in_tls(Some("no rights")).advice, "");
+    }
 
     #[test]
     fn the_table_says_what_to_do_below_what_is_wrong() {

@@ -1,7 +1,7 @@
 //! `run`: traces what is selected until a signal asks for the end. The way from probes to exporters is the same for
 //! `trace`.
 
-use std::{env, path::Path, sync::Arc};
+use std::{env, fs, path::Path, sync::Arc};
 
 use anyhow::Context as _;
 
@@ -143,12 +143,17 @@ pub fn follow(
         log_of_breakpoints.say(&Event::NotFollowed { pid, version, error });
     };
     let log_of_libraries = Arc::clone(&session.log);
-    let unseen = move |path: &Path, error| {
-        let library = path.display().to_string();
-        log_of_libraries.say(&Event::NotLookedInto { library, error });
+    let looked_into = move |path: &Path, outcome| {
+        // What a process has in its memory is known by a link.
+        let library = fs::read_link(path).unwrap_or_else(|_| path.to_owned());
+        let library = library.display().to_string();
+        log_of_libraries.say(&match outcome {
+            Ok(()) => Event::LookedInto { library },
+            Err(error) => Event::NotLookedInto { library, error },
+        });
     };
     probes
-        .begin_to_follow(Box::new(refused), Box::new(unseen))
+        .begin_to_follow(Box::new(refused), Box::new(looked_into))
         .context("cannot start a thread")?;
     capability::keep(capability::TO_TRACE);
     let mut pipeline = Pipeline::new(options.pipeline());

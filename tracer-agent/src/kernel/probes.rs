@@ -345,9 +345,9 @@ impl Probes {
     ///
     /// # Errors
     /// When the threads cannot be started.
-    pub fn begin_to_follow(&mut self, refused: Refused, unseen: tls::Refused) -> io::Result<()> {
+    pub fn begin_to_follow(&mut self, refused: Refused, libraries: tls::Told) -> io::Result<()> {
         self.breakpoints.begin(refused)?;
-        self.libraries.begin(unseen)
+        self.libraries.begin(libraries)
     }
 
     /// A process runs a new program, or is seen for the first time: what libraries of TLS it has is looked at.

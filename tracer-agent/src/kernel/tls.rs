@@ -69,8 +69,8 @@ const LOOKS: [Duration; 6] = [
 /// Processes that wait to be looked at.
 const MAX_WAITING: usize = 4096;
 
-/// Told of a library that cannot be attached to.
-pub type Refused = Box<dyn Fn(&Path, io::Error) + Send>;
+/// Told of a library that is attached to from now on, or cannot be.
+pub type Told = Box<dyn Fn(&Path, io::Result<()>) + Send>;
 
 /// The libraries that are attached to, and the thread that looks for more.
 pub(super) struct Libraries {
@@ -113,7 +113,7 @@ impl Libraries {
                 known: HashSet::new(),
                 others: HashSet::new(),
                 breakpoints: Vec::new(),
-                refused: Box::new(|_, _| {}),
+                told: Box::new(|_, _| {}),
             }),
             obstacle,
             wanted: None,
@@ -137,11 +137,11 @@ impl Libraries {
     }
 
     /// From here on processes are looked at, by a thread that keeps the rights for it.
-    pub fn begin(&mut self, refused: Refused) -> io::Result<()> {
+    pub fn begin(&mut self, told: Told) -> io::Result<()> {
         let Some(mut watch) = self.watch.take() else {
             return Ok(());
         };
-        watch.refused = refused;
+        watch.told = told;
         let (wanted, wants) = mpsc::channel();
         let ends = Arc::clone(&self.ends);
         let thread = thread::Builder::new()
@@ -177,7 +177,7 @@ struct Watch {
     /// Files without such functions.
     others: HashSet<(u64, u64)>,
     breakpoints: Vec<Breakpoint>,
-    refused: Refused,
+    told: Told,
 }
 
 impl Drop for Watch {
@@ -274,10 +274,7 @@ impl Watch {
         } else {
             Err(io::Error::other("too many libraries are in use at once"))
         };
-        match outcome {
-            Ok(set) => self.breakpoints.extend(set),
-            Err(error) => (self.refused)(path, error),
-        }
+        (self.told)(path, outcome.map(|set| self.breakpoints.extend(set)));
         true
     }
 

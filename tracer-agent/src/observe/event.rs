@@ -57,6 +57,11 @@ pub enum Event {
         /// Why.
         error: io::Error,
     },
+    /// What goes through a library of TLS is seen, of connections that begin from here on.
+    LookedInto {
+        /// The file.
+        library: String,
+    },
     /// What goes through a library of TLS cannot be seen.
     NotLookedInto {
         /// The file.
@@ -155,7 +160,10 @@ impl Event {
             | Self::Unknown(_)
             | Self::NotReconfigured(_)
             | Self::NotReselected(_) => Level::Warn,
-            Self::Ready { .. } | Self::Serving { .. } | Self::Reconfigured { .. } => Level::Info,
+            Self::Ready { .. }
+            | Self::Serving { .. }
+            | Self::Reconfigured { .. }
+            | Self::LookedInto { .. } => Level::Info,
             Self::Kernel(_)
             | Self::Known(_)
             | Self::Selected { .. }
@@ -184,6 +192,7 @@ impl fmt::Display for Event {
                 out,
                 "calls of process {pid} ({version}) are linked by times only: {error}"
             ),
+            Self::LookedInto { library } => write!(out, "what goes through {library} is seen from now on"),
             Self::NotLookedInto { library, error } => {
                 write!(out, "what goes through {library} is not seen: {error}")
             }
@@ -266,6 +275,7 @@ impl Event {
             Self::Selected { .. } => "selected",
             Self::NotSelected { .. } => "not_selected",
             Self::NotFollowed { .. } => "not_followed",
+            Self::LookedInto { .. } => "looked_into",
             Self::NotLookedInto { .. } => "not_looked_into",
             Self::KernelLost { .. } => "kernel_lost",
             Self::Kernel(_) => "kernel",
@@ -302,6 +312,7 @@ impl Event {
                 ("version", version.as_str().into()),
                 ("error", error.to_string().into()),
             ],
+            Self::LookedInto { library } => vec![("library", library.as_str().into())],
             Self::NotLookedInto { library, error } => vec![
                 ("library", library.as_str().into()),
                 ("error", error.to_string().into()),

@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: what the agent costs, against what it may cost. One table, and the same as JSON beside it; a
 //! budget that is missed is a failure. What is measured needs a quiet machine and root.
 
-mod agent;
+pub mod agent;
 mod floor;
 mod go;
 mod load;
