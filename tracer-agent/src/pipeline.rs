@@ -64,6 +64,8 @@ pub struct Pipeline {
     unix_minus_boot_ns: i64,
     events: Vec<ExchangeEvent>,
     linked: Vec<Linked>,
+    /// The latest time that was told.
+    latest: BootNanos,
     malformed_records: u64,
     lost: Vec<(Loss, u64)>,
     /// Exchanges that were given out and are not spans yet.
@@ -91,6 +93,7 @@ impl Pipeline {
             settings,
             events: Vec::new(),
             linked: Vec::new(),
+            latest: BootNanos::default(),
             malformed_records: 0,
             lost: Vec::new(),
             unbuilt: 0,
@@ -130,6 +133,7 @@ impl Pipeline {
             }
             Input::Lost { cause, count } => self.lost(*cause, *count),
             Input::Tick(now) => {
+                self.latest = self.latest.max(*now);
                 self.protocols.tick(*now, &mut self.events);
                 self.link();
                 self.correlator.tick(*now, &mut self.linked);
@@ -157,6 +161,11 @@ impl Pipeline {
         }
         families.extend(metrics::own::of_stages(&self.counters()));
         families
+    }
+
+    /// The latest time that was told: when a recording that is cut off ended.
+    pub const fn latest(&self) -> BootNanos {
+        self.latest
     }
 
     /// When the time must be told, even if nothing happens.
@@ -241,6 +250,7 @@ impl Pipeline {
     }
 
     fn record(&mut self, record: &Record<'_>) {
+        self.latest = self.latest.max(record.at());
         if let Record::Process(event) = record {
             self.correlator.on_process(event, &mut self.linked);
             self.builder.on_process(event);

@@ -29,6 +29,19 @@ pub enum Record<'a> {
     Stream(StreamTask),
 }
 
+impl Record<'_> {
+    /// When what it tells of was over.
+    pub fn at(&self) -> BootNanos {
+        match self {
+            Self::Data(data) => data.end,
+            Self::Open(open) => open.established.unwrap_or(open.start),
+            Self::Close(close) => close.at,
+            Self::Process(event) => event.at,
+            Self::Stream(taken) => taken.at,
+        }
+    }
+}
+
 /// Which way bytes went, seen from the process that made the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {

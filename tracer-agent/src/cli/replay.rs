@@ -8,9 +8,8 @@ use super::{
     session::{Pace, Session},
 };
 use crate::{
-    capture::{HostInfo, Input, Record, Replayed, replayed::ReplayError},
+    capture::{HostInfo, Input, Replayed, replayed::ReplayError},
     export::Exporters,
-    ids::BootNanos,
     observe::{Event, Summary},
     pipeline::Pipeline,
 };
@@ -30,7 +29,6 @@ pub fn replay(settings: Settings<args::Replayed>, file: &Path) -> Result<Exit, C
             session.options.pipeline()
         }),
         exporters: None,
-        last: BootNanos(0),
         spans: 0,
     };
     let read = replay.all(&mut source)?;
@@ -50,8 +48,6 @@ struct Replay<'a> {
     pipeline: Pipeline,
     /// They need to know the host, which is the first input.
     exporters: Option<Exporters>,
-    /// The latest time that was read: when a recording that is cut off ended.
-    last: BootNanos,
     spans: u64,
 }
 
@@ -72,13 +68,12 @@ impl Replay<'_> {
             if let (Input::Host(host), None) = (&input, &self.exporters) {
                 self.start(host)?;
             }
-            self.last = self.last.max(time(&input));
             is_ended |= matches!(input, Input::End(_));
             self.push(&input);
         }
         if !is_ended {
             // A recording that was cut off has no end of its own.
-            self.push(&Input::End(self.last));
+            self.push(&Input::End(self.pipeline.latest()));
         }
         Ok(read)
     }
@@ -110,20 +105,5 @@ impl Replay<'_> {
         let summary = Summary::new(self.spans, counters);
         self.session.close(exporters, summary);
         Ok(())
-    }
-}
-
-fn time(input: &Input<'_>) -> BootNanos {
-    match input {
-        Input::Tick(at) | Input::End(at) => *at,
-        Input::Record(bytes) => match Record::decode(bytes) {
-            Ok(Record::Data(data)) => data.end,
-            Ok(Record::Open(open)) => open.established.unwrap_or(open.start),
-            Ok(Record::Close(close)) => close.at,
-            Ok(Record::Process(event)) => event.at,
-            Ok(Record::Stream(taken)) => taken.at,
-            Err(_) => BootNanos(0),
-        },
-        Input::Host(_) | Input::Process(_) | Input::Lost { .. } | Input::Shed(_) => BootNanos(0),
     }
 }

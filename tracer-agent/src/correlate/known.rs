@@ -113,7 +113,7 @@ pub enum Fate {
 }
 
 /// By ids that the agent makes. Never iterated where the order would be seen in what is given out.
-type ById<T> = HashMap<ExchangeId, T, BuildHasherDefault<InOrder>>;
+pub type ById<T> = HashMap<ExchangeId, T, BuildHasherDefault<InOrder>>;
 
 /// Hashes numbers that are counted up: neighbours stay neighbours, so what is known at the same time lies together in memory. The
 /// highest bits, by which a table tells entries in one place apart, are spread.

@@ -17,7 +17,7 @@
 //! A call is given to a request only if both ends of the chain hold: it was sent for that request, or for the answer to one of its calls, and the
 //! response to that request was written for the answer to the last. Where the two contradict each other, many more must agree.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use crate::{
     ids::{BootNanos, Moment, Pid, Task},
@@ -26,6 +26,7 @@ use crate::{
 
 use super::{
     Counters, Settings,
+    known::ById,
     table::Table,
     tally::Tally,
     turns::{Act, CONFIRMED},
@@ -64,9 +65,9 @@ struct Thread {
     /// How often the numbers agreed, by the lag of requests and of answers.
     agreed: [[Tally; LAGS]; LAGS],
     /// The request of each call that is not answered for long.
-    requests: HashMap<ExchangeId, ExchangeId>,
+    requests: ById<ExchangeId>,
     /// The calls of each request that is not answered.
-    calls: HashMap<ExchangeId, Vec<ExchangeId>>,
+    calls: ById<Vec<ExchangeId>>,
     /// Responses that were written for the answer to a call of their own requests.
     held: Tally,
     /// Calls whose chains hold, until the thread is trusted.

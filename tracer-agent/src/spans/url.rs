@@ -51,14 +51,16 @@ impl<'a> Target<'a> {
             parts.authority = Authority::parse(without_userinfo(target));
             return parts;
         }
-        let target = target.split('#').next().unwrap_or(target);
-        let (target, query) = match target.split_once('?') {
+        let target = split(target, b'#').map_or(target, |(target, _)| target);
+        let (target, query) = match split(target, b'?') {
             Some((target, query)) => (target, Some(query)),
             None => (target, None),
         };
         parts.query = query;
         parts.path = target;
-        let absolute = target.split_once("://").filter(|(scheme, _)| is_scheme(scheme));
+        // Nearly all are paths, in which there is nothing to look for.
+        let absolute = (!target.starts_with('/')).then(|| target.split_once("://")).flatten();
+        let absolute = absolute.filter(|(scheme, _)| is_scheme(scheme));
         if let Some((scheme, rest)) = absolute {
             let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
             parts.scheme = Some(scheme);
@@ -83,12 +85,13 @@ impl<'a> Authority<'a> {
                 let (host, rest) = rest.split_once(']')?;
                 (host, rest.strip_prefix(':'))
             }
-            None => match text.rsplit_once(':') {
-                Some((host, port)) => (host, Some(port)),
+            None => match text.bytes().rposition(|byte| byte == b':') {
+                Some(colon) => (text.get(..colon)?, text.get(colon + 1..)),
                 None => (text, None),
             },
         };
-        let is_host = !host.is_empty() && !host.contains(['/', '@', '?', '#', ' ']);
+        let is_none = |byte| matches!(byte, b'/' | b'@' | b'?' | b'#' | b' ');
+        let is_host = !host.is_empty() && !host.bytes().any(is_none);
         is_host.then(|| Self {
             host,
             port: port.and_then(|port| port.parse().ok()),
@@ -184,16 +187,22 @@ fn written(address: IpAddr) -> CompactString {
     let IpAddr::V4(address) = address else {
         return address.to_compact_string();
     };
-    let mut text = CompactString::default();
-    for (place, octet) in address.octets().into_iter().enumerate() {
-        if place > 0 {
-            text.push('.');
+    let mut text = [0; "255.255.255.255.".len()];
+    let mut rest = text.iter_mut();
+    let mut put = |byte| rest.next().into_iter().for_each(|place| *place = byte);
+    for octet in address.octets() {
+        if octet >= 100 {
+            put(b'0' + octet / 100);
         }
-        let digits = [(100, octet >= 100), (10, octet >= 10), (1, true)];
-        let shown = digits.into_iter().filter(|(_, is_shown)| *is_shown);
-        text.extend(shown.map(|(power, _)| char::from(b'0' + octet / power % 10)));
+        if octet >= 10 {
+            put(b'0' + octet / 10 % 10);
+        }
+        put(b'0' + octet % 10);
+        put(b'.');
     }
-    text
+    let unused = rest.len();
+    let text = text.get(..text.len() - unused - 1).unwrap_or_default();
+    CompactString::from_utf8_lossy(text)
 }
 
 /// The port that a scheme means when none is written.
@@ -206,7 +215,14 @@ pub fn default_port(scheme: &str) -> Option<u16> {
 }
 
 fn without_userinfo(authority: &str) -> &str {
-    authority.rsplit_once('@').map_or(authority, |(_, host)| host)
+    let at = authority.bytes().rposition(|byte| byte == b'@');
+    at.and_then(|at| authority.get(at + 1..)).unwrap_or(authority)
+}
+
+/// What is before an ASCII character and behind it. In texts as short as these a search by the library is mostly its preparations.
+fn split(text: &str, byte: u8) -> Option<(&str, &str)> {
+    let place = text.bytes().position(|other| other == byte)?;
+    Some((text.get(..place)?, text.get(place + 1..)?))
 }
 
 fn is_scheme(text: &str) -> bool {

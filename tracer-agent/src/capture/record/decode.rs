@@ -4,7 +4,7 @@ use std::{num::NonZeroU32, sync::Arc};
 
 use tracer_common::{
     layout::Exe,
-    record::{data_flags, kind, open_flags},
+    record::{DataRecord, data_flags, kind, open_flags},
 };
 
 use super::{
@@ -77,7 +77,8 @@ impl<'a> Record<'a> {
     }
 }
 
-fn data<'a>(read: &mut Fields<'a>) -> Result<Data<'a>, RecordError> {
+fn data<'a>(whole: &mut Fields<'a>) -> Result<Data<'a>, RecordError> {
+    let mut read = whole.up_to(size_of::<DataRecord>())?;
     let connection = ConnectionId(read.u64()?);
     let offset = StreamOffset(read.u64()?);
     let len = read.u64()?;
@@ -93,7 +94,7 @@ fn data<'a>(read: &mut Fields<'a>) -> Result<Data<'a>, RecordError> {
     let maker = read.u64()?;
     let at = if flags & data_flags::SENT != 0 { start } else { end };
     let moment = read.moment(flags & data_flags::TIMER != 0, at)?;
-    let captured = read.slice(captured as usize)?;
+    let captured = whole.slice(captured as usize)?;
     if captured.len() as u64 > len || offset.0.checked_add(len).is_none() {
         return Err(RecordError::Field("len"));
     }
@@ -268,6 +269,15 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// The fields up to this place in the record: there at once, so that what is read of them is not looked for one by one.
+    #[inline]
+    fn up_to(&mut self, place: usize) -> Result<Self, RecordError> {
+        let read = self.whole - self.rest.len();
+        let rest = self.slice(place.saturating_sub(read))?;
+        Ok(Self { rest, ..*self })
+    }
+
+    #[inline]
     fn slice(&mut self, len: usize) -> Result<&'a [u8], RecordError> {
         let (head, rest) = self.rest.split_at_checked(len).ok_or(RecordError::Short {
             kind: self.kind,
@@ -278,6 +288,7 @@ impl<'a> Fields<'a> {
         Ok(head)
     }
 
+    #[inline]
     fn array<const N: usize>(&mut self) -> Result<[u8; N], RecordError> {
         let mut array = [0; N];
         array.copy_from_slice(self.slice(N)?);
@@ -295,14 +306,17 @@ impl<'a> Fields<'a> {
         }))
     }
 
+    #[inline]
     fn u16(&mut self) -> Result<u16, RecordError> {
         Ok(u16::from_ne_bytes(self.array()?))
     }
 
+    #[inline]
     fn u32(&mut self) -> Result<u32, RecordError> {
         Ok(u32::from_ne_bytes(self.array()?))
     }
 
+    #[inline]
     fn u64(&mut self) -> Result<u64, RecordError> {
         Ok(u64::from_ne_bytes(self.array()?))
     }

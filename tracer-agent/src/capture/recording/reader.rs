@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufReader, Read},
+    io::{self, BufRead, BufReader, Read as _},
     path::{Path, PathBuf},
 };
 
@@ -11,9 +11,6 @@ use super::{
     format::{ENTRY_HEAD_LEN, EntryHead, HEADER_LEN, Header, MAGIC, MAX_PAYLOAD, VERSION, crc, decode, kind},
     older::bring_up_to_date,
 };
-
-/// Bytes that memory is made ready for before any of them is known to be there; then as many as were.
-const FIRST_STEP: usize = 2048;
 
 /// Why a recording cannot be read, or not further.
 #[derive(Debug, thiserror::Error)]
@@ -66,7 +63,7 @@ pub enum ReadError {
 }
 
 /// A recording being read.
-pub struct Reader<R: Read = BufReader<File>> {
+pub struct Reader<R: BufRead = BufReader<File>> {
     source: R,
     path: PathBuf,
     header: Header,
@@ -100,7 +97,7 @@ impl Reader {
     }
 }
 
-impl<R: Read> Reader<R> {
+impl<R: BufRead> Reader<R> {
     /// Begins to read a recording from `source`; `path` is its name in errors.
     ///
     /// # Errors
@@ -210,18 +207,19 @@ impl<R: Read> Reader<R> {
     fn read(&mut self, len: usize) -> Result<(), ReadError> {
         self.payload.clear();
         while self.payload.len() < len {
-            let before = self.payload.len();
-            let step = (len - before).min(before.max(FIRST_STEP));
-            self.payload.resize(before + step, 0);
-            let room = self.payload.get_mut(before..).unwrap_or_default();
-            let filled = fill(&mut self.source, room).map_err(|source| ReadError::Io {
-                path: self.path.clone(),
-                source,
-            })?;
-            self.payload.truncate(before + filled);
-            if filled < step {
-                break;
-            }
+            let there = match self.source.fill_buf() {
+                Ok([]) => break,
+                Ok(there) => there,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(source) => {
+                    let path = self.path.clone();
+                    return Err(ReadError::Io { path, source });
+                }
+            };
+            let taken = there.get(..len - self.payload.len()).unwrap_or(there);
+            let count = taken.len();
+            self.payload.extend_from_slice(taken);
+            self.source.consume(count);
         }
         self.offset += self.payload.len() as u64;
         Ok(())
@@ -246,21 +244,4 @@ impl<R: Read> Reader<R> {
             what,
         }
     }
-}
-
-/// Reads until there is no more room, or no more to read; how much it was.
-fn fill(source: &mut impl Read, mut room: &mut [u8]) -> io::Result<usize> {
-    let mut filled = 0;
-    while !room.is_empty() {
-        match source.read(room) {
-            Ok(0) => break,
-            Ok(count) => {
-                filled += count;
-                room = room.get_mut(count..).unwrap_or_default();
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
 }

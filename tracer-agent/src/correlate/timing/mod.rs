@@ -35,7 +35,7 @@ const ORDER_NS: u64 = 10_000_000;
 #[derive(Debug)]
 pub(super) struct Timing {
     /// How many requests are in flight, in each process where there are any.
-    serving: HashMap<Pid, u32>,
+    serving: HashMap<Pid, u32, foldhash::fast::RandomState>,
     watched: Table<Pid, Watched>,
     /// When the next of them is to be looked at.
     due: Option<BootNanos>,
@@ -58,7 +58,7 @@ struct Watched {
 impl Timing {
     pub fn new(settings: &Settings) -> Self {
         Self {
-            serving: HashMap::new(),
+            serving: HashMap::default(),
             watched: Table::new(settings.max_watched),
             due: None,
             wait_ns: settings.wait_timing_ns.saturating_sub(ORDER_NS),

@@ -7,13 +7,13 @@
 //! all requests that were in flight when it was made are answered, or the wait is over ──► the call is settled
 //! ```
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use super::{
     hypotheses::{CHOICES, Hypotheses},
     model::{Kind, Model, Next},
 };
-use crate::{ids::BootNanos, protocols::ExchangeId};
+use crate::{correlate::known::ById, ids::BootNanos, protocols::ExchangeId};
 
 /// A request is over when its response was written; what its process reads so soon afterwards was read before.
 const SLACK_NS: u64 = 50_000;
@@ -123,12 +123,12 @@ pub struct Search {
     wait_ns: u64,
     /// What happened and was not looked at yet, since earlier things may still be told.
     ahead: BTreeMap<(u64, u8, ExchangeId), What>,
-    requests: HashMap<ExchangeId, Request>,
+    requests: ById<Request>,
     /// Those that are in flight, in the order in which they came.
     working: VecDeque<ExchangeId>,
     /// Those that are answered, and not learned from.
     responded: VecDeque<ExchangeId>,
-    calls: HashMap<ExchangeId, Call>,
+    calls: ById<Call>,
     /// Calls that are not settled, in the order in which they were made.
     unsettled: VecDeque<ExchangeId>,
     hypotheses: Hypotheses,
@@ -142,10 +142,10 @@ impl Search {
             learns: true,
             wait_ns,
             ahead: BTreeMap::new(),
-            requests: HashMap::new(),
+            requests: ById::default(),
             working: VecDeque::new(),
             responded: VecDeque::new(),
-            calls: HashMap::new(),
+            calls: ById::default(),
             unsettled: VecDeque::new(),
             hypotheses: Hypotheses::default(),
         }
@@ -449,7 +449,7 @@ impl Search {
 }
 
 /// What a request tells of how its process works, the less the more doubtful it is which calls were made for it.
-fn learn(model: &mut Model, request: &Request, calls: &HashMap<ExchangeId, Call>) {
+fn learn(model: &mut Model, request: &Request, calls: &ById<Call>) {
     let Some(end) = request.end else {
         return;
     };

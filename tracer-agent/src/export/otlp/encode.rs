@@ -1,7 +1,7 @@
 //! Spans to the bytes of an `ExportTraceServiceRequest`, for gRPC and HTTP, without the messages in between:
 //! those are an allocation for each key, id and text. The bytes are those of [`mapping::request`], encoded.
 
-use std::{collections::HashMap, iter, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 use bytes::BufMut as _;
 use opentelemetry_proto::tonic::trace::v1::{span, status::StatusCode};
@@ -17,24 +17,28 @@ use crate::{
     },
 };
 
-/// Bytes of the length of a usual span.
+/// Bytes of the length of a usual batch, of a usual span, and of a text that is not [`SHORT`].
+const OF_BATCH: usize = 3;
 const OF_SPAN: usize = 2;
+const OF_LONG: usize = 2;
+/// Key and text of an attribute that take less have lengths of one byte, with what is around them.
+const SHORT: usize = 0x80 - 6;
 /// Room for a span with its texts, so that a usual batch is one allocation.
-const USUAL_SPAN: usize = 640;
+const USUAL_SPAN: usize = 768;
 
 /// The request that carries these spans; resources in the order in which their first spans come.
 pub fn request(spans: &[Span], host: &HostInfo) -> Vec<u8> {
     let mut out = Vec::with_capacity(spans.len() * USUAL_SPAN);
     let scope = mapping::scope();
     for group in by_process(spans) {
-        nested(&mut out, 1, |out| {
+        nested::<OF_BATCH>(&mut out, 1, |out| {
             if let Some(first) = group.first() {
                 message::encode(1, &mapping::resource(&first.process, host), out);
             }
-            nested(out, 2, |out| {
+            nested::<OF_BATCH>(out, 2, |out| {
                 message::encode(1, &scope, out);
                 for span in group {
-                    nested_in(out, 2, OF_SPAN, |out| put_span(out, span));
+                    nested::<OF_SPAN>(out, 2, |out| put_span(out, span));
                 }
             });
         });
@@ -85,10 +89,10 @@ fn put_span(out: &mut Vec<u8>, span: &Span) {
         put_attribute(out, 9, key, value);
     }
     for link in &span.links {
-        nested(out, 13, |out| put_link(out, link));
+        nested::<1>(out, 13, |out| put_link(out, link));
     }
     if span.status == SpanStatus::Error {
-        nested(out, 15, |out| put_enum(out, 3, StatusCode::Error.into()));
+        nested::<1>(out, 15, |out| put_enum(out, 3, StatusCode::Error.into()));
     }
     encode_key(16, WireType::ThirtyTwoBit, out);
     out.put_u32_le(mapping::flags(span));
@@ -102,23 +106,26 @@ fn put_link(out: &mut Vec<u8>, link: &SpanLink) {
     }
 }
 
-fn put_attribute(out: &mut Vec<u8>, tag: u32, key: &str, value: &AttributeValue) {
-    // Nearly all are texts, of which the lengths are known before.
-    if let AttributeValue::Text(text) = value
-        && !key.is_empty()
-    {
-        let of_value = field_len(text.len());
-        put_key(out, tag, WireType::LengthDelimited);
-        put_varint(out, field_len(key.len()) + field_len(of_value));
-        put_bytes(out, 1, key.as_bytes());
-        put_key(out, 2, WireType::LengthDelimited);
-        put_varint(out, of_value);
-        put_bytes(out, 1, text.as_bytes());
-        return;
-    }
-    nested(out, tag, |out| {
+fn put_attribute(out: &mut Vec<u8>, number: u32, key: &str, value: &AttributeValue) {
+    let AttributeValue::Text(text) = value else {
+        return put_key_and_value::<1>(out, number, key, value);
+    };
+    let (1.., 0..SHORT) = (key.len(), key.len() + text.len()) else {
+        return put_key_and_value::<OF_LONG>(out, number, key, value);
+    };
+    // Nearly all are these: their lengths are known before and take a byte, and so does each tag.
+    let [of_key, of_text] = [key.len(), text.len()].map(|len| u8::try_from(len).unwrap_or_default());
+    let tag = |number: u32| u8::try_from(number << 3 | WireType::LengthDelimited as u32).unwrap_or_default();
+    out.extend_from_slice(&[tag(number), of_key + of_text + 6, tag(1), of_key]);
+    out.extend_from_slice(key.as_bytes());
+    out.extend_from_slice(&[tag(2), of_text + 2, tag(1), of_text]);
+    out.extend_from_slice(text.as_bytes());
+}
+
+fn put_key_and_value<const KEPT: usize>(out: &mut Vec<u8>, number: u32, key: &str, value: &AttributeValue) {
+    nested::<KEPT>(out, number, |out| {
         put_text(out, 1, key);
-        nested(out, 2, |out| put_value(out, value));
+        nested::<KEPT>(out, 2, |out| put_value(out, value));
     });
 }
 
@@ -138,9 +145,9 @@ fn put_value(out: &mut Vec<u8>, value: &AttributeValue) {
             put_key(out, 4, WireType::SixtyFourBit);
             out.put_f64_le(*value);
         }
-        AttributeValue::List(texts) => nested(out, 5, |out| {
+        AttributeValue::List(texts) => nested::<1>(out, 5, |out| {
             for text in texts {
-                nested(out, 1, |out| put_bytes(out, 1, text.as_bytes()));
+                nested::<1>(out, 1, |out| put_bytes(out, 1, text.as_bytes()));
             }
         }),
     }
@@ -189,25 +196,15 @@ fn put_varint(out: &mut Vec<u8>, value: usize) {
     }
 }
 
-/// What a field takes with so many bytes in it, whose tag takes one byte.
-fn field_len(bytes: usize) -> usize {
-    1 + encoded_len_varint(bytes as u64) + bytes
-}
-
-/// A field of a message, whose length is known only behind it: see [`nested_in`].
-fn nested(out: &mut Vec<u8>, tag: u32, body: impl FnOnce(&mut Vec<u8>)) {
-    nested_in(out, tag, 1, body);
-}
-
-/// A field of a message, for whose length so many bytes are kept; what stands behind it is moved if it takes others. That is
-/// cheaper than a second look at every field.
-fn nested_in(out: &mut Vec<u8>, tag: u32, kept: usize, body: impl FnOnce(&mut Vec<u8>)) {
+/// A field of a message, whose length is known only behind it: so many bytes are kept for it, and what stands behind it is moved if
+/// it takes others. That is cheaper than a second look at every field.
+fn nested<const KEPT: usize>(out: &mut Vec<u8>, tag: u32, body: impl FnOnce(&mut Vec<u8>)) {
     put_key(out, tag, WireType::LengthDelimited);
     let place = out.len();
-    out.extend(iter::repeat_n(0, kept));
+    out.extend_from_slice(&[0; KEPT]);
     body(out);
-    let len = out.len() - place - kept;
-    match (u8::try_from(len), out.get_mut(place..place + kept)) {
+    let len = out.len() - place - KEPT;
+    match (u8::try_from(len), out.get_mut(place..place + KEPT)) {
         (Ok(len @ ..0x80), Some([byte])) => *byte = len,
         (_, room) => {
             let mut prefix = [0; 10];
@@ -215,7 +212,7 @@ fn nested_in(out: &mut Vec<u8>, tag: u32, kept: usize, body: impl FnOnce(&mut Ve
             let prefix = prefix.get(..encoded_len_varint(len as u64)).unwrap_or_default();
             match room {
                 Some(room) if room.len() == prefix.len() => room.copy_from_slice(prefix),
-                _ => drop(out.splice(place..place + kept, prefix.iter().copied())),
+                _ => drop(out.splice(place..place + KEPT, prefix.iter().copied())),
             }
         }
     }

@@ -59,11 +59,31 @@ enum Carried {
 /// The formats are tried strongest first; the first that is there and valid counts. `malformed` is set when a
 /// format looked at on the way was there but not valid, or when a `tracestate` had to be dropped.
 pub fn extract(headers: &[httparse::Header<'_>]) -> WireContext {
+    if !headers.iter().any(is_read) {
+        return WireContext::default();
+    }
     let headers = Headers(headers);
     WireContext {
         request_ids: request_id::read(headers),
         ..trace_context(headers)
     }
+}
+
+/// Whether a header is one of those that are read: of most requests none is, and then none has to be looked up.
+fn is_read(header: &httparse::Header<'_>) -> bool {
+    const LENGTHS: u64 = {
+        let (mut lengths, mut rest) = (0, CONTEXT_HEADERS);
+        while let [name, others @ ..] = rest {
+            lengths |= 1 << name.len();
+            rest = others;
+        }
+        lengths
+    };
+    let len = u32::try_from(header.name.len()).unwrap_or(u32::MAX);
+    LENGTHS.checked_shr(len).is_some_and(|lengths| lengths & 1 != 0)
+        && CONTEXT_HEADERS
+            .iter()
+            .any(|name| header.name.eq_ignore_ascii_case(name))
 }
 
 fn trace_context(headers: Headers<'_, '_>) -> WireContext {
