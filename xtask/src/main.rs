@@ -2,6 +2,7 @@
 
 mod accuracy;
 mod arch;
+mod backends;
 mod bench;
 mod build_ebpf;
 mod demo;
@@ -48,6 +49,8 @@ enum Chore {
     Accuracy(accuracy::Options),
     /// Judge clients with servers of HTTPS, each with each: every request is a right span, or it is said why not
     Matrix(matrix::Options),
+    /// Ask Jaeger, the Collector and Prometheus for what the agent exported to them of a small workload
+    Backends(backends::Options),
     /// Say which request each call was made for, by times alone, of a file of exchanges
     Link(link::Options),
     /// Measure what the agent costs, against its budgets
@@ -85,6 +88,7 @@ fn run(chore: Chore) -> anyhow::Result<()> {
         Chore::Vm(options) => vm::run_chore(&options),
         Chore::Accuracy(options) => accuracy::run_accuracy(&options),
         Chore::Matrix(options) => matrix::run_matrix(&options),
+        Chore::Backends(options) => backends::run_backends(&options),
         Chore::Link(options) => link::link(&options),
         Chore::Bench(options) => bench::run_bench(&options),
         Chore::Soak(options) => bench::soak::run_soak(&options),

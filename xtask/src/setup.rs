@@ -2,6 +2,7 @@
 //! nothing, quickly, where everything is there; safe to run several times at once.
 
 pub mod apt;
+pub mod backends;
 pub mod bpf_linker;
 pub mod cross;
 pub mod debian;
@@ -54,6 +55,7 @@ const FOR_BENCH: &[Package] = &[
 ];
 /// What a program in Rust that does TLS by OpenSSL is linked with.
 const FOR_NATIVE_TLS: &[Package] = &[("libssl-dev", "openssl"), ("pkg-config", "pkg-config")];
+const FOR_NAMESPACES: &[Package] = &[("iproute2", "ip"), ("util-linux", "unshare")];
 /// What boots another kernel beside the emulator: what its first file system is made with.
 const FOR_VM: &[Package] = &[
     ("busybox-static", "busybox"),
@@ -118,6 +120,12 @@ pub fn for_bench() -> Result<()> {
 /// Everything that a program in Rust that does TLS by OpenSSL is built with.
 pub fn for_native_tls() -> Result<()> {
     need(FOR_NATIVE_TLS, "a client of the matrix does TLS by it")
+}
+
+/// Everything that `cargo xtask backends` runs beside the backends themselves.
+pub fn for_backends() -> Result<()> {
+    for_tests()?;
+    need(FOR_NAMESPACES, "each backend has a network of its own")
 }
 
 /// Everything that `cargo xtask vm` needs.

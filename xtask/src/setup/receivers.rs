@@ -17,7 +17,7 @@ pub struct Receiver {
 
 /// What all are for.
 const WHY: &str = "what is exported is compared with what it receives";
-/// The builder of the Collector, of the version that `builder.yaml` is for.
+/// The builder of the Collector, of the version that its files in `tests/collector` are for.
 const BUILDER: &str = "go.opentelemetry.io/collector/cmd/builder@v0.161.0";
 /// The first release of Go that fetches a newer one where a module wants it.
 const GO_THAT_UPDATES_ITSELF: (u32, u32) = (1, 21);
@@ -46,11 +46,13 @@ pub const ALL: &[Receiver] = &[
     },
 ];
 
-fn make_collector(_: &Pinned) -> Result<()> {
+/// The Collector that the builder's file which pins it describes.
+pub fn make_collector(pinned: &Pinned) -> Result<()> {
     need_go_that_updates_itself("the Collector is built from its Go modules")?;
     run(Command::new("go")
         .current_dir(root().join("tests/collector"))
-        .args(["run", BUILDER, "--config", "builder.yaml"]))
+        .args(["run", BUILDER, "--config"])
+        .arg(root().join(pinned.pinned_by)))
 }
 
 /// Go, of a release that can build what asks for a newer one.
