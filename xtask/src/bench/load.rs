@@ -82,7 +82,7 @@ impl Nginx {
         fs::write(folder.join("nginx.conf"), configuration)?;
         // Answers that take their time, however many ask at once.
         fs::create_dir(folder.join("paced"))?;
-        for name in ["before", "after"] {
+        for name in ["before-one", "before-many", "after-one", "after-many"] {
             fs::write(folder.join("paced").join(name), "hello")?;
         }
         Ok(Self { folder, port })

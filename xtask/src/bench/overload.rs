@@ -1,5 +1,5 @@
-//! `cargo xtask soak --overload`: a server at full speed while the ring holds a few records only. Every request is a span or a counted
-//! loss, and what comes after the load is whole from its first request on: on new connections, many at once, and on connections
+//! `cargo xtask soak --overload`: a server at full speed while the ring holds a few records only. Judged is whether every request is a span or a
+//! counted loss, and whether what comes after the load is whole from its first request on: on new connections, many at once, and on connections
 //! that were there all the time.
 
 use std::{
@@ -32,19 +32,19 @@ const CONNECTIONS: usize = 64;
 const KEPT: usize = 8;
 /// Requests on each of them before it and after it.
 const KEPT_ROUNDS: usize = 25;
-/// Between two of them while it is on.
-const PAUSE: Duration = Duration::from_millis(5);
+/// Between two of them: the ring has room for about nine, so that without it a moment in which the agent does something else loses some at any time.
+const PAUSE: Duration = Duration::from_millis(1);
 /// Requests before the load and after it, one after the other, and as many of which some are in flight at once.
 const ASKED: u64 = 200;
 const AT_ONCE: u64 = 8;
 /// So long after a request all spans of it must be there, and a part of the script that is no load must be done.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// What is asked for before the load and after it: on new connections one after the other, on some at once, which nginx answers
-/// 100 times a second, and on those that are kept.
+/// What is asked for before the load and after it: on new connections one after the other, on some at once, and on those that are kept.
+/// The first two nginx answers 100 times a second, for the same reason as [`PAUSE`].
 const PATHS: [[&str; 3]; 2] = [
-    ["/before/one", "/paced/before", "/before/kept"],
-    ["/after/one", "/paced/after", "/after/kept"],
+    ["/paced/before-one", "/paced/before-many", "/before/kept"],
+    ["/paced/after-one", "/paced/after-many", "/after/kept"],
 ];
 const KEPT_PATH: usize = 2;
 /// Body of every answer.
@@ -56,7 +56,7 @@ cd "$1"; url="$2"
 sh -c "$7" &
 until [ -s nginx.pid ]; do sleep 0.05; done
 probe() {
-    ab -q -n "$2" -c 1 "$url$1/one" > one.txt 2>&1 && ab -q -k -n "$2" -c "$3" "${url}paced/$1" > many.txt 2>&1 || exit 1
+    ab -q -n "$2" -c 1 "${url}paced/$1-one" > one.txt 2>&1 && ab -q -k -n "$2" -c "$3" "${url}paced/$1-many" > many.txt 2>&1 || exit 1
     : > "asked-$1"
 }
 probe before "$5" "$6"
@@ -243,6 +243,7 @@ impl Kept {
                 answer.extend(room.get(..len).unwrap_or_default());
             }
             self.asked += 1;
+            thread::sleep(PAUSE);
         }
         Ok(())
     }
@@ -257,7 +258,6 @@ impl Kept {
         while !file.exists() {
             self.round("/kept")?;
             most = most.max(rss()?);
-            thread::sleep(PAUSE);
         }
         Ok((now(), most))
     }
@@ -349,10 +349,10 @@ mod tests {
     #[test]
     fn spans_of_both_ends_are_found_and_one_that_lacks_something_is_not_whole() {
         let line = r#"{"resourceSpans":[{"scopeSpans":[{"spans":[
-            {"kind":2,"attributes":[{"key":"url.path","value":{"stringValue":"/after/one"}},
+            {"kind":2,"attributes":[{"key":"url.path","value":{"stringValue":"/paced/after-one"}},
                 {"key":"http.request.method","value":{"stringValue":"GET"}},{"key":"http.response.status_code","value":{"intValue":"200"}},
                 {"key":"http.request.body.size","value":{"intValue":"0"}},{"key":"http.response.body.size","value":{"intValue":"5"}}]},
-            {"kind":3,"attributes":[{"key":"url.full","value":{"stringValue":"http://127.0.0.1:1/paced/after"}}]},
+            {"kind":3,"attributes":[{"key":"url.full","value":{"stringValue":"http://127.0.0.1:1/paced/after-many"}}]},
             {"kind":2,"attributes":[{"key":"url.path","value":{"stringValue":"/load"}}]}]}]}]}"#;
         let mut exported = Exported::default();
         spans(&serde_json::from_str(line).unwrap(), &mut exported.asked);
@@ -360,8 +360,8 @@ mod tests {
             let (count, wrong) = exported.of(paths);
             (count, wrong.len())
         };
-        assert_eq!(told(&["/after/one"]), (1, 0));
-        assert_eq!(told(&["/paced/after"]), (1, 1));
+        assert_eq!(told(&["/paced/after-one"]), (1, 0));
+        assert_eq!(told(&["/paced/after-many"]), (1, 1));
         assert_eq!(told(&PATHS[1]), (2, 1));
         assert_eq!(told(&PATHS[0]), (0, 0));
     }
