@@ -108,7 +108,7 @@ fn fuzz(folder: &Path, program: &Path, target: &str, seconds: u64) -> Result<Str
     if let Some(stderr) = child.stderr.take() {
         for line in BufReader::new(stderr).split(b'\n') {
             let line = String::from_utf8_lossy(&line?).into_owned();
-            if !line.contains("\tcov: ") {
+            if !line.contains(" cov: ") {
                 eprintln!("{line}");
             } else if let Some((count, rest)) = line.split_once('\t') {
                 let words: Vec<_> = rest
