@@ -1,10 +1,13 @@
 //! `cargo xtask fuzz`: every fuzz target, one after the other, with the address sanitiser.
 //!
 //! The targets have cargo-fuzz's layout, but cargo-fuzz is not needed: it would want a nightly toolchain
-//! for one flag, which is unlocked here for this one build.
+//! for one flag, which is unlocked here for this one build. What the fuzzers begin with is written by a program of the same package
+//! (`seeds`), from what tests are made of.
 
 use std::fs;
-use std::process::Command;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -65,28 +68,60 @@ pub fn run_all(options: &Options) -> Result<()> {
         ])
         .env("RUSTC_BOOTSTRAP", "1")
         .env("CARGO_ENCODED_RUSTFLAGS", RUSTFLAGS.join("\x1f")))?;
+    let built = folder.join("target").join(TARGET).join("release");
+    run(Command::new(built.join("seeds"))
+        .arg(folder.join("seeds"))
+        .arg(root().join("tests/recordings")))?;
     for target in &targets {
         say(format!("{target}: {} s", options.seconds));
-        for part in ["corpus", "artifacts"] {
+        for part in ["corpus", "artifacts", "seeds"] {
             fs::create_dir_all(folder.join(part).join(target))?;
         }
-        run(
-            Command::new(folder.join("target").join(TARGET).join("release").join(target))
-                .current_dir(&folder)
-                .arg(format!("corpus/{target}"))
-                .arg(format!("-artifact_prefix=artifacts/{target}/"))
-                .arg("-dict=http.dict")
-                .arg(format!("-max_total_time={}", options.seconds))
-                .args([
-                    "-rss_limit_mb=1024",
-                    "-timeout=10",
-                    "-max_len=65536",
-                    "-print_final_stats=1",
-                    "-verbosity=0",
-                ]),
-        )
-        .with_context(|| format!("{target} has a finding, kept under tests/fuzz/artifacts/{target}"))?;
+        let reached = fuzz(&folder, &built.join(target), target, options.seconds)
+            .with_context(|| format!("{target} has a finding, kept under tests/fuzz/artifacts/{target}"))?;
+        say(format!("{target}: {reached}"));
     }
     say(format!("{} targets, no finding", targets.len()));
     Ok(())
+}
+
+/// Runs a target; how often, and what code it reached, as libFuzzer says it in its last line.
+fn fuzz(folder: &Path, program: &Path, target: &str, seconds: u64) -> Result<String> {
+    let mut child = Command::new(program)
+        .current_dir(folder)
+        .args([format!("corpus/{target}"), format!("seeds/{target}")])
+        .arg(format!("-artifact_prefix=artifacts/{target}/"))
+        .arg("-dict=http.dict")
+        .arg(format!("-max_total_time={seconds}"))
+        .args([
+            "-rss_limit_mb=1024",
+            "-timeout=10",
+            "-max_len=65536",
+            "-print_final_stats=1",
+            "-print_funcs=0",
+        ])
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("{} does not start", program.display()))?;
+    let mut reached = String::new();
+    if let Some(stderr) = child.stderr.take() {
+        for line in BufReader::new(stderr).split(b'\n') {
+            let line = String::from_utf8_lossy(&line?).into_owned();
+            if !line.contains(" cov: ") {
+                eprintln!("{line}");
+            } else if let Some((count, rest)) = line.split_once('\t') {
+                let words: Vec<_> = rest
+                    .split_whitespace()
+                    .skip_while(|word| *word != "cov:")
+                    .collect();
+                reached = format!("{count} {}", words.get(..6).unwrap_or(&words).join(" "));
+            }
+        }
+    }
+    let status = child.wait()?;
+    if !status.success() {
+        bail!("it ended with {status} after {reached}");
+    }
+    Ok(reached)
 }

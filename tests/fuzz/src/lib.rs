@@ -1,5 +1,8 @@
 //! What the targets share: an input read as calls on a connection, and the framer run over them.
 
+pub mod elf;
+pub mod http2;
+
 use tracer_agent::capture::{HostInfo, Input};
 use tracer_agent::ids::BootNanos;
 use tracer_agent::pipeline::{Pipeline, Settings};

@@ -1,71 +1,83 @@
-//! Executable files and libraries: bytes that claim to be one, or Go's table of functions in a file that is right otherwise.
+//! Executable files and libraries: bytes that claim to be one, or what Go and libraries of TLS say in a file that is right otherwise. Where
+//! Go's own tables are believed, a breakpoint goes to the beginning of a function or to a return.
 #![no_main]
 
+use std::path::PathBuf;
 use std::{env, fs, process};
 
+use fuzz::elf;
 use libfuzzer_sys::fuzz_target;
-use tracer_agent::symbols::{Executables, Library};
+use tracer_agent::symbols::{Executables, Exit, GoHook, Library, Session};
 
 fuzz_target!(|input: &[u8]| {
     let Some((first, input)) = input.split_first() else {
         return;
     };
-    let bytes = if first & 1 == 0 { input.to_vec() } else { go(input) };
-    let file = env::temp_dir().join(format!("fuzz-elf-{}", process::id()));
-    if fs::write(&file, bytes).is_ok() {
-        let _ = Executables::default().go(&file);
-        let _ = fs::File::open(&file).map(|file| Library::read(&file));
-    }
+    let bytes = match first % 4 {
+        0 => input.to_vec(),
+        1 => elf::go(&elf::build_info("go1.26.8", "v1.78.0"), input),
+        2 => elf::go(input, &elf::table()),
+        _ => {
+            let Some((len, input)) = input.split_first_chunk() else {
+                return;
+            };
+            let len = usize::from(u16::from_le_bytes(*len)).min(input.len());
+            let (symbols, names) = input.split_at(len);
+            elf::library(symbols, names)
+        }
+    };
+    look(&bytes);
 });
 
-const HEADER: usize = 64;
-const PROGRAM_HEADER: usize = 56;
-/// Where the file is in memory.
-const BASE: u64 = 0x40_0000;
-const NAMES: &[u8] = b"\0.go.buildinfo\0.gopclntab\0.text\0.shstrtab\0";
+/// A file of this process, in memory where the system has such a place.
+fn place() -> PathBuf {
+    let memory = PathBuf::from("/dev/shm");
+    let folder = if memory.is_dir() { memory } else { env::temp_dir() };
+    folder.join(format!("fuzz-elf-{}", process::id()))
+}
 
-/// A program of Go 1.26 with this table.
-fn go(table: &[u8]) -> Vec<u8> {
-    let mut info = b"\xff Go buildinf:\x08\x02".to_vec();
-    info.resize(32, 0);
-    info.extend(b"\x06go1.26");
-    let text = [0x49, 0x3b, 0x66, 0x10];
-    let mut bytes = vec![0; HEADER + PROGRAM_HEADER];
-    let mut sections = vec![[0_u64; 4]];
-    for (name, content) in [(1, info.as_slice()), (15, table), (26, &text), (32, NAMES)] {
-        sections.push([
-            name,
-            BASE + bytes.len() as u64,
-            bytes.len() as u64,
-            content.len() as u64,
-        ]);
-        bytes.extend(content);
-        bytes.resize(bytes.len().next_multiple_of(8), 0);
+fn look(bytes: &[u8]) {
+    let place = place();
+    if fs::write(&place, bytes).is_err() {
+        return;
     }
-    let at = bytes.len();
-    for (place, [name, address, offset, len]) in sections.iter().enumerate() {
-        // `SHT_NULL`, `SHT_STRTAB` or `SHT_PROGBITS`.
-        let kind = [0_u32, 1, 1, 1, 3].get(place).copied().unwrap_or_default();
-        bytes.extend((*name as u32).to_le_bytes());
-        bytes.extend(kind.to_le_bytes());
-        for word in [0, *address, *offset, *len, 0, 1, 0] {
-            bytes.extend(u64::to_le_bytes(word));
+    if let Some(go) = Executables::default().go(&place) {
+        for (hook, offset) in &go.program.hooks {
+            match hook {
+                GoHook::GrpcCalled => returns(bytes, *offset),
+                _ => begins(bytes, *offset),
+            }
         }
     }
-    let mut header = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\x3e\0\x01\0\0\0".to_vec();
-    for word in [BASE, HEADER as u64, at as u64] {
-        header.extend(word.to_le_bytes());
+    let Some(library) = fs::File::open(&place).ok().and_then(|file| Library::read(&file)) else {
+        return;
+    };
+    for exit in &library.exits {
+        match exit {
+            Exit::By(offset) => returns(bytes, *offset),
+            Exit::Of(offset) => assert!(library.entries.iter().any(|(_, entry)| entry == offset)),
+        }
     }
-    header.extend(0_u32.to_le_bytes());
-    for half in [HEADER, PROGRAM_HEADER, 1, 64, sections.len(), sections.len() - 1] {
-        header.extend((half as u16).to_le_bytes());
+    let is_handshake = |session| matches!(session, Session::Handshake | Session::GoHandshake);
+    assert!(library.entries.iter().any(|(session, _)| is_handshake(*session)));
+    for (session, offset) in &library.entries {
+        if *session == Session::GoHandshake {
+            begins(bytes, *offset);
+        }
     }
-    // `PT_LOAD`, readable and executable: all of the file.
-    header.extend(1_u32.to_le_bytes());
-    header.extend(5_u32.to_le_bytes());
-    for word in [0, BASE, BASE, bytes.len() as u64, bytes.len() as u64, 8] {
-        header.extend(word.to_le_bytes());
-    }
-    bytes.splice(..header.len(), header);
-    bytes
+}
+
+/// A function of Go looks first whether its stack is large enough.
+fn begins(bytes: &[u8], offset: u64) {
+    let prologues: [&[u8]; 3] = [
+        &[0x49, 0x3b, 0x66, 0x10],
+        &[0x4c, 0x8d, 0x64, 0x24],
+        &[0x4c, 0x8d, 0xa4, 0x24],
+    ];
+    let code = &bytes[offset as usize..];
+    assert!(prologues.iter().any(|prologue| code.starts_with(prologue)));
+}
+
+fn returns(bytes: &[u8], offset: u64) {
+    assert_eq!(bytes[offset as usize], 0xc3);
 }

@@ -1,6 +1,7 @@
 //! Header blocks: any bytes, and what those who missed some of them make of the rest.
 //!
-//! The input is blocks, each behind a byte that says who misses it (the lower two bits) and its length.
+//! The input is blocks, each behind a byte that says who misses it (the lower two bits) and its length, which if it is 63 stands in
+//! two more.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -17,7 +18,10 @@ fuzz_target!(|input: &[u8]| {
     let mut all_is_known = true;
     let mut rest = input;
     while let Some((head, behind)) = rest.split_first() {
-        let len = usize::from(head >> 2);
+        let (len, behind) = match (head >> 2, behind) {
+            (63, [low, high, behind @ ..]) => (u16::from_le_bytes([*low, *high]).into(), behind),
+            (len, behind) => (usize::from(len), behind),
+        };
         let (block, behind) = behind.split_at(len.min(behind.len()));
         rest = behind;
         let (sent, result) = fields(&mut whole, block);
@@ -42,11 +46,20 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
+/// What the fields of a block may take together (RFC 9113 §6.5.2), whatever it asks for.
+const SIZE_MAX: usize = 262_144;
+
 fn fields(decoder: &mut Decoder, block: &[u8]) -> (Vec<Pair>, Result<(), Malformed>) {
     let mut fields = Vec::new();
     let result = decoder.block(block, |field| {
         fields.push((field.name.map(<[u8]>::to_vec), field.value.map(<[u8]>::to_vec)));
     });
+    let len = |part: &Option<Vec<u8>>| part.as_ref().map_or(0, Vec::len);
+    let size: usize = fields
+        .iter()
+        .map(|(name, value)| len(name) + len(value) + 32)
+        .sum();
+    assert!(size <= SIZE_MAX, "{size}");
     (fields, result)
 }
 

@@ -1,17 +1,19 @@
 //! The core from the framer to spans, as `http1` has it, on a connection that has begun in HTTP/2.
 #![no_main]
 
+use fuzz::http2::{PREFACE, SETTINGS};
 use fuzz::{Calls, core};
 use libfuzzer_sys::fuzz_target;
-
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
 
 fuzz_target!(|input: &[u8]| {
     let Some((first, input)) = input.split_first() else {
         return;
     };
     let is_server = first & 1 != 0;
-    let begun = [(!is_server, PREFACE), (!is_server, SETTINGS), (is_server, SETTINGS)];
+    let begun = [
+        (!is_server, PREFACE),
+        (!is_server, SETTINGS),
+        (is_server, SETTINGS),
+    ];
     core(*first, begun.into_iter().chain(Calls(input)));
 });

@@ -16,7 +16,11 @@ fuzz_target!(|input: &[u8]| {
         1 => read(&file(input, 1, &[])),
         // Raw IP, or a connection between two addresses of which each packet says the rest.
         2 => read(&file(input, 101, &[])),
-        _ => read(&file(input, 101, &[0x45, 0, 0, 0, 0, 0, 0, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 1])),
+        _ => read(&file(
+            input,
+            101,
+            &[0x45, 0, 0, 0, 0, 0, 0, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 1],
+        )),
     }
 });
 

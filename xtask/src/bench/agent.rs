@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
     thread,
     time::Duration,
 };
@@ -90,6 +90,13 @@ impl Agent {
         started(command.arg("trace").args(options).arg("--").args(traced.iter()))
     }
 
+    /// The same with what it writes for whoever takes it.
+    pub fn trace_to_pipe(&self, options: &[&str], traced: &Words) -> Result<Running> {
+        let command = &mut Command::new(&self.program);
+        let command = command.arg("trace").args(options).arg("--").args(traced.iter());
+        started_to(command, Stdio::piped())
+    }
+
     /// Replays a recording: seconds of user CPU, and spans.
     pub fn replay(&self, recording: &str, export: &str) -> Result<(f64, f64)> {
         let script = "\"$0\" replay \"$1\" --export \"$2\" 2>&1 && times";
@@ -155,11 +162,15 @@ fn replayed(command: &mut Command, [recording, export]: [&str; 2], name: &str) -
 
 /// The spans leave by OTLP over HTTP, which the sink takes.
 fn started(command: &mut Command) -> Result<Running> {
+    started_to(command, Stdio::null())
+}
+
+fn started_to(command: &mut Command, output: Stdio) -> Result<Running> {
     let errors = target().join("bench/errors");
     let child = command
         .env("OTEL_EXPORTER_OTLP_PROTOCOL", PROTOCOL)
         .stdin(Stdio::null())
-        .stdout(Stdio::null())
+        .stdout(output)
         .stderr(File::create(&errors)?)
         .spawn()
         .with_context(|| format!("{command:?} does not start"))?;
@@ -180,6 +191,11 @@ impl Running {
             ensure!(begun.elapsed() < LIMIT, "the agent does not trace: {said}");
             thread::sleep(Duration::from_millis(1));
         }
+    }
+
+    /// What it writes, once.
+    pub fn take_output(&mut self) -> Result<ChildStdout> {
+        self.child.stdout.take().context("no pipe")
     }
 
     pub fn rss(&self) -> Result<f64> {
@@ -369,6 +385,18 @@ impl Said {
             count.parse::<u64>().ok().filter(|_| is_request)
         });
         counts.sum()
+    }
+
+    /// What it counted as lost, a line a cause.
+    pub fn losses(&self) -> impl Iterator<Item = &str> {
+        let counters = self
+            .0
+            .lines()
+            .filter_map(|line| line.strip_prefix("tracer-agent: "));
+        counters.filter(|counter| {
+            let is_of = |stage: &str| counter.starts_with(stage);
+            is_of("kernel: ") || is_of("protocols: ") || is_of("connections: ")
+        })
     }
 
     /// Records that the kernel side could not deliver: the sum of its counters of losses.

@@ -25,7 +25,13 @@ http {
     client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi;
     uwsgi_temp_path uwsgi; scgi_temp_path scgi;
     keepalive_requests 100000000;
-    server { listen 127.0.0.1:@PORT@ backlog=4096; location / { return 200 "hello"; } }
+    limit_req_zone $server_port zone=paced:32k rate=100r/s;
+    server {
+        listen 127.0.0.1:@PORT@ backlog=4096;
+        location / { return 200 "hello"; }
+        location /paced/ { root .; limit_req zone=paced burst=64; }
+        location = /status { stub_status; }
+    }
 }
 "#;
 const LIMIT: Duration = Duration::from_secs(20);
@@ -74,11 +80,32 @@ impl Nginx {
             .replace("@PORT@", &port.to_string())
             .replace("@CONNECTIONS@", &(connections + 64).to_string());
         fs::write(folder.join("nginx.conf"), configuration)?;
+        // Answers that take their time, however many ask at once.
+        fs::create_dir(folder.join("paced"))?;
+        for name in ["before-one", "before-many", "after-one", "after-many"] {
+            fs::write(folder.join("paced").join(name), "hello")?;
+        }
         Ok(Self { folder, port })
     }
 
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Requests that it has served, this one included.
+    pub fn served(&self) -> Result<u64> {
+        let mut connection = TcpStream::connect(("127.0.0.1", self.port))?;
+        connection.write_all(b"GET /status HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer)?;
+        // Connections accepted and handled, and requests.
+        let numbers = answer.split_once("requests\n").map(|(_, numbers)| numbers);
+        let number = numbers.and_then(|numbers| numbers.split_whitespace().nth(2)?.parse().ok());
+        number.with_context(|| format!("nginx says something else of itself: {answer}"))
     }
 
     pub fn url(&self) -> String {

@@ -5,6 +5,7 @@ pub mod agent;
 mod floor;
 mod go;
 mod load;
+mod overload;
 mod redis;
 mod sink;
 pub mod soak;

@@ -14,6 +14,7 @@ use clap::Args;
 use super::{
     MIB, agent,
     load::{Nginx, Words},
+    overload::run_overload,
     sink::Sink,
 };
 use crate::process::{is_root, now, say};
@@ -30,6 +31,9 @@ pub struct Options {
     /// Only requests on connections that are kept, as fast as they go
     #[arg(long)]
     no_storms: bool,
+    /// So many seconds of a server at full speed with the smallest ring there is, instead; then whether what comes after is whole
+    #[arg(long, value_name = "SECONDS", conflicts_with_all = ["minutes", "ring_size", "no_storms"])]
+    overload: Option<u64>,
     /// Try an agent that is already built
     #[arg(long)]
     agent: Option<PathBuf>,
@@ -71,6 +75,9 @@ pub fn run_soak(options: &Options) -> Result<()> {
     ensure!(is_root(), "probing the kernel needs root");
     setup::for_bench()?;
     let agent = agent::built(options.agent.as_deref())?;
+    if let Some(seconds) = options.overload {
+        return run_overload(&agent, seconds);
+    }
     let nginx = Nginx::prepare(CONNECTIONS)?;
     let (folder, url, server) = (nginx.folder().display().to_string(), nginx.url(), nginx.command());
     let sink = Sink::start()?;

@@ -204,7 +204,9 @@ impl Turn<'_, '_> {
         let stream = beginning.stream;
         if !self.streams.begins(stream, part) {
             let status = fields.grpc_status().filter(|_| is_read);
-            self.streams.trailers(stream, part, status, self.end);
+            // What is not known may have been the status.
+            let is_whole = status.is_some() || (is_read && !fields.has_unknown());
+            self.streams.trailers(stream, part, status, is_whole, self.end);
         } else if part == Part::Request {
             self.request(beginning, fields, is_read, ends_stream);
         } else if is_read && fields.is_interim() {

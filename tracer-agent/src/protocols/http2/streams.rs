@@ -203,11 +203,19 @@ impl Streams {
     }
 
     /// The status of a call by gRPC came behind its response.
-    pub(super) fn trailers(&mut self, stream: u32, part: Part, grpc_status: Option<u32>, last: BootNanos) {
+    pub(super) fn trailers(
+        &mut self,
+        stream: u32,
+        part: Part,
+        grpc_status: Option<u32>,
+        is_whole: bool,
+        last: BootNanos,
+    ) {
         if let Some(known) = self.streams.get_mut(&stream) {
             known.last = known.last.max(last);
             if part == Part::Response {
                 known.grpc_status = grpc_status.or(known.grpc_status);
+                known.is_incomplete |= !is_whole;
             }
         }
     }

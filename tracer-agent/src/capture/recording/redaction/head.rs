@@ -1,10 +1,11 @@
 //! One head, masked byte by byte as its pieces come.
 //!
 //! ```text
-//! Method ──SP──▶ Target… ──SP──▶ Pattern(version) ─▶ Rest ──LF──▶ LineStart ──▶ Name ──:──▶ Value ──LF──▶ LineStart
-//!    └─"HTTP/"─▶ Pattern(status) ─▶ Rest ──LF──▶ LineStart                                LineStart ──LF──▶ Over
+//! Method ──SP──▶ Target… ──SP──▶ Version ◀─SP─▶ NoVersion ──LF──▶ LineStart ──▶ Name ──:──▶ Value ──LF──▶ LineStart
+//!    └─"HTTP/"─▶ Status ─▶ Rest ──LF──▶ LineStart                                     LineStart ──LF──▶ Over
 //! ```
 //!
+//! What ends a request line is its version, whatever blanks the target has: real servers accept them, and so does who reads a head.
 //! What fits no rule leads to a state that masks up to the end of the line.
 
 use super::{
@@ -18,6 +19,9 @@ pub(super) const MAX_METHOD: u8 = 32;
 /// Its target is an authority.
 const CONNECT: &[u8] = b"CONNECT";
 const CONNECT_LEN: u8 = 7;
+/// What ends a request line, and what a status line has behind `HTTP/`, where `0` stands for any digit.
+const VERSION: &[u8] = b"HTTP/0.0";
+const STATUS: &[u8] = b"0.0 000";
 
 /// How far a head has come.
 #[derive(Clone, Copy, Debug)]
@@ -61,8 +65,12 @@ enum State {
         like_http: bool,
         like_connect: bool,
     },
-    /// In a text where `0` stands for any digit, as far as it fits.
-    Pattern { text: &'static [u8], at: usize },
+    /// In what may be the version of a request, after so many bytes of it.
+    Version { at: usize },
+    /// In a word of a request line that is none.
+    NoVersion,
+    /// In the version and the status of a response, after so many bytes of them.
+    Status { at: usize },
     /// The rest of a line is masked.
     Rest,
     /// In the target.
@@ -85,15 +93,6 @@ impl State {
         like_http: true,
         like_connect: true,
     };
-    const VERSION: Self = Self::Pattern {
-        text: b"HTTP/0.0",
-        at: 0,
-    };
-    const STATUS: Self = Self::Pattern {
-        text: b"0.0 000",
-        at: 0,
-    };
-
     /// Decides what depends on bytes to come, of which the piece has these.
     fn look_ahead(self, piece: &[u8], privacy: Privacy) -> Self {
         match self {
@@ -119,10 +118,14 @@ impl State {
                 (if is_kept { byte } else { masked(byte) }, next)
             }
             _ if byte == b'\n' => (byte, Self::LineStart { value_is_kept: false }),
-            Self::Method { .. } | Self::Pattern { .. } | Self::Rest => self.step_start_line(byte),
+            Self::Method { .. }
+            | Self::Version { .. }
+            | Self::NoVersion
+            | Self::Status { .. }
+            | Self::Rest => self.step_start_line(byte),
             Self::Name { .. } | Self::OtherName => self.step_name(byte, privacy),
             // Userinfo is known to hold no blank that would end the target.
-            Self::Target(_) if byte == b' ' => (byte, Self::VERSION),
+            Self::Target(_) if byte == b' ' => (byte, Self::Version { at: 0 }),
             Self::Target(target) => {
                 let (is_kept, next) = target.step(byte, privacy);
                 (if is_kept { byte } else { masked(byte) }, Self::Target(next))
@@ -132,11 +135,13 @@ impl State {
 
     fn step_start_line(self, byte: u8) -> (u8, Self) {
         match self {
+            // It stays one, however long it is.
+            Self::Method { len: MAX_METHOD, .. } if is_token(byte) => (b'x', self),
             Self::Method {
                 len,
                 like_http,
                 like_connect,
-            } if is_token(byte) && len < MAX_METHOD => {
+            } if is_token(byte) => {
                 let like = |word: &[u8]| word.get(usize::from(len)) == Some(&byte);
                 let next = Self::Method {
                     len: len + 1,
@@ -149,18 +154,17 @@ impl State {
                 len: 4,
                 like_http: true,
                 ..
-            } if byte == b'/' => (byte, Self::STATUS),
+            } if byte == b'/' => (byte, Self::Status { at: 0 }),
             Self::Method {
                 len: CONNECT_LEN,
                 like_connect: true,
                 ..
             } if byte == b' ' => (byte, Self::Target(Target::Authority)),
             Self::Method { len: 1.., .. } if byte == b' ' => (byte, Self::Target(Target::Start)),
-            Self::Pattern { text, at } => match text.get(at) {
-                Some(b'0') if byte.is_ascii_digit() => (byte, Self::Pattern { text, at: at + 1 }),
-                Some(fits) if *fits != b'0' && *fits == byte => (byte, Self::Pattern { text, at: at + 1 }),
-                _ => (masked(byte), Self::Rest),
-            },
+            Self::Version { .. } | Self::NoVersion if byte == b' ' => (byte, Self::Version { at: 0 }),
+            Self::Version { at } if fits(VERSION, at, byte) => (byte, Self::Version { at: at + 1 }),
+            Self::Version { .. } | Self::NoVersion => (masked(byte), Self::NoVersion),
+            Self::Status { at } if fits(STATUS, at, byte) => (byte, Self::Status { at: at + 1 }),
             _ => (masked(byte), Self::Rest),
         }
     }
@@ -208,6 +212,15 @@ impl State {
             },
             _ => (masked_in_name(byte), Self::OtherName),
         }
+    }
+}
+
+/// Whether `byte` goes on with a pattern, in which `0` stands for any digit.
+fn fits(pattern: &[u8], at: usize, byte: u8) -> bool {
+    match pattern.get(at) {
+        Some(b'0') => byte.is_ascii_digit(),
+        Some(expected) => *expected == byte,
+        None => false,
     }
 }
 

@@ -100,7 +100,20 @@ fn a_head_keeps_what_the_core_reads_and_nothing_else() {
         ("CON u:p@h:443 HTTP/1.1\r\n", "CON xxxxxxxxx HTTP/1.1\r\n"),
         // the rest of the start line
         ("\r\nGET / HTTP/1.0\r\n", "\r\nGET / HTTP/1.0\r\n"),
-        ("GET / secret HTTP/1.1\r\n", "GET / xxxxxx xxxxxxxx\r\n"),
+        ("GET / secret HTTP/1.1\r\n", "GET / xxxxxx HTTP/1.1\r\n"),
+        (
+            "GET /3 HTTP/1POST /a?b=c  HTTP/1.0\r\n",
+            "GET /3 HTTP/1xxxx xxxxxx  HTTP/1.0\r\n",
+        ),
+        (
+            "GET / HTTP/1.1 secret\tHTTP/1.1\r\n",
+            "GET / HTTP/1.1 xxxxxx\txxxxxxxx\r\n",
+        ),
+        (
+            "A-METHOD-LONGER-THAN-ANY-THAT-IS-REGISTERED /a?b=c HTTP/1.1\r\n",
+            "A-METHOD-LONGER-THAN-ANY-THAT-ISxxxxxxxxxxx /a?b=x HTTP/1.1\r\n",
+        ),
+        ("GE(T / HTTP/1.1\r\n", "GExx x xxxxxxxx\r\n"),
         ("GET / HTTP/1.1secret\r\n", "GET / HTTP/1.1xxxxxx\r\n"),
         ("HTTP/1.1 404 No secret\r\n", "HTTP/1.1 404 xx xxxxxx\r\n"),
         ("HTTP/1.1 20secret\r\n", "HTTP/1.1 20xxxxxx\r\n"),

@@ -6,7 +6,7 @@
 use super::malformed::Malformed;
 
 /// The symbols with codes of each length, in the order of their codes. Behind the last comes EOS, of 30 bits.
-pub(super) const SYMBOLS: [(u8, &[u8]); 21] = [
+pub(crate) const SYMBOLS: [(u8, &[u8]); 21] = [
     (5, b"012aceiost"),
     (6, b" %-./3456789=A_bdfghlmnpru"),
     (7, b":BCDEFGHIJKLMNOPQRSTUVWYjkqvwxyz"),

@@ -20,7 +20,11 @@ pub use malformed::Malformed;
 // For what must keep a block as it is and change what it says.
 pub(crate) use code::{code_len, encode_over};
 pub(crate) use decoder::{FIRST_DYNAMIC, Representation};
+#[cfg(any(test, fuzzing))]
+pub(crate) use huffman::SYMBOLS;
 pub(crate) use huffman::{decode, symbol};
 pub(crate) use primitives::{Integer, Read};
+#[cfg(any(test, fuzzing))]
+pub(crate) use static_table::ENTRIES;
 pub(crate) use static_table::entry;
 pub(crate) use table::{MAX_KEPT, OVERHEAD};

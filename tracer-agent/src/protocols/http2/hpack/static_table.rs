@@ -1,7 +1,7 @@
 //! The static table, RFC 7541, Appendix A.
 
 /// Names and values; the first has index 1.
-pub(super) const ENTRIES: [(&str, &str); 61] = [
+pub(crate) const ENTRIES: [(&str, &str); 61] = [
     (":authority", ""),
     (":method", "GET"),
     (":method", "POST"),

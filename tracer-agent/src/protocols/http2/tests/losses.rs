@@ -62,6 +62,46 @@ fn a_field_that_was_lost_is_absent_until_it_is_said_anew() {
 }
 
 #[test]
+fn trailers_whose_status_is_not_known_make_their_call_incomplete() {
+    let call = |stream| {
+        headers(
+            stream,
+            END_STREAM,
+            &fields("POST /a/b|content-type: application/grpc"),
+        )
+    };
+    let outcome = Talk::server()
+        .request([call(1), call(3), call(5)].concat())
+        .response(headers(1, 0, &fields("200")))
+        .response(headers(1, END_STREAM, &field(true, "grpc-status", "11")))
+        .lost()
+        // What the table has is lost with the record that brought it, also to calls that begin after it.
+        .request(call(7))
+        .response(headers(7, 0, &fields("200")))
+        .response(headers(7, END_STREAM, &[NEWEST]))
+        .request(call(9))
+        .response(headers(9, 0, &fields("200")))
+        .response(headers(
+            9,
+            END_STREAM,
+            &[vec![NEWEST], field(false, "grpc-status", "5")].concat(),
+        ))
+        .request(call(11))
+        .response(headers(11, 0, &fields("200")))
+        .response(headers(11, END_STREAM, &[0xff; 30]))
+        .outcome();
+    let told: Vec<_> = outcome
+        .endings()
+        .iter()
+        .map(|ending| {
+            let status = ending.response.as_ref().and_then(|response| response.grpc_status);
+            (status, ending.incomplete)
+        })
+        .collect();
+    assert_eq!(told, [(None, true), (Some(5), false), (None, true)]);
+}
+
+#[test]
 fn who_joins_late_knows_what_is_said_since() {
     let outcome = Talk::joined()
         .request(frame(tracer_common::record::frame::PING, 0, 0, &[0; 8]))

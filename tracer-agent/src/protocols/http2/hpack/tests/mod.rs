@@ -1,10 +1,11 @@
 mod bounds;
 mod cost;
-pub(crate) mod encoder;
 mod examples;
 mod independent;
 mod listening;
 mod properties;
+
+pub(crate) use crate::testing::hpack as encoder;
 
 use super::{Decoder, Field, Malformed};
 

@@ -1,8 +1,14 @@
-//! An encoder for tests: it says fields in whatever way it is told to, and from where each part of them is to be known.
+//! An encoder of header blocks (RFC 7541): it says fields in whatever way it is told to, and from where each part of them is to be known.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    reason = "used by tests and fuzz targets only"
+)]
 
 use std::collections::VecDeque;
 
-use super::super::{huffman::SYMBOLS, static_table::ENTRIES, table::OVERHEAD};
+use crate::protocols::http2::hpack::{ENTRIES, OVERHEAD, SYMBOLS};
 
 /// The number of an entry, in the order in which they came into the table. None is used twice.
 pub type Number = usize;
@@ -10,21 +16,28 @@ pub type Number = usize;
 /// A field that is to be said.
 #[derive(Clone, Debug)]
 pub struct Wish {
+    /// Its name, which may be any bytes.
     pub name: Vec<u8>,
+    /// Its value.
     pub value: Vec<u8>,
     /// Picks one of the ways there are.
     pub way: usize,
+    /// The name is said in Huffman code, where it is said.
     pub coded_name: bool,
+    /// The same of the value.
     pub coded_value: bool,
 }
 
 /// A field that was said.
 #[derive(Clone, Debug)]
 pub struct Said {
+    /// Its name.
     pub name: Vec<u8>,
+    /// Its value.
     pub value: Vec<u8>,
     /// The entry of the dynamic table that its name must be known from.
     pub name_of: Option<Number>,
+    /// The same of its value.
     pub value_of: Option<Number>,
     /// What it has become in the dynamic table, and be it for no time.
     pub entry: Option<Number>,
@@ -36,6 +49,7 @@ struct Entry {
     number: Number,
 }
 
+/// One direction of a connection.
 pub struct Encoder {
     table: VecDeque<Entry>,
     max: usize,
@@ -43,7 +57,14 @@ pub struct Encoder {
     next: Number,
 }
 
+impl Default for Encoder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Encoder {
+    /// At the beginning of the connection.
     pub fn new() -> Self {
         Self {
             table: VecDeque::new(),
@@ -126,6 +147,7 @@ impl Encoder {
     }
 }
 
+/// §5.1, behind these upper bits.
 pub fn integer(above: u8, prefix: u32, value: usize, block: &mut Vec<u8>) {
     let full = (1 << prefix) - 1;
     if value < full {
@@ -141,6 +163,7 @@ pub fn integer(above: u8, prefix: u32, value: usize, block: &mut Vec<u8>) {
     block.push(u8::try_from(left).unwrap());
 }
 
+/// §5.2
 pub fn string(text: &[u8], coded: bool, block: &mut Vec<u8>) {
     if coded {
         let code = huffman(text);
