@@ -59,7 +59,9 @@ impl<'a> Target<'a> {
         parts.query = query;
         parts.path = target;
         // Nearly all are paths, in which there is nothing to look for.
-        let absolute = (!target.starts_with('/')).then(|| target.split_once("://")).flatten();
+        let absolute = (!target.starts_with('/'))
+            .then(|| target.split_once("://"))
+            .flatten();
         let absolute = absolute.filter(|(scheme, _)| is_scheme(scheme));
         if let Some((scheme, rest)) = absolute {
             let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
