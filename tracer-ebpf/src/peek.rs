@@ -68,6 +68,13 @@ pub fn member_or_zero<T: Plain>(base: u64, offset: u32) -> T {
     unsafe { value.assume_init() }
 }
 
+/// Reads a member of what the verifier knows the type of: 0 where the memory cannot be read.
+#[inline(always)]
+pub fn typed<T: Copy>(base: *const u8, offset: u32) -> T {
+    // The verifier is to see the number that stands in the frozen layout.
+    unsafe { base.add(offset as usize).cast::<T>().read_volatile() }
+}
+
 /// Reads kernel memory.
 #[inline(always)]
 pub fn at<T>(address: u64) -> Option<T> {

@@ -72,7 +72,7 @@ const CGROUPS: Part = part("tracer_cgroup_attach", Hook::Tracepoint("cgroup_atta
 /// Calls that wait when the agent comes: attached after all others, for a while.
 pub const JOIN: Part = part("tracer_join", Hook::Tracepoint("sys_exit"));
 
-/// The program that ends what [`JOIN`] has begun, in any family, and the map that it is found by.
+/// The program that ends what [`JOIN`] has begun, and the map that it is found by.
 pub const JOIN_RETURN: (&str, &str) = ("tracer_sys_exit", "SYS_RETURN");
 
 /// Returns before entries: a call that is begun is ended.
@@ -240,6 +240,11 @@ impl Family {
             Self::Kprobe => KPROBE_UNIX,
             Self::Syscall => &[],
         }
+    }
+
+    /// Whether it takes a read from its return alone, and so one that waited when the agent came. Others need [`JOIN`].
+    pub const fn sees_waiting(self) -> bool {
+        matches!(self, Self::Syscall)
     }
 
     /// Why Unix sockets are not seen, if they are not.

@@ -165,7 +165,7 @@ fn attach_family(
     if !kernel.has_loop {
         wanted.push((chain.program, chain.hook));
     }
-    let mut ahead = if kernel.joins {
+    let mut ahead = if kernel.joins && !family.sees_waiting() {
         join_parts(loaded, kernel)
     } else {
         Vec::new()

@@ -210,7 +210,7 @@ impl Probes {
             links,
         } = load::attach_best(&mut loaded, &plan.families, &kernel)?;
         // Without it only what was waiting is missed.
-        let joining = if plan.joins {
+        let joining = if plan.joins && !family.sees_waiting() {
             load::join(&mut loaded, &kernel)
         } else {
             Ok(None)

@@ -8,18 +8,16 @@
 //! The connection is an interface (`net.Conn`) at 80, its value at 88.
 
 use aya_ebpf::{
-    helpers::bpf_get_current_task,
     macros::{map, uprobe},
     maps::ProgramArray,
     programs::ProbeContext,
 };
 
-use super::syscall;
 use crate::{
     arch::go,
     path::{
         connection::{self, NEXT_WRITE},
-        select,
+        files, select,
         sock::Sock,
         task,
     },
@@ -74,13 +72,12 @@ fn handed(ctx: &ProbeContext) -> Option<()> {
 /// of socket in that place.
 #[inline(always)]
 pub fn sock(value: u64) -> Option<Sock> {
-    let task = unsafe { bpf_get_current_task() };
     let mut value = value;
     for _ in 0..NESTED {
         let first: u64 = user(value)?;
         let [family, kind] = user(first.wrapping_add(FAMILY)).unwrap_or([0_u64; 2]);
         if FAMILIES.contains(&family) && kind == STREAM {
-            return syscall::socket(task, user(first.wrapping_add(SYSFD))?);
+            return files::socket(user(first.wrapping_add(SYSFD))?);
         }
         value = user(value.wrapping_add(VALUE))?;
     }

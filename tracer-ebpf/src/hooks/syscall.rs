@@ -1,15 +1,16 @@
 //! The `syscall` family: every call that reads from or writes to a socket, seen at its entry and its return.
 //!
 //! Hooks: raw tracepoints `sys_enter(struct pt_regs *regs, long id)` and
-//! `sys_exit(struct pt_regs *regs, long ret)`. Produces: calls begun at entry for selected processes on TCP
-//! sockets, ended at return, when the bytes that moved and their memory are known.
+//! `sys_exit(struct pt_regs *regs, long ret)`. Produces: what selected processes write to TCP sockets, calls begun at entry
+//! and ended at return, when the bytes that moved and their memory are known; what they read, at return alone.
 //!
-//! Entry is where the file descriptor is resolved (another thread may close it during the call) and where a
-//! write begins in time. Memory is read at return: what was read is there then, and what was written has just
-//! been touched by the kernel, so it is resident.
+//! A write begins in time at its entry. Of a read its return tells everything: TCP says how far it is read. So a read that finds
+//! nothing costs next to nothing, and one that was waiting when the agent came is as any other. Where another thread has put another
+//! file in the place of the file descriptor meanwhile, what was read is not what that was read to, which is seen ([`call::read`]).
+//!
+//! Memory is read at return: what was read is there then, and what was written has just been touched by the kernel, so it is resident.
 
 use aya_ebpf::{
-    helpers::bpf_get_current_task,
     macros::{map, raw_tracepoint},
     maps::ProgramArray,
     programs::RawTracePointContext,
@@ -20,12 +21,12 @@ use crate::{
     arch::{self, number, saved},
     path::{
         call::{self, Memory, Shape},
-        message::{Chain, Loop},
+        files,
+        message::{Chain, Loop, Repeat},
         select::{self, Current},
-        sock::Sock,
-        turn,
+        tls, turn,
     },
-    peek::{at, layout, member, member_or_zero, members},
+    peek::at,
 };
 
 /// Holds `tracer_sys_chain`, on kernels without `bpf_loop`.
@@ -36,9 +37,8 @@ static SYS_CHAIN: ProgramArray = ProgramArray::with_max_entries(1, 0);
 #[map]
 static SYS_RETURN: ProgramArray = ProgramArray::with_max_entries(1, 0);
 
-/// The kind of a file in `inode.i_mode`, and that of a regular one.
-const S_IFMT: u16 = 0o170_000;
-const S_IFREG: u16 = 0o100_000;
+/// `-EAGAIN`
+const NOTHING_YET: i64 = -11;
 
 /// A call as its number describes it.
 #[derive(Clone, Copy)]
@@ -49,6 +49,14 @@ struct Form {
     flags: saved::Offset,
     sent: bool,
     shape: Shape,
+}
+
+impl Form {
+    /// Everything is known of it when it returns. Of many messages it is not how many bytes they have.
+    #[inline(always)]
+    const fn is_read(&self) -> bool {
+        !self.sent && !matches!(self.shape, Shape::Messages)
+    }
 }
 
 const NO_FORM: Form = Form {
@@ -99,13 +107,13 @@ fn tracer_sys_enter(ctx: RawTracePointContext) -> i32 {
 
 #[raw_tracepoint(tracepoint = "sys_exit")]
 fn tracer_sys_exit(ctx: RawTracePointContext) -> i32 {
-    call::end(ctx.arg(1), Current::get(), &Loop);
+    returned(ctx.arg(0), ctx.arg(1), &Loop);
     0
 }
 
 #[raw_tracepoint(tracepoint = "sys_exit")]
 fn tracer_sys_exit_chain(ctx: RawTracePointContext) -> i32 {
-    call::end(ctx.arg(1), Current::get(), &chain(&ctx));
+    returned(ctx.arg(0), ctx.arg(1), &chain(&ctx));
     0
 }
 
@@ -115,8 +123,8 @@ fn tracer_sys_chain(ctx: RawTracePointContext) -> i32 {
     0
 }
 
-/// Calls that were waiting when the agent came: nothing saw them begin, so everything is taken from their return. Attached
-/// beside any family, and only for a while. What follows is done by the program of returns, which a copy of the framer would double.
+/// Calls that were waiting when the agent came, for the families that see them begin: everything is taken from their return. Attached
+/// beside these, and only for a while. What follows is done by the program of returns, which a copy of the framer would double.
 #[raw_tracepoint(tracepoint = "sys_exit")]
 fn tracer_join(ctx: RawTracePointContext) -> i32 {
     if joined(ctx.arg(0), ctx.arg(1)).is_some() {
@@ -149,35 +157,59 @@ fn entered(registers: u64, id: u64) -> Option<()> {
         return super::turn::waiting_finely(registers);
     }
     let form = form(id)?;
+    if form.is_read() {
+        return None;
+    }
     let current = select::traced()?;
-    let task = native()?;
+    native()?;
     let mut sent = form.sent;
     let arguments = Arguments::of(registers)?;
-    let mut sock = socket(task, arguments.fd(form));
+    let mut sock = files::socket(arguments.fd(form));
     if sock.is_none() && id == number::SPLICE as u64 {
         sent = false;
-        sock = socket(task, arguments.first);
+        sock = files::socket(arguments.first);
     }
     let Some(sock) = sock else {
-        if !sent && can_be_waited_for(task, arguments.fd(form)) {
+        if !sent && files::can_be_waited_for(arguments.fd(form)) {
             turn::reads(current);
         }
         return None;
     };
-    let flags = arguments.flags(form, registers)?;
-    let shape = match flags::moves(sent, flags) {
-        Move::Nothing => return None,
-        Move::Discarded => Shape::Unseen,
-        Move::Bytes => form.shape,
-    };
-    let memory = Memory {
-        address: arguments.second,
-        count: arguments.third,
-        skip: 0,
-        shape,
-        sent: sent as u32,
-    };
+    let memory = arguments.memory(form, sent, registers)?;
     call::begin(sock, memory, current)
+}
+
+/// A system call returns: it ends, or it was a read.
+#[inline(always)]
+fn returned(registers: u64, result: i64, repeat: &impl Repeat) {
+    if !call::end(result, Current::get(), repeat) {
+        let _ = read(registers, result, repeat);
+    }
+}
+
+#[inline(always)]
+fn read(registers: u64, result: i64, repeat: &impl Repeat) -> Option<()> {
+    let form = form(arch::number_of(registers)?).filter(|form| form.is_read())?;
+    let current = select::traced()?;
+    if result == NOTHING_YET && !tls::is_inside(current) {
+        turn::reads(current);
+        return None;
+    }
+    native()?;
+    let arguments = Arguments::of(registers)?;
+    let Some(sock) = files::socket(arguments.fd(form)) else {
+        if files::can_be_waited_for(arguments.fd(form)) {
+            turn::reads(current);
+        }
+        return None;
+    };
+    let memory = arguments.memory(form, false, registers)?;
+    if result > 0 {
+        call::read(sock, memory, result as u64, current, repeat);
+    } else {
+        call::read_nothing(sock, current);
+    }
+    None
 }
 
 /// The first three arguments of a call.
@@ -212,6 +244,23 @@ impl Arguments {
             _ => at(registers + saved::FOURTH),
         }
     }
+
+    /// What the call moves bytes from or to, if it moves any.
+    #[inline(always)]
+    fn memory(&self, form: &Form, sent: bool, registers: u64) -> Option<Memory> {
+        let shape = match flags::moves(sent, self.flags(form, registers)?) {
+            Move::Nothing => return None,
+            Move::Discarded => Shape::Unseen,
+            Move::Bytes => form.shape,
+        };
+        Some(Memory {
+            address: self.second,
+            count: self.third,
+            skip: 0,
+            shape,
+            sent: sent as u32,
+        })
+    }
 }
 
 #[inline(always)]
@@ -220,69 +269,19 @@ fn joined(registers: u64, result: i64) -> Option<()> {
         return None;
     }
     let form = form(arch::number_of(registers)?)?;
-    if form.sent || form.shape == Shape::Messages || form.shape == Shape::Unseen {
+    if !form.is_read() {
         return None;
     }
     let current = select::traced()?;
     let arguments = Arguments::of(registers)?;
-    let sock = socket(native()?, arguments.fd(form))?;
-    if !matches!(
-        flags::moves(false, arguments.flags(form, registers)?),
-        Move::Bytes
-    ) {
-        return None;
-    }
-    let memory = Memory {
-        address: arguments.second,
-        count: arguments.third,
-        skip: 0,
-        shape: form.shape,
-        sent: 0,
-    };
+    native()?;
+    let sock = files::socket(arguments.fd(form))?;
+    let memory = arguments.memory(form, false, registers)?;
     call::join(sock, memory, result as u64, current)
 }
 
-/// The current task, unless it makes a 32-bit call.
+/// Nothing, if the call is a 32-bit one.
 #[inline(always)]
-fn native() -> Option<u64> {
-    let task = unsafe { bpf_get_current_task() };
-    let state: u32 = member_or_zero(task, layout().task_compat);
-    (state & arch::COMPAT == 0).then_some(task)
-}
-
-/// The sock behind a file descriptor of a task, if it may be one of TCP.
-#[inline(always)]
-pub fn socket(task: u64, fd: u64) -> Option<Sock> {
-    let layout = layout();
-    let file = file(task, fd)?;
-    let socket: u64 = member(file, layout.file_private_data)?;
-    // Only a socket points back at its file.
-    let [owner, sock] = members(socket, layout.socket_file, layout.socket_sk)?;
-    if owner != file || file == 0 {
-        return None;
-    }
-    Sock::inet(sock)
-}
-
-/// Whether a file descriptor of a task is of anything but a regular file: those are always ready, and wake no loop.
-#[inline(always)]
-fn can_be_waited_for(task: u64, fd: u64) -> bool {
-    let inode = file(task, fd).and_then(|file| member(file, layout().file_inode));
-    let mode = inode.and_then(|inode: u64| member::<u16>(inode, layout().inode_mode));
-    mode.is_none_or(|mode| mode & S_IFMT != S_IFREG)
-}
-
-/// The file behind a file descriptor of a task.
-#[inline(always)]
-fn file(task: u64, fd: u64) -> Option<u64> {
-    let layout = layout();
-    let fd = fd as u32;
-    let files: u64 = member(task, layout.task_files)?;
-    let table: u64 = member(files, layout.files_fdt)?;
-    // The number is half a word.
-    let [size, slots] = members(table, layout.fdtable_max_fds, layout.fdtable_fd)?;
-    if fd >= size as u32 {
-        return None;
-    }
-    at(slots.wrapping_add(fd as u64 * 8))
+fn native() -> Option<()> {
+    (files::compat() & arch::COMPAT == 0).then_some(())
 }

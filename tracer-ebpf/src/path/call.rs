@@ -87,6 +87,8 @@ pub struct Call {
     pub memory: Memory,
     /// When it was entered.
     pub entered_ns: u64,
+    /// When it returned, if that is known already.
+    pub returned_ns: u64,
     /// Bytes that were framed before it returned.
     pub done: u64,
     /// Sequence number of its first byte.
@@ -113,6 +115,7 @@ impl Call {
         sock: 0,
         memory: Memory::unseen(false),
         entered_ns: 0,
+        returned_ns: 0,
         done: 0,
         seq: 0,
         unix: 0,
@@ -147,7 +150,7 @@ pub fn begin(sock: Sock, memory: Memory, current: Current) -> Option<()> {
     } else {
         Maker::Read
     };
-    let known = connection::used(sock, maker);
+    let known = connection::used(sock, maker, 0);
     let is_tls = !sock.unix && known.is_some_and(|known| tls::carries(sock, known, memory.sent != 0));
     // What a library reads says nothing before it gives it.
     let is_given = is_tls && known.is_some_and(|known| unsafe { (*known).is_joined() });
@@ -177,6 +180,7 @@ pub fn begin(sock: Sock, memory: Memory, current: Current) -> Option<()> {
         sock: sock.address,
         memory,
         entered_ns: now,
+        returned_ns: 0,
         done: 0,
         seq,
         caller: if memory.sent != 0 && current.goroutines != 0 {
@@ -198,7 +202,8 @@ pub fn begin(sock: Sock, memory: Memory, current: Current) -> Option<()> {
 #[inline(always)]
 fn place(current: Current) -> Option<&'static mut Call> {
     let key = current.key();
-    if CALLS.get_ptr(key).is_none() {
+    let mut place = CALLS.get_ptr_mut(key);
+    if place.is_none() {
         #[expect(
             clippy::needless_borrows_for_generic_args,
             reason = "by value it would be copied to the stack"
@@ -207,8 +212,9 @@ fn place(current: Current) -> Option<&'static mut Call> {
         if made.is_err() {
             emit::lost(Loss::CallsFull);
         }
+        place = CALLS.get_ptr_mut(key);
     }
-    CALLS.get_ptr_mut(key).map(|call| unsafe { &mut *call })
+    place.map(|call| unsafe { &mut *call })
 }
 
 /// The return of this call was missed.
@@ -247,14 +253,91 @@ fn in_progress(current: Current) -> Option<&'static mut Call> {
     call.filter(|call| call.open != 0)
 }
 
-/// The current thread returns from its call; `result` is what it returns: bytes, messages or an error.
+/// The current thread returns from its call, if it is in one; `result` is what it returns: bytes, messages or an error.
 #[inline(always)]
-pub fn end(result: i64, current: Current, repeat: &impl Repeat) {
-    let Some(call) = in_progress(current) else { return };
+pub fn end(result: i64, current: Current, repeat: &impl Repeat) -> bool {
+    let Some(call) = in_progress(current) else {
+        return false;
+    };
     call.open = 0;
     count(current, u64::MAX);
     if result > 0 {
         framed(call, result as u64, current, repeat);
+    }
+    true
+}
+
+/// The current thread returns with bytes that it has read. TCP tells which these are: the last that were taken from the stream. If they end
+/// before what was seen, it was another stream.
+#[inline(always)]
+pub fn read(sock: Sock, memory: Memory, moved: u64, current: Current, repeat: &impl Repeat) {
+    let Some(known) = connection::used(sock, Maker::Read, moved as u32) else {
+        turn::reads(current);
+        return;
+    };
+    let is_tls = tls::carries(sock, known, false);
+    let connection = unsafe { &*known };
+    let is_given = is_tls && connection.is_joined();
+    let now = unsafe { bpf_ktime_get_boot_ns() };
+    // What a library reads says nothing before it gives it.
+    let moment = if is_given {
+        turn::Moment::NONE
+    } else {
+        turn::reads_at(current, now)
+    };
+    if is_tls || connection.ignored() {
+        return;
+    }
+    let seq = first_read(sock, moved as u32, connection.received.seq);
+    if seq.wrapping_sub(connection.received.seq) >= 1 << 31 {
+        return emit::lost(Loss::Unpaired);
+    }
+    let call = Call {
+        returned_ns: now,
+        ..returned(sock, memory, seq, moment, current)
+    };
+    message::moved(&call, moved, current, Source::Socket, repeat);
+}
+
+/// The current thread returns without a byte from where it wanted to read.
+#[inline(always)]
+pub fn read_nothing(sock: Sock, current: Current) {
+    let known = connection::known(sock);
+    let is_tls = known.is_some_and(|known| tls::carries(sock, known, false));
+    if !(is_tls && known.is_some_and(|known| unsafe { (*known).is_joined() })) {
+        turn::reads(current);
+    }
+}
+
+/// Sequence number of the first of the bytes that were read last, where this one is expected. The end of the stream takes a number too, which
+/// is seen where it is one too many.
+#[inline(always)]
+fn first_read(sock: Sock, moved: u32, expected: u32) -> u32 {
+    let first = sock.copied_seq().wrapping_sub(moved);
+    if first == expected {
+        first
+    } else {
+        sock.copied_bytes().wrapping_sub(moved)
+    }
+}
+
+/// A read, which is not looked at before it returns.
+#[inline(always)]
+fn returned(sock: Sock, memory: Memory, seq: u32, moment: turn::Moment, current: Current) -> Call {
+    Call {
+        sock: sock.address,
+        memory,
+        entered_ns: 0,
+        returned_ns: 0,
+        done: 0,
+        seq,
+        unix: 0,
+        open: 1,
+        goroutines: current.goroutines,
+        timer: moment.timer as u8,
+        turn: moment.turn,
+        reads: moment.reads,
+        caller: Task::NONE,
     }
 }
 
@@ -294,29 +377,15 @@ pub fn join(sock: Sock, memory: Memory, moved: u64, current: Current) -> Option<
         // It was seen.
         return None;
     }
-    let connection = unsafe { &mut *connection::used(sock, Maker::Read)? };
+    let connection = unsafe { &mut *connection::used(sock, Maker::Read, moved as u32)? };
     if connection.ignored() || connection.is_tls() {
         return None;
     }
-    connection.received.seq = first;
     turn::reads(current);
     let moment = turn::moment(current, 0);
     let call = place(current)?;
     count(current, 1);
-    *call = Call {
-        sock: sock.address,
-        memory,
-        entered_ns: 0,
-        done: 0,
-        seq: first,
-        unix: 0,
-        open: 1,
-        goroutines: current.goroutines,
-        timer: moment.timer as u8,
-        turn: moment.turn,
-        reads: moment.reads,
-        caller: Task::NONE,
-    };
+    *call = returned(sock, memory, first, moment, current);
     Some(())
 }
 

@@ -270,15 +270,15 @@ pub fn known(sock: Sock) -> Option<*mut Connection> {
     unsafe { (*known).is_of(sock, sock.identity()) }.then_some(known)
 }
 
-/// The connection of a sock that the current thread is about to use; made if it is new.
+/// The connection of a sock that the current thread uses, and has read so many bytes of in its call so far; made if it is new.
 #[inline(always)]
-pub fn used(sock: Sock, maker: Maker) -> Option<*mut Connection> {
+pub fn used(sock: Sock, maker: Maker, read: u32) -> Option<*mut Connection> {
     if let Some(known) = known(sock)
         && unsafe { (*known).flags } & own_flags::REPORTED != 0
     {
         return Some(known);
     }
-    if tracer_meet(sock.address, sock.unix as u32, maker as u32) == 0 {
+    if tracer_meet(sock.address, sock.unix as u32, maker as u32, read) == 0 {
         return None;
     }
     get(sock.address)
@@ -287,12 +287,12 @@ pub fn used(sock: Sock, maker: Maker) -> Option<*mut Connection> {
 /// The same where it is new, or was not told yet. 1 if there is one.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn tracer_meet(address: u64, unix: u32, maker: u32) -> u32 {
-    meet(Sock::again(address, unix != 0), maker).is_some() as u32
+extern "C" fn tracer_meet(address: u64, unix: u32, maker: u32, read: u32) -> u32 {
+    meet(Sock::again(address, unix != 0), maker, read).is_some() as u32
 }
 
 #[inline(always)]
-fn meet(sock: Sock, maker: u32) -> Option<()> {
+fn meet(sock: Sock, maker: u32, read: u32) -> Option<()> {
     let identity = sock.identity();
     if let Some(known) = get(sock.address) {
         let connection = unsafe { &mut *known };
@@ -308,7 +308,7 @@ fn meet(sock: Sock, maker: u32) -> Option<()> {
         return None;
     }
     // Of a Unix socket nothing says how much has passed: that it was made before is all that is known.
-    let joined = sock.unix || sock.used();
+    let joined = sock.unix || sock.used(read);
     let flags = if joined {
         open_flags::MID_STREAM
     } else {
@@ -317,7 +317,7 @@ fn meet(sock: Sock, maker: u32) -> Option<()> {
     let current = Current::get();
     let made = make(sock, current, flags, maker)?;
     let connection = unsafe { &mut *made };
-    number(sock, connection);
+    number(sock, connection, read);
     debug!(
         (),
         "connection {} of process {}, first used{}",
@@ -361,7 +361,7 @@ pub fn accepted(sock: Sock, current: Current) {
     }
     if let Some(made) = make(sock, current, open_flags::ACCEPTED, Maker::Accept as u32) {
         let connection = unsafe { &mut *made };
-        number(sock, connection);
+        number(sock, connection, 0);
         select::seen(current.tgid);
         // Now, because the client may be gone when it is used.
         report_open(sock, connection);
@@ -377,7 +377,7 @@ pub fn established(sock: Sock) {
         return;
     }
     connection.established_ns = unsafe { bpf_ktime_get_boot_ns() };
-    number(sock, connection);
+    number(sock, connection, 0);
     report_open(sock, connection);
 }
 
@@ -448,11 +448,11 @@ fn make(sock: Sock, current: Current, flags: u32, maker: u32) -> Option<*mut Con
 }
 
 /// Ties the lanes to the sequence numbers of TCP, which both ends share, now that it has both ports. Between Unix sockets both
-/// count from 0.
+/// count from 0. So many bytes of it have just been read, and are still to be told.
 #[inline(always)]
-fn number(sock: Sock, connection: &mut Connection) {
+fn number(sock: Sock, connection: &mut Connection, read: u32) {
     if !sock.unix {
-        connection.received.seq = sock.copied_seq();
+        connection.received.seq = sock.copied_bytes().wrapping_sub(read);
         connection.sent.seq = sock.write_seq();
         connection.identity = sock.identity();
     }

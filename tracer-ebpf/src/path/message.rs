@@ -227,7 +227,11 @@ fn prepare(scratch: &mut Scratch) -> Option<()> {
         return None;
     }
     let work = &mut scratch.work;
-    let now = unsafe { bpf_ktime_get_boot_ns() };
+    let now = if call.returned_ns == 0 {
+        unsafe { bpf_ktime_get_boot_ns() }
+    } else {
+        call.returned_ns
+    };
     work.record.connection = connection.id;
     let task = if call.caller.id != 0 {
         work.of_call = data_flags::HANDED;

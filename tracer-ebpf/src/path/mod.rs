@@ -3,6 +3,7 @@
 pub mod call;
 pub mod connection;
 pub mod emit;
+pub mod files;
 pub mod message;
 pub mod select;
 pub mod sock;

@@ -143,16 +143,16 @@ impl Sock {
         }
     }
 
-    /// Whether a byte passed before now.
+    /// Whether a byte passed before now, but for so many that were just read.
     ///
     /// Bytes may arrive on another CPU meanwhile, which the kernel tells in two places, one after the other: it adds them to
     /// `bytes_received`, then it moves `rcv_nxt` (`tcp_rcv_nxt_update`). Where it comes in between, they disagree for as long as a
     /// line of cache takes to go from one CPU to the other: so it is looked at again.
     #[inline(always)]
-    pub fn used(self) -> bool {
+    pub fn used(self, read: u32) -> bool {
         let mut looks = 0;
         while looks < LOOKS {
-            if !self.seems_used() {
+            if !self.seems_used(read) {
                 return false;
             }
             looks += 1;
@@ -162,10 +162,10 @@ impl Sock {
 
     /// What arrives between the two reads makes more unread than has arrived, which says nothing of what was read.
     #[inline(always)]
-    fn seems_used(self) -> bool {
+    fn seems_used(self, read: u32) -> bool {
         let sent: u64 = member(self.address, layout().tcp_bytes_sent).unwrap_or(1);
         let arrived: u64 = member(self.address, layout().tcp_bytes_received).unwrap_or(u64::MAX);
-        sent != 0 || arrived > self.unread() as u64
+        sent != 0 || arrived > self.unread() as u64 + read as u64
     }
 
     /// Bytes that came and were not read.

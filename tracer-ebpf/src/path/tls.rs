@@ -256,6 +256,7 @@ pub fn given(sock: u64, connection: &Connection, buffer: u64, moved: u64, is_sen
             sent: is_sent as u32,
         },
         entered_ns: unsafe { bpf_ktime_get_boot_ns() },
+        returned_ns: 0,
         done: 0,
         seq: if is_sent {
             connection.sent.seq

@@ -112,7 +112,7 @@ pub fn run_bench(options: &Options) -> Result<()> {
     under_load(&agent, options, &mut row)?;
     with_many_connections(&agent, options, &mut row)?;
     in_goroutines(&agent, options, &mut row)?;
-    unselected(&agent, &mut row)?;
+    unselected(&agent, &family(&agent)?, &mut row)?;
     let file = folder.join("bench.json");
     fs::write(&file, serde_json::to_string_pretty(&rows)?)?;
     say(format!("also in {}", file.display()));
@@ -406,26 +406,27 @@ fn family(agent: &Agent) -> Result<String> {
     Ok(family)
 }
 
-/// A server that nobody wants to trace, with the agent and without, in turns.
-fn unselected(agent: &Agent, row: &mut Tell<'_>) -> Result<()> {
+/// A server that nobody wants to trace, with the agent, with empty programs in place of its own, and without either, in turns.
+fn unselected(agent: &Agent, family: &str, row: &mut Tell<'_>) -> Result<()> {
     let redis = Redis::start()?;
     redis.per_second()?;
-    let mut ratios = Vec::new();
+    let [mut ratios, mut floors] = [const { Vec::new() }; 2];
+    let with = || {
+        let running = agent.run(&["--port", "1"])?;
+        let measured = redis.per_second()?;
+        running.stop()?;
+        anyhow::Ok(measured)
+    };
     for turn in 0..TURNS {
-        let with = |redis: &Redis| {
-            let running = agent.run(&["--port", "1"])?;
-            let measured = redis.per_second()?;
-            running.stop()?;
-            anyhow::Ok(measured)
-        };
-        // Whatever changes with time is to change both alike.
-        let (beside, alone) = if turn % 2 == 0 {
-            let beside = with(&redis)?;
-            (beside, redis.per_second()?)
-        } else {
-            let alone = redis.per_second()?;
-            (with(&redis)?, alone)
-        };
+        // Whatever changes with time is to change all alike.
+        let is_first = turn % 2 == 0;
+        let before = if is_first { Some(with()?) } else { None };
+        let alone = redis.per_second()?;
+        if let Ok(floor) = Floor::attach(family) {
+            floors.push(redis.per_second()? / alone);
+            drop(floor);
+        }
+        let beside = before.map_or_else(with, Ok)?;
         ratios.push(beside / alone);
     }
     let lowest = ratios.iter().copied().fold(f64::INFINITY, f64::min);
@@ -436,6 +437,9 @@ fn unselected(agent: &Agent, row: &mut Tell<'_>) -> Result<()> {
         "",
         None,
     );
+    if !floors.is_empty() {
+        row("the same beside empty programs on the same hooks", middle(floors), "", None);
+    }
     row("the same, lowest of ten turns", lowest, "", None);
     row("the same, highest of ten turns", highest, "", None);
     Ok(())
