@@ -45,7 +45,8 @@ losses! {
     /// The head of a request did not fit into the ring buffer: an exchange of which nothing will be known. Each is
     /// counted under [`Loss::RingFull`] as a record too.
     RequestLost = 11, "request_lost";
-    /// The return of a call was not seen: how many bytes it moved shows by the next call on the connection only.
+    /// The return of a call was not seen: how many bytes it moved shows by the next call on the connection only. Or what a call has read is
+    /// of another connection than the one that its file descriptor stands for when it returns.
     Unpaired = 12, "unpaired";
     /// The bytes of a call were not looked at, because the CPU was in the middle of too many others.
     Busy = 13, "busy";
