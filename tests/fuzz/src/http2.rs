@@ -8,6 +8,15 @@ pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// What both ends send first, and the client after its preface.
 pub const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
 
+/// What passes first at an end of a connection, and whether that is sent.
+pub fn begun(is_server: bool) -> [(bool, &'static [u8]); 3] {
+    [
+        (!is_server, PREFACE),
+        (!is_server, SETTINGS),
+        (is_server, SETTINGS),
+    ]
+}
+
 /// Flags of frames (RFC 9113 §6).
 const END_STREAM: u8 = 1 << 0;
 const PADDED: u8 = 1 << 3;

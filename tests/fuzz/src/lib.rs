@@ -29,6 +29,26 @@ impl<'a> Iterator for Calls<'a> {
     }
 }
 
+/// Records that no kernel side would write: each behind a byte that is its length, with its size put right, since such a one gets further.
+pub struct Records<'a>(pub &'a [u8]);
+
+impl Iterator for Records<'_> {
+    type Item = Vec<u8>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (len, rest) = self.0.split_first()?;
+        let (record, rest) = rest.split_at(usize::from(*len).min(rest.len()));
+        self.0 = rest;
+        let mut record = record.to_vec();
+        let size = (record.len() as u32).to_le_bytes();
+        // The second word.
+        if let Some(place) = record.get_mut(4..8) {
+            place.copy_from_slice(&size);
+        }
+        Some(record)
+    }
+}
+
 /// Both directions of one end of a connection, framed as in the kernel.
 pub struct Connection {
     /// What is received, and what is sent.

@@ -1,7 +1,7 @@
 //! The core from the framer to spans, as `http1` has it, on a connection that has begun in HTTP/2.
 #![no_main]
 
-use fuzz::http2::{PREFACE, SETTINGS};
+use fuzz::http2::begun;
 use fuzz::{Calls, core};
 use libfuzzer_sys::fuzz_target;
 
@@ -10,10 +10,5 @@ fuzz_target!(|input: &[u8]| {
         return;
     };
     let is_server = first & 1 != 0;
-    let begun = [
-        (!is_server, PREFACE),
-        (!is_server, SETTINGS),
-        (is_server, SETTINGS),
-    ];
-    core(*first, begun.into_iter().chain(Calls(input)));
+    core(*first, begun(is_server).into_iter().chain(Calls(input)));
 });

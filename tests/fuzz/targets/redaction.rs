@@ -6,8 +6,8 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use fuzz::http2::{By, Choices, Conversation, PREFACE, SETTINGS};
-use fuzz::{Calls, Connection, data, open};
+use fuzz::http2::{By, Choices, Conversation, begun};
+use fuzz::{Calls, Connection, Records, data, open};
 use libfuzzer_sys::fuzz_target;
 use tracer_agent::capture::record::{Data, Record};
 use tracer_agent::capture::recording::{Content, Reader, Recording};
@@ -22,20 +22,13 @@ fuzz_target!(|input: &[u8]| {
         return;
     };
     let (is_server, is_cut) = (first & 4 != 0, first & 32 != 0);
+    let calls = Calls(input).map(to_vec);
+    let begun = begun(is_server).into_iter().map(to_vec);
     let records = match first & 3 {
-        0 => any_records(input),
-        1 => told(
-            is_server,
-            Calls(input).map(|(sent, bytes)| (sent, bytes.to_vec())),
-        ),
-        2 => {
-            let calls = Calls(input).map(|(sent, bytes)| (sent, bytes.to_vec()));
-            told(is_server, begun(is_server).into_iter().chain(calls))
-        }
-        _ => told(
-            is_server,
-            begun(is_server).into_iter().chain(said(is_server, is_cut, input)),
-        ),
+        0 => Records(input).collect(),
+        1 => told(is_server, calls),
+        2 => told(is_server, begun.chain(calls)),
+        _ => told(is_server, begun.chain(said(is_server, is_cut, input))),
     };
     let privacy = match first >> 3 & 3 {
         0 | 1 => Privacy::Default,
@@ -64,27 +57,8 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-/// Records that no kernel side would write: each behind its length, with its size put right.
-fn any_records(input: &[u8]) -> Vec<Vec<u8>> {
-    let mut records = Vec::new();
-    let mut rest = input;
-    while let Some((len, after)) = rest.split_first() {
-        let (record, after) = after.split_at(usize::from(*len).min(after.len()));
-        let mut record = record.to_vec();
-        let size = (record.len() as u32).to_le_bytes();
-        if let Some(place) = record.get_mut(4..8) {
-            place.copy_from_slice(&size);
-        }
-        records.push(record);
-        rest = after;
-    }
-    records
-}
-
-fn begun(is_server: bool) -> [(bool, Vec<u8>); 3] {
-    let by_client = [PREFACE, SETTINGS].map(|bytes| (!is_server, bytes.to_vec()));
-    let [preface, settings] = by_client;
-    [preface, settings, (is_server, SETTINGS.to_vec())]
+fn to_vec((sent, bytes): (bool, &[u8])) -> (bool, Vec<u8>) {
+    (sent, bytes.to_vec())
 }
 
 /// A conversation that is right, each thing said in a call, or where it is cut in two.

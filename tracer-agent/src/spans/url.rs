@@ -92,8 +92,8 @@ impl<'a> Authority<'a> {
                 None => (text, None),
             },
         };
-        let is_none = |byte| matches!(byte, b'/' | b'@' | b'?' | b'#' | b' ');
-        let is_host = !host.is_empty() && !host.bytes().any(is_none);
+        let is_of_no_host = |byte| matches!(byte, b'/' | b'@' | b'?' | b'#' | b' ');
+        let is_host = !host.is_empty() && !host.bytes().any(is_of_no_host);
         is_host.then(|| Self {
             host,
             port: port.and_then(|port| port.parse().ok()),

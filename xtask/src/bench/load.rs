@@ -29,11 +29,13 @@ http {
     server {
         listen 127.0.0.1:@PORT@ backlog=4096;
         location / { return 200 "hello"; }
-        location /paced/ { root .; limit_req zone=paced burst=64; }
+        location /@PACED@/ { root .; limit_req zone=paced burst=64; }
         location = /status { stub_status; }
     }
 }
 "#;
+/// The folder of answers that take their time.
+pub const PACED: &str = "paced";
 const LIMIT: Duration = Duration::from_secs(20);
 /// Open files of one process that many connections take: enough for both ends.
 const FILES: usize = 16_384;
@@ -78,14 +80,16 @@ impl Nginx {
         fs::create_dir_all(&folder)?;
         let configuration = CONFIGURATION
             .replace("@PORT@", &port.to_string())
+            .replace("@PACED@", PACED)
             .replace("@CONNECTIONS@", &(connections + 64).to_string());
         fs::write(folder.join("nginx.conf"), configuration)?;
-        // Answers that take their time, however many ask at once.
-        fs::create_dir(folder.join("paced"))?;
-        for name in ["before-one", "before-many", "after-one", "after-many"] {
-            fs::write(folder.join("paced").join(name), "hello")?;
-        }
         Ok(Self { folder, port })
+    }
+
+    /// Answers so at this path, which is below [`PACED`]: 100 times a second at all of them together, however many ask at once.
+    pub fn answer_paced(&self, path: &str, answer: &str) -> Result<()> {
+        fs::create_dir_all(self.folder.join(PACED))?;
+        Ok(fs::write(self.folder.join(path.trim_start_matches('/')), answer)?)
     }
 
     pub fn folder(&self) -> &Path {

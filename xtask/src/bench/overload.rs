@@ -24,7 +24,7 @@ use super::{
 };
 use crate::process::{now, say};
 
-/// The smallest ring that the agent takes: some forty records.
+/// The smallest ring that the agent takes: some twenty records with heads.
 const RING: &str = "4K";
 /// Connections of the load.
 const CONNECTIONS: usize = 64;
@@ -32,16 +32,19 @@ const CONNECTIONS: usize = 64;
 const KEPT: usize = 8;
 /// Requests on each of them before it and after it.
 const KEPT_ROUNDS: usize = 25;
-/// Between two of them: the ring has room for about nine, so that without it a moment in which the agent does something else loses some at any time.
-const PAUSE: Duration = Duration::from_millis(1);
+/// Between two of them. What is asked before the load and after it has to find room in the ring while the agent is away for some 20 ms, whatever
+/// else the two processors do: a kernel with 250 ticks a second lets it wait for 4 ms at a time. The ring has room for seven of these requests.
+const PAUSE: Duration = Duration::from_millis(3);
 /// Requests before the load and after it, one after the other, and as many of which some are in flight at once.
 const ASKED: u64 = 200;
 const AT_ONCE: u64 = 8;
+/// Of those connections so many begin at the same moment: all eight take more than the ring has, in less time than it takes to wake the agent.
+const BEGUN_AT_ONCE: u64 = 2;
 /// So long after a request all spans of it must be there, and a part of the script that is no load must be done.
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// What is asked for before the load and after it: on new connections one after the other, on some at once, and on those that are kept.
-/// The first two nginx answers 100 times a second, for the same reason as [`PAUSE`].
+/// The first two nginx answers 100 times a second, for the same reason as [`PAUSE`]: three answers and what follows them have room.
 const PATHS: [[&str; 3]; 2] = [
     ["/paced/before-one", "/paced/before-many", "/before/kept"],
     ["/paced/after-one", "/paced/after-many", "/after/kept"],
@@ -52,18 +55,26 @@ const ANSWER: &str = "hello";
 
 /// What is asked before, the load, and at once what is asked after it; then all is quiet until it may end.
 const SCRIPT: &str = r#"
-cd "$1"; url="$2"
-sh -c "$7" &
+cd "$1"; host="$2"; seconds="$3"; connections="$4"; asked="$5"; clients="$6"; of_each="$7"
+sh -c "$8" &
+shift 8
 until [ -s nginx.pid ]; do sleep 0.05; done
 probe() {
-    ab -q -n "$2" -c 1 "${url}paced/$1-one" > one.txt 2>&1 && ab -q -k -n "$2" -c "$3" "${url}paced/$1-many" > many.txt 2>&1 || exit 1
+    ab -q -n "$asked" -c 1 "$host$2" > one.txt 2>&1 || exit 1
+    running=
+    for client in $(seq "$clients"); do
+        ab -q -k -n $((asked / clients)) -c "$of_each" "$host$3" > "many-$client.txt" 2>&1 &
+        running="$running $!"
+        sleep 0.1
+    done
+    for client in $running; do wait "$client" || exit 1; done
     : > "asked-$1"
 }
-probe before "$5" "$6"
+probe before "$1" "$2"
 until [ -e begin ]; do sleep 0.05; done
-wrk -t1 -c"$4" -d"$3"s "${url}load" > wrk.txt 2>&1 || exit 1
+wrk -t1 -c"$connections" -d"$seconds"s "$host/load" > wrk.txt 2>&1 || exit 1
 : > over
-probe after "$5" "$6"
+probe after "$3" "$4"
 until [ -e end ]; do sleep 0.05; done
 kill -QUIT "$(cat nginx.pid)"
 wait
@@ -101,19 +112,28 @@ const EXPECTED: [u64; 3] = [2 * ASKED, 2 * ASKED, (KEPT * KEPT_ROUNDS) as u64];
 
 pub fn run_overload(agent: &Agent, seconds: u64) -> Result<()> {
     let nginx = Nginx::prepare(CONNECTIONS + KEPT)?;
-    let server = nginx.command();
+    for path in PATHS.iter().flat_map(|[one, many, _]| [one, many]) {
+        nginx.answer_paced(path, ANSWER)?;
+    }
+    let (server, host) = (nginx.command(), nginx.url());
+    let [before, after] = PATHS;
     let script = [
         "sh",
         "-c",
         SCRIPT,
         "sh",
         &nginx.folder().display().to_string(),
-        &nginx.url(),
+        host.trim_end_matches('/'),
         &seconds.to_string(),
         &CONNECTIONS.to_string(),
         &ASKED.to_string(),
-        &AT_ONCE.to_string(),
+        &(AT_ONCE / BEGUN_AT_ONCE).to_string(),
+        &BEGUN_AT_ONCE.to_string(),
         server.last(),
+        before[0],
+        before[1],
+        after[0],
+        after[1],
     ];
     let options = ["--export", "json=-", "--ring-size", RING];
     let mut running = agent.trace_to_pipe(&options, &Words::new(&script))?;
@@ -124,7 +144,6 @@ pub fn run_overload(agent: &Agent, seconds: u64) -> Result<()> {
     };
     let file = |name: &str| nginx.folder().join(name);
     wait_for(&file("asked-before"))?;
-    let [before, after] = PATHS;
     let mut kept = Kept::open(&nginx)?;
     kept.ask(before[KEPT_PATH])?;
     come(&exported, &before);
@@ -187,11 +206,14 @@ pub fn run_overload(agent: &Agent, seconds: u64) -> Result<()> {
         "the sums do not agree: {}",
         said.text()
     );
-    let (count, wrong) = exported.of(&after);
-    ensure!(
-        count == EXPECTED.iter().sum::<u64>() && wrong.is_empty(),
-        "what was asked after the load is missing or not whole: {wrong:?}"
-    );
+    for (when, paths) in [("before", &before), ("after", &after)] {
+        let (count, wrong) = exported.of(paths);
+        ensure!(
+            count == EXPECTED.iter().sum::<u64>() && wrong.is_empty(),
+            "of what was asked {when} the load {count} spans came, {} of them not whole: {wrong:?}",
+            wrong.len()
+        );
+    }
     Ok(())
 }
 
@@ -344,7 +366,31 @@ fn requests_of_wrk(report: &Path) -> Result<u64> {
 
 #[cfg(test)]
 mod tests {
+    use tracer_common::record::{DataRecord, OpenRecord};
+
     use super::*;
+
+    /// What the kernel adds to each record of a ring.
+    const HEADER: usize = 8;
+
+    /// Bytes that are told at both ends of connections which begin at the same moment, up to their first requests.
+    fn told(connections: u64) -> u64 {
+        let request = "GET /paced/before-many HTTP/1.0\r\nConnection: Keep-Alive\r\nHost: 127.0.0.1:10000\r\n\
+                       User-Agent: ApacheBench/2.3\r\nAccept: */*\r\n\r\n";
+        let one_end = 2 * HEADER + size_of::<OpenRecord>() + size_of::<DataRecord>() + request.len();
+        connections * 2 * one_end as u64
+    }
+
+    #[test]
+    fn connections_that_begin_at_the_same_moment_have_room_in_the_ring_beside_what_goes_on() {
+        let ring = 4 << 10;
+        assert!(2 * told(BEGUN_AT_ONCE) < ring);
+        assert!(told(AT_ONCE) > ring, "they need not be begun apart");
+        assert_eq!(
+            (AT_ONCE % BEGUN_AT_ONCE, ASKED % (AT_ONCE / BEGUN_AT_ONCE)),
+            (0, 0)
+        );
+    }
 
     #[test]
     fn spans_of_both_ends_are_found_and_one_that_lacks_something_is_not_whole() {
