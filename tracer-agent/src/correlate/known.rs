@@ -15,7 +15,7 @@ use crate::{
     sampling::Action,
 };
 
-use super::{Evidence, contexts::Arrival, pairs::Wire};
+use super::{Evidence, blocks::Blocks, contexts::Arrival, pairs::Wire};
 
 /// Where the trace of an exchange comes from. Once set it never changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,10 +142,10 @@ impl Hasher for InOrder {
 /// The exchanges that are known.
 #[derive(Debug, Default)]
 pub struct Known {
-    pub live: ById<Live>,
+    pub live: Blocks<Live>,
     // In the order in which they began; holds some that are over too.
     begun: VecDeque<ExchangeId>,
-    over: ById<Over>,
+    over: Blocks<Over>,
     // In the order in which they were over; each known one is in it exactly once.
     order: VecDeque<(BootNanos, ExchangeId)>,
 }
@@ -206,14 +206,14 @@ impl Known {
         // One that lasts long keeps those behind it in the queue: they are taken out now and then.
         if self.begun.len() > 2 * self.live.len() + 64 {
             let live = &self.live;
-            self.begun.retain(|id| live.contains_key(id));
+            self.begun.retain(|id| live.contains(*id));
         }
     }
 
     /// The exchange in flight that began first.
     pub fn oldest(&mut self) -> Option<ExchangeId> {
         while let Some(id) = self.begun.front() {
-            if self.live.contains_key(id) {
+            if self.live.contains(*id) {
                 return Some(*id);
             }
             self.begun.pop_front();
@@ -222,30 +222,30 @@ impl Known {
     }
 
     pub fn over(&self, id: ExchangeId) -> Option<&Over> {
-        self.over.get(&id)
+        self.over.get(id)
     }
 
     pub fn contains(&self, id: ExchangeId) -> bool {
-        self.live.contains_key(&id) || self.over.contains_key(&id)
+        self.live.contains(id) || self.over.contains(id)
     }
 
     pub fn start(&self, id: ExchangeId) -> Option<BootNanos> {
-        let live = self.live.get(&id).map(Live::start);
-        live.or_else(|| self.over.get(&id).map(|over| over.start))
+        let live = self.live.get(id).map(Live::start);
+        live.or_else(|| self.over.get(id).map(|over| over.start))
     }
 
     pub fn context(&self, id: ExchangeId) -> Option<&Context> {
-        match self.live.get(&id) {
+        match self.live.get(id) {
             Some(live) => live.context.as_ref(),
-            None => self.over.get(&id).map(|over| &over.context),
+            None => self.over.get(id).map(|over| &over.context),
         }
     }
 
     /// Children of `id` that were not given out yet.
     pub fn dependents(&mut self, id: ExchangeId) -> Option<&mut u32> {
-        match self.live.get_mut(&id) {
+        match self.live.get_mut(id) {
             Some(live) => Some(&mut live.dependents),
-            None => self.over.get_mut(&id).map(|over| &mut over.dependents),
+            None => self.over.get_mut(id).map(|over| &mut over.dependents),
         }
     }
 
@@ -267,7 +267,7 @@ impl Known {
             if id == ancestor {
                 return true;
             }
-            match self.live.get(&id) {
+            match self.live.get(id) {
                 Some(Live {
                     context: None,
                     edge: Some(Edge::Local(parent, _)),
@@ -294,7 +294,7 @@ impl Known {
                 return None;
             }
             self.order.pop_front();
-            let has_children = self.over.get(&id).is_some_and(|over| over.dependents > 0);
+            let has_children = self.over.get(id).is_some_and(|over| over.dependents > 0);
             if has_children && self.over.len() <= bound.saturating_mul(2) {
                 self.order.push_back((since.max(until), id));
                 continue;
@@ -303,7 +303,7 @@ impl Known {
                 id,
                 early: since > until,
             };
-            if let Some(over) = self.over.remove(&id) {
+            if let Some(over) = self.over.remove(id) {
                 return Some((over, forgotten));
             }
         }

@@ -13,6 +13,7 @@
 //! An edge never changes once set; a context is inherited along edges. `parents` sets edges, `fate` decides what
 //! is given out.
 
+mod blocks;
 mod by_turn;
 mod contexts;
 mod counters;
@@ -231,7 +232,7 @@ impl Correlator {
     fn end(&mut self, id: ExchangeId, ending: Ending, out: &mut Vec<Linked>) {
         self.note_ending(id, &ending, out);
         self.note_answer(id, &ending, out);
-        match self.known.live.get_mut(&id).map(|live| &mut live.begun) {
+        match self.known.live.get_mut(id).map(|live| &mut live.begun) {
             Some(Begun::Exchange(exchange, end @ None)) => {
                 if exchange.side == Side::Inbound
                     && self.threads.answered(exchange, &ending, &mut self.counters)
