@@ -127,7 +127,7 @@ pub struct Open {
     /// Of a Unix socket: what its server listens on; `@` begins an abstract name.
     pub path: Option<Arc<str>>,
     /// Bytes that the path takes in the record.
-    pub path_len: u32,
+    pub path_len: usize,
     pub comm: Comm,
 }
 

@@ -134,7 +134,7 @@ fn open(read: &mut Fields<'_>) -> Result<Open, RecordError> {
     let peer_addr = read.array::<16>()?;
     let local_port = read.u16()?;
     let peer_port = read.u16()?;
-    let path_len = read.u32()?;
+    let path_len = read.u32()? as usize;
     let comm = Comm(read.array()?);
     let moment = read.moment(flags & open_flags::TIMER != 0, start)?;
     let is_unix = flags & open_flags::UNIX != 0;
@@ -146,7 +146,7 @@ fn open(read: &mut Fields<'_>) -> Result<Open, RecordError> {
         }
     };
     let path_len = if is_unix { path_len } else { 0 };
-    let path = path(read.slice(path_len as usize)?);
+    let path = path(read.slice(path_len)?);
     Ok(Open {
         connection,
         start,

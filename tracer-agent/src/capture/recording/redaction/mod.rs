@@ -97,7 +97,7 @@ impl Redactor {
                 }
                 size_of::<tracer_common::record::CloseRecord>()
             }
-            Ok(Record::Open(open)) => size_of::<tracer_common::record::OpenRecord>() + open.path_len as usize,
+            Ok(Record::Open(open)) => size_of::<tracer_common::record::OpenRecord>() + open.path_len,
             Ok(Record::Process(_)) => size_of::<tracer_common::record::ProcessRecord>(),
             Ok(Record::Stream(_)) => size_of::<tracer_common::record::StreamRecord>(),
             // Its kind and size say why it is not a record, so they stay.
