@@ -40,6 +40,22 @@ impl Address {
         Self::Unix(pair, first != 0)
     }
 
+    /// It in three words' room: an IPv4 address as the IPv6 address it is mapped to with its port; an end of a Unix socket as an address
+    /// of zeroes but for its number, with a port that no two ends have: what kind of number it is, and which end.
+    pub fn packed(&self) -> ([u64; 2], u16) {
+        match self {
+            Self::Ip(address) => {
+                let bits = match address.ip() {
+                    IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
+                    IpAddr::V6(address) => address.to_bits(),
+                };
+                (halves(bits), address.port())
+            }
+            Self::Unix(Pair::Inode(pair), first) => ([0, *pair], u16::from(*first)),
+            Self::Unix(Pair::Alone(pair), first) => ([0, pair.0], 2 | u16::from(*first)),
+        }
+    }
+
     /// The IP address, where it has one.
     pub fn host(&self) -> Option<IpAddr> {
         match self {
@@ -47,6 +63,10 @@ impl Address {
             Self::Unix(..) => None,
         }
     }
+}
+
+fn halves(bits: u128) -> [u64; 2] {
+    [bits >> 64, bits & u128::from(u64::MAX)].map(|half| u64::try_from(half).unwrap_or_default())
 }
 
 impl<T: Into<SocketAddr>> From<T> for Address {

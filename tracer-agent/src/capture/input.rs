@@ -90,9 +90,11 @@ pub enum AttributeValue {
     Double(f64),
     /// Text; most of what spans say is short.
     Text(CompactString),
-    /// A list of texts.
-    List(Vec<String>),
+    /// A list of texts; no longer than a text, or each value would take more.
+    List(Box<[String]>),
 }
+
+const _: () = assert!(size_of::<AttributeValue>() == size_of::<CompactString>());
 
 // Doubles in attributes come from configuration or arithmetic, never NaN.
 impl Eq for AttributeValue {}

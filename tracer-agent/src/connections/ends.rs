@@ -4,8 +4,10 @@
 //! namespaces of this host has the same addresses in both.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, hash_map::Entry},
+    hash::{Hash, Hasher},
     net::IpAddr,
+    slice,
 };
 
 use super::connection::FarEnd;
@@ -17,6 +19,17 @@ use crate::{
 /// Most addresses of this host that are remembered.
 const LOCAL_ADDRESSES_MAX: usize = 4096;
 
+/// Two addresses, packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Between([u64; 5]);
+
+/// The ends between two addresses, of which there is nearly always one.
+#[derive(Debug)]
+enum Known {
+    One(End),
+    More(Vec<End>),
+}
+
 #[derive(Clone, Copy, Debug)]
 struct End {
     connection: ConnectionId,
@@ -27,7 +40,7 @@ struct End {
 /// The known ends, by their addresses. Peers choose addresses, so the hasher is a keyed one.
 #[derive(Debug, Default)]
 pub(super) struct Ends {
-    by_addresses: HashMap<(Address, Address), Vec<End>>,
+    by_addresses: HashMap<Between, Known>,
     local_addresses: HashSet<IpAddr>,
     /// Number of ends that were ever added.
     added: u64,
@@ -46,25 +59,33 @@ impl Ends {
         {
             self.local_addresses.insert(address);
         }
-        // Nearly always there is one.
-        let ends = self.by_addresses.entry((open.local, open.peer));
-        let ends = ends.or_insert_with(|| Vec::with_capacity(1));
-        if !ends.iter().any(|end| end.connection == open.connection) {
-            ends.push(End {
-                connection: open.connection,
-                netns: open.netns,
-                own: open.own,
-            });
+        let end = End {
+            connection: open.connection,
+            netns: open.netns,
+            own: open.own,
+        };
+        match self.by_addresses.entry(Between::new(open.local, open.peer)) {
+            Entry::Vacant(place) => {
+                place.insert(Known::One(end));
+            }
+            Entry::Occupied(known) => known.into_mut().add(end),
         }
     }
 
     pub(super) fn remove(&mut self, open: &Open) {
-        let key = (open.local, open.peer);
-        if let Some(ends) = self.by_addresses.get_mut(&key) {
+        let Entry::Occupied(mut known) = self.by_addresses.entry(Between::new(open.local, open.peer)) else {
+            return;
+        };
+        if let Known::More(ends) = known.get_mut() {
             ends.retain(|end| end.connection != open.connection);
-            if ends.is_empty() {
-                self.by_addresses.remove(&key);
-            }
+        }
+        if known
+            .get()
+            .as_slice()
+            .iter()
+            .all(|end| end.connection == open.connection)
+        {
+            known.remove();
         }
     }
 
@@ -72,8 +93,8 @@ impl Ends {
     pub(super) fn opposite(&self, open: &Open) -> FarEnd {
         let ends = self
             .by_addresses
-            .get(&(open.peer, open.local))
-            .map_or(&[][..], Vec::as_slice);
+            .get(&Between::new(open.peer, open.local))
+            .map_or(&[][..], Known::as_slice);
         let others = || ends.iter().filter(|end| end.connection != open.connection);
         let in_same_netns = others().any(|end| end.netns == open.netns);
         // A loopback connection never leaves its namespace; of others the near end is the likelier one.
@@ -93,5 +114,37 @@ impl Ends {
             return true;
         };
         peer.is_loopback() || Some(peer) == open.local.host() || self.local_addresses.contains(&peer)
+    }
+}
+
+impl Between {
+    fn new(local: Address, peer: Address) -> Self {
+        let (([a, b], local), ([c, d], peer)) = (local.packed(), peer.packed());
+        Self([a, b, c, d, u64::from(local) << 16 | u64::from(peer)])
+    }
+}
+
+/// All of it at once: a keyed hasher takes as long for a word as for a few.
+impl Hash for Between {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write(self.0.map(u64::to_ne_bytes).as_flattened());
+    }
+}
+
+impl Known {
+    fn as_slice(&self) -> &[End] {
+        match self {
+            Self::One(end) => slice::from_ref(end),
+            Self::More(ends) => ends,
+        }
+    }
+
+    fn add(&mut self, end: End) {
+        match self {
+            Self::One(one) if one.connection == end.connection => {}
+            Self::One(one) => *self = Self::More(vec![*one, end]),
+            Self::More(ends) if ends.iter().any(|known| known.connection == end.connection) => {}
+            Self::More(ends) => ends.push(end),
+        }
     }
 }

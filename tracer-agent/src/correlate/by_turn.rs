@@ -52,7 +52,7 @@ impl Correlator {
 
     /// A task of an event loop read something of an exchange: what it does next is done for the request that this belongs to.
     pub(super) fn note_read(&mut self, id: ExchangeId, task: Task, moment: Moment, out: &mut Vec<Linked>) {
-        let request = self.known.live.get(&id).and_then(Live::works_for);
+        let request = self.known.live(id).and_then(Live::works_for);
         self.turn_reads(task, moment, request, out);
     }
 
@@ -62,7 +62,7 @@ impl Correlator {
         let (Some(task), Some(moment)) = (ending.response_task, ending.moment) else {
             return;
         };
-        let Some(exchange) = self.known.live.get(&id).and_then(Live::exchange) else {
+        let Some(exchange) = self.known.live(id).and_then(Live::exchange) else {
             return;
         };
         let (side, pid) = (exchange.side, exchange.pid());
@@ -104,7 +104,7 @@ impl Correlator {
 
     /// The wait of a call is over: what its task has done by then is all that will tell.
     pub(super) fn flush_lags(&mut self, call: ExchangeId, out: &mut Vec<Linked>) {
-        let waiting = self.known.live.get(&call).filter(|live| live.may_be_told);
+        let waiting = self.known.live(call).filter(|live| live.may_be_told);
         if let Some(task) = waiting.and_then(Live::exchange).map(|exchange| exchange.task) {
             let made = self.lags.flush(task, &mut self.counters);
             self.decide_made(task, made, out);
@@ -146,7 +146,7 @@ impl Correlator {
                 match guess.filter(|_| self.tells_by_turn(task)) {
                     Some(guess) => self.decide_guess(call, guess, out),
                     None => {
-                        if let Some(live) = self.known.live.get_mut(&call) {
+                        if let Some(live) = self.known.live_mut(call) {
                             live.guess = guess;
                         }
                     }

@@ -25,7 +25,7 @@ impl Correlator {
             Edge::Local(parent, _) if self.known.descends_without_context(parent, id) => Edge::Root,
             edge => edge,
         };
-        let Some(live) = self.known.live.get_mut(&id) else {
+        let Some(live) = self.known.live_mut(id) else {
             return;
         };
         live.edge = Some(edge);
@@ -75,7 +75,7 @@ impl Correlator {
             }
         };
         let unresolved = match edge {
-            Edge::Local(parent, _) => self.known.live.get_mut(&parent),
+            Edge::Local(parent, _) => self.known.live_mut(parent),
             Edge::Root | Edge::Remote(_) => None,
         };
         match (context, unresolved) {
@@ -94,7 +94,7 @@ impl Correlator {
         let mut next = Some((id, context));
         let mut waiting = Vec::new();
         while let Some((id, mut context)) = next {
-            if let Some(live) = self.known.live.get_mut(&id) {
+            if let Some(live) = self.known.live_mut(id) {
                 // Also where the sampler is another than that of the run that was recorded.
                 let is_unseen = live.exchange().is_some_and(|exchange| exchange.unseen);
                 let is_dropped = live.begun.rule() == Some(Action::Drop);
@@ -135,7 +135,7 @@ impl Correlator {
 
     /// Gives out an exchange that has both its context and its end.
     pub(super) fn give_out(&mut self, id: ExchangeId, out: &mut Vec<Linked>) {
-        let Some(live) = self.known.live.get(&id) else {
+        let Some(live) = self.known.live(id) else {
             return;
         };
         let (Some(context), Some(edge), true) = (live.context.clone(), live.edge, live.has_ended()) else {
@@ -148,11 +148,10 @@ impl Correlator {
             (true, true) => Fate::Withheld,
             (true, false) => Fate::Exported,
         };
-        let Some(live) = self.known.live.remove(&id) else {
-            return;
-        };
-        self.known
-            .finish(id, remains(&live, context.clone(), fate), self.now);
+        let finished = self
+            .known
+            .finish(id, self.now, |live| remains(live, context.clone(), fate));
+        let Some(live) = finished else { return };
         let local_parent = match edge {
             Edge::Local(parent, _) => Some(parent),
             Edge::Root | Edge::Remote(_) => None,
@@ -246,7 +245,7 @@ impl Correlator {
 
     /// Makes sure that a span which is about to be named is given out; false if that is too late.
     fn promise(&mut self, id: ExchangeId) -> bool {
-        match self.known.live.get_mut(&id) {
+        match self.known.live_mut(id) {
             Some(live) => {
                 live.is_promised = true;
                 true
@@ -276,14 +275,14 @@ impl Correlator {
     /// Gives out an exchange now, whatever it waits for. True if its end was not known.
     pub(super) fn give_up(&mut self, id: ExchangeId, out: &mut Vec<Linked>) -> bool {
         let mut undecided = id;
-        while let Some(Edge::Local(parent, _)) = self.known.live.get(&undecided).and_then(|live| live.edge)
+        while let Some(Edge::Local(parent, _)) = self.known.live(undecided).and_then(|live| live.edge)
             && self.known.context(parent).is_none()
-            && self.known.live.contains_key(&parent)
+            && self.known.live(parent).is_some()
         {
             undecided = parent;
         }
         self.decide_alone(undecided, out);
-        let Some(live) = self.known.live.get_mut(&id) else {
+        let Some(live) = self.known.live_mut(id) else {
             return false;
         };
         if let Begun::Exchange(exchange, ending @ None) = &mut live.begun {

@@ -84,7 +84,7 @@ impl Correlator {
 
     /// A request is over: who answered it tells whether threads of its process keep to their requests.
     pub(super) fn note_answer(&mut self, id: ExchangeId, ending: &Ending, out: &mut Vec<Linked>) {
-        let inbound = self.known.live.get(&id).and_then(Live::exchange);
+        let inbound = self.known.live(id).and_then(Live::exchange);
         let (Some(inbound), Some(answerer)) = (inbound, ending.response_task) else {
             return;
         };
@@ -109,7 +109,7 @@ impl Correlator {
     pub(super) fn decide_proven(&mut self, is_proven: impl Fn(&Exchange) -> bool, out: &mut Vec<Linked>) {
         for call in self.guessed(is_proven) {
             let is_proven = |guess: &(ExchangeId, Evidence)| self.has_proven(call, *guess);
-            let guess = self.known.live.get(&call).and_then(|live| live.guess);
+            let guess = self.known.live(call).and_then(|live| live.guess);
             if let Some(guess) = guess.filter(is_proven) {
                 self.decide_guess(call, guess, out);
             }
@@ -123,15 +123,15 @@ impl Correlator {
                 && (live.guess.is_some() || live.may_be_told)
                 && live.exchange().is_some_and(&is_meant)
         };
-        let waiting = self.known.live.iter().filter(|(_, live)| waits(live));
-        let mut waiting: Vec<_> = waiting.map(|(id, _)| *id).collect();
+        let waiting = self.known.all_live().filter(|(_, live)| waits(live));
+        let mut waiting: Vec<_> = waiting.map(|(id, _)| id).collect();
         waiting.sort_unstable();
         waiting
     }
 
     /// Whether the task of a call is proven to tell this.
     fn has_proven(&self, call: ExchangeId, (_, evidence): (ExchangeId, Evidence)) -> bool {
-        let Some(exchange) = self.known.live.get(&call).and_then(Live::exchange) else {
+        let Some(exchange) = self.known.live(call).and_then(Live::exchange) else {
             return false;
         };
         match evidence {
@@ -150,7 +150,7 @@ impl Correlator {
         (request, evidence): (ExchangeId, Evidence),
         out: &mut Vec<Linked>,
     ) {
-        let waiting = self.known.live.get(&call).filter(|live| live.edge.is_none());
+        let waiting = self.known.live(call).filter(|live| live.edge.is_none());
         let Some(pid) = waiting.and_then(Live::exchange).map(Exchange::pid) else {
             return;
         };

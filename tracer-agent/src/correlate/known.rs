@@ -15,7 +15,7 @@ use crate::{
     sampling::Action,
 };
 
-use super::{Evidence, contexts::Arrival, pairs::Wire};
+use super::{Evidence, blocks::Blocks, contexts::Arrival, pairs::Wire};
 
 /// Where the trace of an exchange comes from. Once set it never changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,12 +142,21 @@ impl Hasher for InOrder {
 /// The exchanges that are known.
 #[derive(Debug, Default)]
 pub struct Known {
-    pub live: ById<Live>,
+    // A table that held them would be half empty after it has grown, and twice as large while it grows.
+    places: ById<Place>,
+    live: Blocks<Live>,
     // In the order in which they began; holds some that are over too.
     begun: VecDeque<ExchangeId>,
-    over: ById<Over>,
+    over: Blocks<Over>,
     // In the order in which they were over; each known one is in it exactly once.
     order: VecDeque<(BootNanos, ExchangeId)>,
+}
+
+/// Where what is known of an exchange is.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Live(u32),
+    Over(u32),
 }
 
 impl Live {
@@ -200,20 +209,51 @@ impl Live {
 }
 
 impl Known {
+    /// An exchange that is not known began.
     pub fn begin(&mut self, id: ExchangeId, live: Live) {
-        self.live.insert(id, live);
+        self.places.insert(id, Place::Live(self.live.insert(live)));
         self.begun.push_back(id);
         // One that lasts long keeps those behind it in the queue: they are taken out now and then.
         if self.begun.len() > 2 * self.live.len() + 64 {
-            let live = &self.live;
-            self.begun.retain(|id| live.contains_key(id));
+            let places = &self.places;
+            self.begun
+                .retain(|id| matches!(places.get(id), Some(Place::Live(_))));
         }
+    }
+
+    /// Exchanges in flight.
+    pub fn in_flight(&self) -> usize {
+        self.live.len()
+    }
+
+    pub fn live(&self, id: ExchangeId) -> Option<&Live> {
+        match self.places.get(&id)? {
+            Place::Live(place) => self.live.get(*place),
+            Place::Over(_) => None,
+        }
+    }
+
+    pub fn live_mut(&mut self, id: ExchangeId) -> Option<&mut Live> {
+        match self.places.get(&id)? {
+            Place::Live(place) => self.live.get_mut(*place),
+            Place::Over(_) => None,
+        }
+    }
+
+    /// All in flight, in no order.
+    pub fn all_live(&self) -> impl Iterator<Item = (ExchangeId, &Live)> {
+        self.places.keys().filter_map(|id| Some((*id, self.live(*id)?)))
+    }
+
+    /// The same without their ids.
+    pub fn all_live_mut(&mut self) -> impl Iterator<Item = &mut Live> {
+        self.live.values_mut()
     }
 
     /// The exchange in flight that began first.
     pub fn oldest(&mut self) -> Option<ExchangeId> {
         while let Some(id) = self.begun.front() {
-            if self.live.contains_key(id) {
+            if self.live(*id).is_some() {
                 return Some(*id);
             }
             self.begun.pop_front();
@@ -222,30 +262,35 @@ impl Known {
     }
 
     pub fn over(&self, id: ExchangeId) -> Option<&Over> {
-        self.over.get(&id)
+        match self.places.get(&id)? {
+            Place::Live(_) => None,
+            Place::Over(place) => self.over.get(*place),
+        }
     }
 
     pub fn contains(&self, id: ExchangeId) -> bool {
-        self.live.contains_key(&id) || self.over.contains_key(&id)
+        self.places.contains_key(&id)
     }
 
     pub fn start(&self, id: ExchangeId) -> Option<BootNanos> {
-        let live = self.live.get(&id).map(Live::start);
-        live.or_else(|| self.over.get(&id).map(|over| over.start))
+        match *self.places.get(&id)? {
+            Place::Live(place) => self.live.get(place).map(Live::start),
+            Place::Over(place) => self.over.get(place).map(|over| over.start),
+        }
     }
 
     pub fn context(&self, id: ExchangeId) -> Option<&Context> {
-        match self.live.get(&id) {
-            Some(live) => live.context.as_ref(),
-            None => self.over.get(&id).map(|over| &over.context),
+        match *self.places.get(&id)? {
+            Place::Live(place) => self.live.get(place)?.context.as_ref(),
+            Place::Over(place) => self.over.get(place).map(|over| &over.context),
         }
     }
 
     /// Children of `id` that were not given out yet.
     pub fn dependents(&mut self, id: ExchangeId) -> Option<&mut u32> {
-        match self.live.get_mut(&id) {
-            Some(live) => Some(&mut live.dependents),
-            None => self.over.get_mut(&id).map(|over| &mut over.dependents),
+        match *self.places.get(&id)? {
+            Place::Live(place) => self.live.get_mut(place).map(|live| &mut live.dependents),
+            Place::Over(place) => self.over.get_mut(place).map(|over| &mut over.dependents),
         }
     }
 
@@ -267,7 +312,7 @@ impl Known {
             if id == ancestor {
                 return true;
             }
-            match self.live.get(&id) {
+            match self.live(id) {
                 Some(Live {
                     context: None,
                     edge: Some(Edge::Local(parent, _)),
@@ -278,9 +323,21 @@ impl Known {
         }
     }
 
-    pub fn finish(&mut self, id: ExchangeId, over: Over, now: BootNanos) {
-        self.over.insert(id, over);
+    /// An exchange is no longer in flight; what was known of it, of which this remains.
+    pub fn finish(
+        &mut self,
+        id: ExchangeId,
+        now: BootNanos,
+        remains: impl FnOnce(&Live) -> Over,
+    ) -> Option<Live> {
+        let place = self.places.get_mut(&id)?;
+        let Place::Live(of_live) = *place else {
+            return None;
+        };
+        let live = self.live.remove(of_live)?;
+        *place = Place::Over(self.over.insert(remains(&live)));
         self.order.push_back((now, id));
+        Some(live)
     }
 
     /// The next exchange to forget: over before `until`, or the oldest when there are more than `bound`; those
@@ -294,7 +351,7 @@ impl Known {
                 return None;
             }
             self.order.pop_front();
-            let has_children = self.over.get(&id).is_some_and(|over| over.dependents > 0);
+            let has_children = self.over(id).is_some_and(|over| over.dependents > 0);
             if has_children && self.over.len() <= bound.saturating_mul(2) {
                 self.order.push_back((since.max(until), id));
                 continue;
@@ -303,7 +360,9 @@ impl Known {
                 id,
                 early: since > until,
             };
-            if let Some(over) = self.over.remove(&id) {
+            if let Some(Place::Over(place)) = self.places.remove(&id)
+                && let Some(over) = self.over.remove(place)
+            {
                 return Some((over, forgotten));
             }
         }

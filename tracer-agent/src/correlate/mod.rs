@@ -13,6 +13,7 @@
 //! An edge never changes once set; a context is inherited along edges. `parents` sets edges, `fate` decides what
 //! is given out.
 
+mod blocks;
 mod by_turn;
 mod contexts;
 mod counters;
@@ -122,7 +123,7 @@ impl Correlator {
 
     /// Exchanges that were taken in and not given out yet.
     pub fn in_flight(&self) -> usize {
-        self.known.live.len()
+        self.known.in_flight()
     }
 
     /// Takes one event; what can be given out by it is appended to `out`.
@@ -217,7 +218,7 @@ impl Correlator {
             self.counters.reused_ids += 1;
             return false;
         }
-        while self.known.live.len() >= self.settings.max_in_flight.max(1) {
+        while self.known.in_flight() >= self.settings.max_in_flight.max(1) {
             let Some(oldest) = self.known.oldest() else {
                 break;
             };
@@ -231,7 +232,7 @@ impl Correlator {
     fn end(&mut self, id: ExchangeId, ending: Ending, out: &mut Vec<Linked>) {
         self.note_ending(id, &ending, out);
         self.note_answer(id, &ending, out);
-        match self.known.live.get_mut(&id).map(|live| &mut live.begun) {
+        match self.known.live_mut(id).map(|live| &mut live.begun) {
             Some(Begun::Exchange(exchange, end @ None)) => {
                 if exchange.side == Side::Inbound
                     && self.threads.answered(exchange, &ending, &mut self.counters)
@@ -253,7 +254,7 @@ impl Correlator {
         if self.is_withheld(pid) {
             // Its connections are closed only now: their exchanges still belong to the program that ended.
             let of_pid = |live: &&mut Live| live.exchange().is_some_and(|exchange| exchange.pid() == pid);
-            for live in self.known.live.values_mut().filter(of_pid) {
+            for live in self.known.all_live_mut().filter(of_pid) {
                 live.is_withheld = true;
             }
         }

@@ -3,23 +3,17 @@
 use std::{
     collections::{HashMap, hash_map::Entry},
     hash::{Hash, Hasher},
-    net::IpAddr,
 };
 
-use crate::{
-    capture::address::{Address, Pair},
-    ids::ConnectionId,
-    protocols::{
-        Exchange, ExchangeId,
-        exchange::{Cover, Side},
-    },
+use crate::protocols::{
+    Exchange, ExchangeId,
+    exchange::{Cover, Side},
 };
 
 /// What both ends of one exchange agree on, whatever network namespace each is in. The sequence number keeps
 /// apart the requests of one connection, and connections of different hosts that share private addresses.
 ///
-/// Packed, since every exchange is looked up by one: an IPv4 address as the IPv6 address it is mapped to, an end of a Unix
-/// socket as an address of zeroes but for its number, with ports that no two ends have.
+/// With packed addresses, since every exchange is looked up by one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wire {
     client: [u64; 2],
@@ -37,11 +31,12 @@ impl Wire {
             Side::Inbound => (exchange.peer, exchange.local),
             Side::Outbound => (exchange.local, exchange.peer),
         };
-        let [client_port, server_port] = [client, server].map(port);
+        let [(client, client_port), (server, server_port)] = [client, server].map(|end| end.packed());
+        let ports = u64::from(client_port) << 16 | u64::from(server_port);
         Self {
-            client: packed(client),
-            server: packed(server),
-            rest: client_port << 48 | server_port << 32 | u64::from(exchange.request_seq),
+            client,
+            server,
+            rest: ports << 32 | u64::from(exchange.request_seq),
         }
     }
 
@@ -60,29 +55,6 @@ impl Hash for Wire {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let ([a, b], [c, d]) = (self.client, self.server);
         state.write([a, b, c, d, self.rest].map(u64::to_ne_bytes).as_flattened());
-    }
-}
-
-fn packed(address: Address) -> [u64; 2] {
-    match address {
-        Address::Ip(address) => match address.ip() {
-            IpAddr::V4(address) => halves(address.to_ipv6_mapped().to_bits()),
-            IpAddr::V6(address) => halves(address.to_bits()),
-        },
-        Address::Unix(Pair::Inode(pair) | Pair::Alone(ConnectionId(pair)), _) => [0, pair],
-    }
-}
-
-fn halves(bits: u128) -> [u64; 2] {
-    [bits >> 64, bits & u128::from(u64::MAX)].map(|half| u64::try_from(half).unwrap_or_default())
-}
-
-/// Of a Unix socket what kind of number it has, and which end it is.
-fn port(address: Address) -> u64 {
-    match address {
-        Address::Ip(address) => u64::from(address.port()),
-        Address::Unix(Pair::Inode(_), first) => u64::from(first),
-        Address::Unix(Pair::Alone(_), first) => 2 | u64::from(first),
     }
 }
 

@@ -143,7 +143,7 @@ impl Correlator {
         let Some(server_end) = server_end else {
             return;
         };
-        let inbound = self.known.live.get(&server_end).and_then(Live::exchange).cloned();
+        let inbound = self.known.live(server_end).and_then(Live::exchange).cloned();
         if let Some(edge) = inbound.and_then(|inbound| self.edge_to(id, &inbound)) {
             self.decide(server_end, edge, out);
         }
@@ -161,7 +161,7 @@ impl Correlator {
     /// Decides an exchange that waits, without its other end.
     pub(super) fn decide_alone(&mut self, id: ExchangeId, out: &mut Vec<Linked>) {
         self.flush_lags(id, out);
-        let waiting = self.known.live.get(&id).filter(|live| live.edge.is_none());
+        let waiting = self.known.live(id).filter(|live| live.edge.is_none());
         let Some((live, exchange)) = waiting.and_then(|live| Some((live, live.exchange()?))) else {
             return;
         };
@@ -183,7 +183,7 @@ impl Correlator {
             self.known.contains(*request) && !self.known.descends_without_context(*request, answer.call)
         };
         let request = answer.request.filter(may_be);
-        let waiting = self.known.live.get_mut(&answer.call);
+        let waiting = self.known.live_mut(answer.call);
         let Some(live) = waiting.filter(|live| live.edge.is_none()) else {
             return;
         };
@@ -211,7 +211,7 @@ impl Correlator {
             self.counters.counterpart_refused += 1;
             return None;
         }
-        let stands_aside = match self.known.live.get(&client_end) {
+        let stands_aside = match self.known.live(client_end) {
             Some(live) => self.stands_aside(live),
             None => self.known.over(client_end)?.fate == Fate::Withheld,
         };
@@ -277,8 +277,7 @@ impl Correlator {
         context.is_some_and(|context| !context.sampled)
             || self
                 .known
-                .live
-                .get(&inbound)
+                .live(inbound)
                 .and_then(Live::exchange)
                 .is_some_and(came_so)
     }
@@ -289,7 +288,7 @@ impl Correlator {
             let start = self.known.start(*id);
             start.is_some_and(|start| start <= outbound.start)
         };
-        let in_flight = |id: &ExchangeId| self.known.live.get(id).is_some_and(|live| !live.has_ended());
+        let in_flight = |id: &ExchangeId| self.known.live(*id).is_some_and(|live| !live.has_ended());
         let came = || self.contexts.with(outbound.pid(), context).filter(starts_before);
         let one_of = |mut ids: Box<dyn Iterator<Item = ExchangeId> + '_>| match (ids.next(), ids.next()) {
             (Some(id), None) => Source::One(id),

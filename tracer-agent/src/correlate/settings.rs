@@ -60,7 +60,7 @@ impl Default for Settings {
             linger_ns: 10 * SECOND,
             after_response_ns: SECOND,
             max_in_flight: 65_536,
-            // A table of hashes is filled to seven eighths: one more would double it.
+            // Some 2 MiB.
             max_over: 14_000,
             max_tasks: 65_536,
             max_loops: 4_096,

@@ -14,7 +14,7 @@ use super::{
 impl Correlator {
     /// This task works on a request that came in, or has had one sent.
     pub(super) fn taken(&mut self, id: ExchangeId, worker: Worker, out: &mut Vec<Linked>) {
-        let Some(live) = self.known.live.get_mut(&id) else {
+        let Some(live) = self.known.live_mut(id) else {
             return;
         };
         let Begun::Exchange(exchange, None) = &mut live.begun else {

@@ -140,7 +140,7 @@ impl Containment {
 
     fn list(&mut self, key: &str, value: String) {
         self.facts
-            .push((key.to_owned(), AttributeValue::List(vec![value])));
+            .push((key.to_owned(), AttributeValue::List([value].into())));
     }
 
     /// The first that is said of a key counts.

@@ -342,7 +342,7 @@ mod tests {
         full.attributes.push(("bool", AttributeValue::Bool(false)));
         full.attributes.push(("empty", text("")));
         full.attributes
-            .push(("list", AttributeValue::List(vec!["a".into(), String::new()])));
+            .push(("list", AttributeValue::List(["a".into(), String::new()].into())));
         let line = String::from_utf8(encode(&mapping::request(vec![full], &HostInfo::default()))).unwrap();
         let expected = concat!(
             r#"{"resourceSpans":[{"resource":{"attributes":["#,

@@ -37,6 +37,8 @@ pub enum KernelError {
     Cpus(io::Error),
     #[error("the kernel's counters of losses cannot be mapped: {0}")]
     Counters(io::Error),
+    #[error("the ring of records cannot be mapped: {0}")]
+    Ring(io::Error),
     #[error("BPF map {name} cannot be used: {source}")]
     Map {
         name: &'static str,

@@ -4,16 +4,11 @@ mod reselect;
 
 pub use reselect::ReselectError;
 
-use std::{
-    collections::HashSet,
-    io,
-    os::fd::{AsFd as _, BorrowedFd},
-    thread,
-};
+use std::{collections::HashSet, io, os::fd::BorrowedFd, thread};
 
 use aya::{
     Ebpf, EbpfLoader, include_bytes_aligned,
-    maps::{Array, HashMap, MapData, RingBuf},
+    maps::{Array, HashMap, MapData},
     programs::ProgramType,
     sys::{BpfHelper, is_helper_supported},
     util::nr_cpus,
@@ -34,6 +29,7 @@ use super::{
     load::{self, Kernel, LeftOut, Refusal, Taken, finished},
     plan::Plan,
     preemption::{PREEMPTED, Preemption},
+    ring::Ring,
     sizes::Sizes,
     tls::{self, Libraries},
     voice::{self, Voice},
@@ -52,7 +48,7 @@ const BPF_EXIST: u64 = 2;
 
 /// The kernel side, loaded and attached.
 pub struct Probes {
-    ring: RingBuf<MapData>,
+    ring: Ring,
     ring_bytes: u32,
     processes: HashMap<MapData, u32, u8>,
     exes: HashMap<MapData, ExeKey, u8>,
@@ -192,7 +188,7 @@ impl Probes {
         let voice = if plan.speaks { Voice::of(&mut loaded) } else { None };
         let exes = take(&mut loaded, "EXES")?;
         let grpc = take(&mut loaded, "GRPC_GO")?;
-        let ring = take(&mut loaded, "RECORDS")?;
+        let ring = Ring::take(&mut loaded, "RECORDS", ring_bytes)?;
         let losses = Counters::of_map(&loaded, "LOSSES", cpus)?;
         let kernel = Kernel {
             resolved: &resolved,
@@ -413,13 +409,7 @@ impl Probes {
 
     /// Hands over at most `most` records; how many there were.
     pub fn drain(&mut self, most: usize, each: &mut dyn FnMut(&[u8])) -> usize {
-        for count in 0..most {
-            match self.ring.next() {
-                Some(record) => each(&record),
-                None => return count,
-            }
-        }
-        most
+        (0..most).map_while(|_| self.ring.next(each)).count()
     }
 
     /// What the programs have said since that was asked for.

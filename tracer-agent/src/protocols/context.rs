@@ -1,6 +1,6 @@
 //! What a conversation needs from around it while it takes a record.
 
-use super::{ExchangeEvent, ExchangeId, ProtocolCounters, Settings};
+use super::{ExchangeEvent, ExchangeId, ProtocolCounters, Settings, http1::Spare};
 use crate::connections::Connection;
 
 /// The surroundings of one conversation.
@@ -13,6 +13,8 @@ pub(super) struct Context<'a> {
     pub running: &'a mut usize,
     /// Bytes of unfinished heads that are kept, of all connections.
     pub unfinished: &'a mut usize,
+    /// What connections of HTTP/1 leave to each other.
+    pub spare: &'a mut Spare,
     /// The connection end; `None` when no record of it is at hand, and then no exchange begins.
     pub connection: Option<&'a Connection>,
     pub out: &'a mut Vec<ExchangeEvent>,

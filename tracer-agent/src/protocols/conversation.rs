@@ -15,7 +15,7 @@ pub(super) struct Conversation {
     /// A timer will look at it.
     pub has_timer: bool,
     /// Closed, and waiting for bytes that are reported late.
-    pub closing: Option<Close>,
+    pub closing: Option<Box<Close>>,
 }
 
 /// A connection begins as HTTP/1 and turns to HTTP/2 with its first frame, for good.

@@ -10,6 +10,7 @@ use super::{
     context::Context,
     conversation::Conversation,
     exchange::{ConnectFailure, Worker},
+    http1::Spare,
 };
 use crate::{
     capture::record::{Close, Data, StreamTask},
@@ -29,6 +30,7 @@ pub struct Protocols {
     next_id: u64,
     running: usize,
     unfinished: usize,
+    spare: Spare,
 }
 
 /// The surroundings of a conversation, from the fields of the stage that are not its table.
@@ -40,6 +42,7 @@ macro_rules! context {
             next_id: &mut $stage.next_id,
             running: &mut $stage.running,
             unfinished: &mut $stage.unfinished,
+            spare: &mut $stage.spare,
             connection: $connection,
             out: $out,
         }
@@ -57,6 +60,7 @@ impl Protocols {
             next_id: 1,
             running: 0,
             unfinished: 0,
+            spare: Spare::default(),
         }
     }
 
@@ -137,7 +141,7 @@ impl Protocols {
             let close = self
                 .conversations
                 .get(&id)
-                .and_then(|conversation| conversation.closing);
+                .and_then(|conversation| conversation.closing.as_deref().copied());
             self.end(id, close.as_ref(), out);
         }
         self.timers.clear();
@@ -156,7 +160,7 @@ impl Protocols {
             .entry(id)
             .or_insert_with(|| Box::new(Conversation::new(connection.joined_late())));
         conversation.bytes(data, lost_before, &mut context!(self, Some(connection), out));
-        if let Some(close) = conversation.closing
+        if let Some(close) = conversation.closing.as_deref().copied()
             && !conversation.misses_bytes(&close)
         {
             self.end(id, Some(&close), out);
@@ -192,7 +196,7 @@ impl Protocols {
         };
         let errors_may_overtake = close.errno.is_some() && !conversation.is_at_rest();
         if conversation.misses_bytes(&close) || errors_may_overtake {
-            conversation.closing = Some(close);
+            conversation.closing = Some(Box::new(close));
             self.timers
                 .push(Reverse((close.at.plus(self.settings.close_grace_ns), id)));
         } else {
@@ -227,7 +231,7 @@ impl Protocols {
         let Some(conversation) = self.conversations.get_mut(&id) else {
             return;
         };
-        if let Some(close) = conversation.closing
+        if let Some(close) = conversation.closing.as_deref().copied()
             && close.at.plus(self.settings.close_grace_ns) <= now
         {
             self.end(id, Some(&close), out);

@@ -281,6 +281,6 @@ pub(super) fn headers(
             None => lists.push((key, vec![shown])),
         }
     }
-    let list = |(key, values)| (key, AttributeValue::List(values));
+    let list = |(key, values): (_, Vec<_>)| (key, AttributeValue::List(values.into()));
     lists.into_iter().map(list).collect()
 }

@@ -336,7 +336,7 @@ fn attribute() -> impl Strategy<Value = AttributeValue> {
         any::<i64>().prop_map(AttributeValue::Int),
         prop::num::f64::NORMAL.prop_map(AttributeValue::Double),
         any::<String>().prop_map(|text| AttributeValue::Text(text.into())),
-        prop::collection::vec(any::<String>(), 0..3).prop_map(AttributeValue::List),
+        prop::collection::vec(any::<String>(), 0..3).prop_map(|texts| AttributeValue::List(texts.into())),
     ]
 }
 

@@ -131,7 +131,7 @@ pub fn checkout() -> Vec<Span> {
     spans[0].tracestate = "vendor=1".into();
     spans[0].header_attributes = vec![(
         "http.request.header.x-shop".into(),
-        AttributeValue::List(vec!["a".into(), "b".into()]),
+        AttributeValue::List(["a".into(), "b".into()].into()),
     )];
     spans[6].status = SpanStatus::Error;
     spans[6].attributes[1].1 = AttributeValue::Int(503);

@@ -57,6 +57,7 @@ impl Conversation {
             cx.counters.opaque_connections += 1;
         }
         self.pairing.resolve(Outlook::Open, cx);
+        self.pairing.rest(cx);
     }
 
     pub(super) fn stream(&mut self, direction: Direction) -> &mut Stream {
@@ -194,7 +195,7 @@ impl Conversation {
             match at {
                 At::Head(head) => self.add_to_head(head, data, cx),
                 _ => {
-                    self.stream(direction).adrift = Some(data.start);
+                    self.stream(direction).adrift = Some(Box::new(data.start));
                     if !marks.message_end() {
                         self.stream(direction).at = At::Lost;
                     }

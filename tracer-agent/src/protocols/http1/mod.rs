@@ -22,6 +22,7 @@ mod stream;
 
 pub(super) use close::{Upgraded, UpgradedRequest};
 pub(super) use conversation::Conversation;
+pub(super) use pairing::Spare;
 
 #[cfg(test)]
 mod tests;

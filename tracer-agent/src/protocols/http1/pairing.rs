@@ -14,7 +14,7 @@
 //! Where these do not decide, requests end as incomplete without a response. On a connection that pipelines,
 //! pairing is given up at the first loss that matters, for good: a wrong pair would shift all that follow.
 
-use std::{cmp::Ordering, collections::VecDeque, num::NonZeroU32};
+use std::{cmp::Ordering, collections::VecDeque, mem, num::NonZeroU32};
 
 use super::{
     ending::{LastWord, ended, unanswered},
@@ -48,12 +48,33 @@ pub(super) struct Pairing {
     unpairable: bool,
 }
 
-/// Adds to a queue that nearly always holds one: its first room is for one, since there is a queue a connection.
-fn push<T>(queue: &mut VecDeque<T>, item: T) {
+/// Queues without anything in them, for the next connection that needs one: those where nothing runs have none, and most are of those.
+#[derive(Debug, Default)]
+pub(in crate::protocols) struct Spare {
+    requests: Vec<VecDeque<Request>>,
+    responses: Vec<VecDeque<Response>>,
+}
+
+/// Queues of a kind that are kept for others, each with room for no more than so many.
+const SPARE_MAX: usize = 64;
+const SPARE_ROOM_MAX: usize = 4;
+
+/// Adds to a queue that nearly always holds one: its first room is for one.
+fn push<T>(queue: &mut VecDeque<T>, item: T, spare: &mut Vec<VecDeque<T>>) {
     if queue.capacity() == 0 {
-        queue.reserve_exact(1);
+        *queue = spare.pop().unwrap_or_else(|| VecDeque::with_capacity(1));
     }
     queue.push_back(item);
+}
+
+/// Leaves the room of an empty queue to others.
+fn give_back<T>(queue: &mut VecDeque<T>, spare: &mut Vec<VecDeque<T>>) {
+    if queue.is_empty() && queue.capacity() > 0 {
+        let queue = mem::take(queue);
+        if spare.len() < SPARE_MAX && queue.capacity() <= SPARE_ROOM_MAX {
+            spare.push(queue);
+        }
+    }
 }
 
 /// What else may come.
@@ -100,12 +121,12 @@ impl Pairing {
         self.pipelines = true;
     }
 
-    pub(super) fn push_request(&mut self, request: Request) {
+    pub(super) fn push_request(&mut self, request: Request, cx: &mut Context<'_>) {
         if let Some(before) = self.requests.back() {
             // Both were passed by one call.
             self.pipelines |= request.start <= before.last;
         }
-        push(&mut self.requests, request);
+        push(&mut self.requests, request, &mut cx.spare.requests);
     }
 
     /// The response seen last was to HEAD, and is taken for one with a body.
@@ -120,7 +141,13 @@ impl Pairing {
             self.stray_since_pair = true;
             cx.counters.responses_without_request += 1;
         }
-        push(&mut self.responses, response);
+        push(&mut self.responses, response, &mut cx.spare.responses);
+    }
+
+    /// Nothing is kept where nothing runs.
+    pub(super) fn rest(&mut self, cx: &mut Context<'_>) {
+        give_back(&mut self.requests, &mut cx.spare.requests);
+        give_back(&mut self.responses, &mut cx.spare.responses);
     }
 
     /// The request seen last, unless it is done with.

@@ -161,7 +161,7 @@ impl Conversation {
         let joined = (first && self.joined_late).then_some(unseen_before);
         let stream = self.stream(seen.direction);
         let gap = stream.lost.take().or(joined);
-        if stream.adrift.take().is_some_and(|at| at >= seen.beginning.start) {
+        if stream.adrift.take().is_some_and(|at| *at >= seen.beginning.start) {
             // One call passed the rest of the request before and this one.
             self.pairing.saw_pipelining();
         }
@@ -177,7 +177,7 @@ impl Conversation {
             .map_or(Method::Unknown, |head| Method::of(&head.request.method));
         let body_by_head = head.as_ref().map_or(Coding::Unsaid, |head| head.body);
         let exchange = head.and_then(|head| begin_exchange(head, seen, first, cx));
-        self.pairing.push_request(message::Request {
+        let request = message::Request {
             exchange,
             timed_out: false,
             number: seen.beginning.number,
@@ -188,7 +188,8 @@ impl Conversation {
             body: None,
             body_by_head,
             damaged: seen.cut && seen.unsampled.is_none(),
-        });
+        };
+        self.pairing.push_request(request, cx);
         Some(ends(body_by_head))
     }
 }

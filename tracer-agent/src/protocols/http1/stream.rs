@@ -16,7 +16,8 @@ pub(super) struct Stream {
     /// Bytes are missing since the last message whose place is known.
     pub lost: Option<Gap>,
     /// When bytes passed last that belong to a message whose place is not known.
-    pub adrift: Option<BootNanos>,
+    /// Boxed, since that hardly ever happens.
+    pub adrift: Option<Box<BootNanos>>,
     /// Stream offset of the next byte.
     pub seen: u64,
     /// A head was seen.
