@@ -438,7 +438,12 @@ fn unselected(agent: &Agent, family: &str, row: &mut Tell<'_>) -> Result<()> {
         None,
     );
     if !floors.is_empty() {
-        row("the same beside empty programs on the same hooks", middle(floors), "", None);
+        row(
+            "the same beside empty programs on the same hooks",
+            middle(floors),
+            "",
+            None,
+        );
     }
     row("the same, lowest of ten turns", lowest, "", None);
     row("the same, highest of ten turns", highest, "", None);
