@@ -1,4 +1,4 @@
-//! The `syscall` family: every call that reads from or writes to a socket, seen at its entry and its return.
+//! The `syscall` family: every call that writes to a socket, seen at its entry and its return, or reads from one, seen at its return.
 //!
 //! Hooks: raw tracepoints `sys_enter(struct pt_regs *regs, long id)` and
 //! `sys_exit(struct pt_regs *regs, long ret)`. Produces: what selected processes write to TCP sockets, calls begun at entry
@@ -6,7 +6,8 @@
 //!
 //! A write begins in time at its entry. Of a read its return tells everything: TCP says how far it is read. So a read that finds
 //! nothing costs next to nothing, and one that was waiting when the agent came is as any other. Where another thread has put another
-//! file in the place of the file descriptor meanwhile, what was read is not what that was read to, which is seen ([`call::read`]).
+//! file in the place of the file descriptor meanwhile, what was read is not what that was read to, which is seen if the connection there was
+//! used before ([`call::read`]); of one that was not, it is taken for its first bytes.
 //!
 //! Memory is read at return: what was read is there then, and what was written has just been touched by the kernel, so it is resident.
 
