@@ -97,7 +97,13 @@ pub struct Moment {
     pub timer: bool,
     /// When the call was entered that writes or connects, or that which reads returned.
     pub at: BootNanos,
+    /// The coroutine that writes, where the language has such that are known.
+    pub coroutine: Option<Coroutine>,
 }
+
+/// A coroutine among those of its process that are not over: another may have the same number later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Coroutine(pub NonZeroU64);
 
 impl Moment {
     /// Whether both are between the same two reads.

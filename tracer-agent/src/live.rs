@@ -12,7 +12,10 @@ mod stop;
 use std::{collections::HashMap, io, os::fd::BorrowedFd, sync::Arc, time::Duration};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use tracer_common::{Loss, layout::Exe};
+use tracer_common::{
+    Loss,
+    layout::{Coroutines, Exe},
+};
 
 pub use changes::{Changing, Inbox};
 pub use feed::{Core, Feed, Processes, Recorder, Tally};
@@ -77,6 +80,11 @@ pub trait Probes {
     /// # Errors
     /// When they cannot be.
     fn follow(&mut self, pid: u32, go: &Go) -> io::Result<()>;
+    /// The coroutines of a process are told apart from now on.
+    ///
+    /// # Errors
+    /// When they cannot be.
+    fn tell_apart(&mut self, pid: u32, coroutines: Coroutines) -> io::Result<()>;
     /// A process has ended, or runs another program.
     fn unfollow(&mut self, pid: u32);
     /// A process runs a new program, or is seen for the first time: what libraries of TLS it has is to be looked at.
@@ -287,6 +295,12 @@ impl<'a, P: Probes, C: Core, D: Processes> Live<'a, P, C, D> {
             match go {
                 Some(go) => self.follow(pid, &go),
                 None => self.probes.unfollow(pid),
+            }
+        }
+        for (pid, coroutines) in self.feed.coroutines() {
+            if let Err(error) = self.probes.tell_apart(pid, coroutines) {
+                let version = "CPython".to_owned();
+                self.log.say(&Event::NotFollowed { pid, version, error });
             }
         }
         self.feed.deliver();

@@ -45,6 +45,7 @@ layout! {
     task_signal = "task_struct", "signal";
     task_compat = "task_struct", "thread_info.status|thread_info.flags";
     task_stack = "task_struct", "stack";
+    task_fsbase = "task_struct", "thread.fsbase";
     signal_live = "signal_struct", "live";
     files_fdt = "files_struct", "fdt";
     fdtable_max_fds = "fdtable", "max_fds";
@@ -206,11 +207,28 @@ pub struct GrpcGo {
     pub is_pointed: u32,
 }
 
-/// Kinds of [`Goroutines`] that can be told apart in the process map.
-pub const GO_KINDS: u32 = 16;
+/// Kinds of [`Goroutines`] that can be told apart in the process map, with that of none.
+pub const GO_KINDS: u8 = 8;
 
-/// A value of the process map: what is decided about the process, and above it the number of its kind of goroutines, 0 for
-/// none.
+/// Where a process keeps what tells the coroutines of CPython apart. All of it begins at the thread's own memory, which the kernel knows as
+/// its `fsbase`: a pointer there leads to the values that the thread has for keys, one of these to its `PyThreadState`, and that names
+/// the `contextvars.Context` it runs in.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Coroutines {
+    /// Offset of the pointer to the values.
+    pub values: u32,
+    /// Of the value with the thread state.
+    pub state: u32,
+    /// Offset of `context` in `PyThreadState`; 0 where there is no such kind.
+    pub context: u32,
+}
+
+/// Kinds of [`Coroutines`] that can be told apart in the process map.
+pub const COROUTINE_KINDS: u8 = 8;
+
+/// A value of the process map: what is decided about the process, and above it the number of its kind of tasks: first 0 for
+/// none, then those of goroutines, then those of coroutines.
 pub mod mark {
     /// How many bits [`super::process`] takes.
     pub const BITS: u32 = 4;
@@ -220,14 +238,29 @@ pub mod mark {
         value & ((1 << BITS) - 1)
     }
 
-    /// The kind of goroutines.
-    pub const fn goroutines(value: u8) -> u8 {
+    /// The kind of tasks.
+    pub const fn kind(value: u8) -> u8 {
         value >> BITS
     }
 
     /// Both together.
-    pub const fn of(decided: u8, goroutines: u8) -> u8 {
-        decided | goroutines << BITS
+    pub const fn of(decided: u8, kind: u8) -> u8 {
+        decided | kind << BITS
+    }
+
+    /// The number among kinds of goroutines, 0 for none.
+    pub const fn goroutines(kind: u8) -> u8 {
+        if kind < super::GO_KINDS { kind } else { 0 }
+    }
+
+    /// The number among kinds of coroutines.
+    pub const fn coroutines(kind: u8) -> Option<u8> {
+        kind.checked_sub(super::GO_KINDS)
+    }
+
+    /// The kind of the coroutines with this number, below [`super::COROUTINE_KINDS`].
+    pub const fn of_coroutines(number: u8) -> u8 {
+        super::GO_KINDS + number
     }
 }
 

@@ -130,7 +130,8 @@ pub struct DataRecord {
     /// its responses have the same, whatever is lost between them. 0 where it is not known: before the start line is
     /// whole, and from where the kernel side itself has lost its place in this direction.
     pub exchange: u32,
-    /// The goroutine that made `task`, 0 where that is not known.
+    /// The goroutine that made `task`, 0 where that is not known. Without a goroutine: the coroutine that makes a call which sends, 0 where
+    /// there is none.
     pub maker: u64,
     /// The turn of its event loop in which the thread made the call: how often it has waited for many files at once. 0 where it is
     /// no loop.

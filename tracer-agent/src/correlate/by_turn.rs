@@ -1,4 +1,5 @@
-//! The rung `turn`: calls of event loops are given to the requests for which was read last (`turns`), or some turns before (`lags`).
+//! The rung `turn`: calls of event loops are given to the requests for which was read last (`turns`), or some turns before (`lags`); and the rung
+//! `task` where loops run coroutines (`coroutines`).
 
 use crate::{
     ids::{Moment, Task},
@@ -66,6 +67,11 @@ impl Correlator {
             return;
         };
         let (side, pid) = (exchange.side, exchange.pid());
+        if side == Side::Inbound {
+            let by = (task, moment, ending.end);
+            let made = self.coroutines.answered(exchange, by, &mut self.counters);
+            self.decide_made(made, Evidence::Task, out);
+        }
         match side {
             Side::Outbound => {
                 self.note_read(id, task, moment, out);
@@ -99,7 +105,7 @@ impl Correlator {
             return self.lags.drop_thread(task);
         }
         let made = self.lags.read(task, moment, cause, &mut self.counters);
-        self.decide_made(task, made, out);
+        self.decide_by_lags(task, made, out);
     }
 
     /// The wait of a call is over: what its task has done by then is all that will tell.
@@ -107,15 +113,19 @@ impl Correlator {
         let waiting = self.known.live(call).filter(|live| live.may_be_told);
         if let Some(task) = waiting.and_then(Live::exchange).map(|exchange| exchange.task) {
             let made = self.lags.flush(task, &mut self.counters);
-            self.decide_made(task, made, out);
+            self.decide_by_lags(task, made, out);
         }
     }
 
-    fn decide_made(&mut self, task: Task, made: Vec<Made>, out: &mut Vec<Linked>) {
+    fn decide_by_lags(&mut self, task: Task, made: Vec<Made>, out: &mut Vec<Linked>) {
         if self.processes.is_proven(task.pid) {
-            for (call, request) in made {
-                self.decide_guess(call, (request, Evidence::Turn), out);
-            }
+            self.decide_made(made, Evidence::Turn, out);
+        }
+    }
+
+    fn decide_made(&mut self, made: Vec<Made>, evidence: Evidence, out: &mut Vec<Linked>) {
+        for (call, request) in made {
+            self.decide_guess(call, (request, evidence), out);
         }
     }
 

@@ -59,9 +59,10 @@ impl Correlator {
         match self.by_turn(outbound) {
             ByTurn::For(request) => judged(Cause::Edge(Edge::Local(request, Evidence::Turn)), None, false),
             by_turn @ (ByTurn::Waits(_) | ByTurn::Unknown) => {
-                let may_be_told = outbound.moment.is_some()
-                    && self.timing.serves(outbound.pid())
-                    && self.lags.may_tell(outbound.task);
+                let is_serving = self.timing.serves(outbound.pid());
+                let by_coroutine = self.coroutines.called(outbound, is_serving, &mut self.counters);
+                let by_lags = outbound.moment.is_some() && is_serving && self.lags.may_tell(outbound.task);
+                let may_be_told = by_coroutine || by_lags;
                 let (guess, waits) = match by_turn {
                     ByTurn::Waits(request) => (request.map(|request| (request, Evidence::Turn)), true),
                     _ => (None, may_be_told),

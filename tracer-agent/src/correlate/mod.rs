@@ -16,6 +16,7 @@
 mod blocks;
 mod by_turn;
 mod contexts;
+mod coroutines;
 mod counters;
 mod fate;
 mod guess;
@@ -57,6 +58,7 @@ use crate::{
     },
 };
 use contexts::Contexts;
+use coroutines::Coroutines;
 use identity::Identity;
 use known::{Begun, Known, Live};
 use lags::Lags;
@@ -80,6 +82,7 @@ pub struct Correlator {
     threads: Threads,
     turns: Turns,
     lags: Lags,
+    coroutines: Coroutines,
     timing: Timing,
     processes: Processes,
     counters: Counters,
@@ -101,6 +104,7 @@ impl Correlator {
             threads: Threads::new(&settings),
             turns: Turns::new(&settings),
             lags: Lags::new(&settings),
+            coroutines: Coroutines::new(&settings),
             timing: Timing::new(&settings),
             processes: Processes::new(&settings),
             counters: Counters::default(),
@@ -241,7 +245,10 @@ impl Correlator {
                 }
                 match exchange.side {
                     Side::Inbound => self.timing.left(exchange, Some(ending.end)),
-                    Side::Outbound => self.timing.answered(exchange, ending.end),
+                    Side::Outbound => {
+                        self.coroutines.ended(exchange, ending.end);
+                        self.timing.answered(exchange, ending.end);
+                    }
                 }
                 *end = Some(Box::new(ending));
                 self.give_out(id, out);
@@ -262,6 +269,7 @@ impl Correlator {
         self.threads.forget(pid);
         self.turns.forget(pid);
         self.lags.forget(pid);
+        self.coroutines.forget(pid);
         self.request_ids.forget(pid);
         self.timing.forget(pid);
     }

@@ -8,6 +8,7 @@
 use std::{os::fd::BorrowedFd, path::PathBuf, sync::Arc};
 
 use compact_str::CompactString;
+use tracer_common::layout::Coroutines;
 
 use crate::{
     capture::{
@@ -24,6 +25,7 @@ mod cgroup;
 mod cloud;
 mod containers;
 mod containment;
+mod coroutines;
 mod docker;
 mod environment;
 mod glob;
@@ -142,6 +144,11 @@ impl Discovery {
     /// The Go program that this process runs, if it does.
     pub fn go(&self, pid: u32) -> Option<Go> {
         self.executables.go(&self.proc.path(pid, "exe"))
+    }
+
+    /// Where the threads of this process find their coroutines, if it runs CPython.
+    pub fn coroutines(&self, pid: u32) -> Option<Coroutines> {
+        coroutines::look_up(&self.proc, &self.executables, pid)
     }
 
     /// What is true of the host, with the clocks read now and a new random seed.

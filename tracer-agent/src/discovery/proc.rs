@@ -82,11 +82,16 @@ impl Proc {
         Some(target.to_string_lossy().into_owned())
     }
 
+    /// The start of a file as this process sees it, as [`Self::open_in_root_of`] opens it.
+    pub(super) fn read_in_root_of(&self, pid: u32, path: &str, max: usize) -> Option<Vec<u8>> {
+        read_bounded(self.open_in_root_of(pid, path)?, max)
+    }
+
     /// A file as this process sees it, by its absolute path; only if it is a plain file.
     ///
     /// Anything may stand at such a path. A pipe or device is never opened in earnest (`O_NONBLOCK`), and a
     /// link as last component not followed: it could lead out of the process's root.
-    pub(super) fn read_in_root_of(&self, pid: u32, path: &str, max: usize) -> Option<Vec<u8>> {
+    pub(super) fn open_in_root_of(&self, pid: u32, path: &str) -> Option<File> {
         let path = self.path(pid, "root").join(path.trim_start_matches('/'));
         if !fs::symlink_metadata(&path).ok()?.is_file() {
             return None;
@@ -96,8 +101,7 @@ impl Proc {
             .custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW | libc::O_NOCTTY)
             .open(path)
             .ok()?;
-        file.metadata().ok()?.is_file().then_some(())?;
-        read_bounded(file, max)
+        file.metadata().ok()?.is_file().then_some(file)
     }
 
     /// A file of the host itself: in the root of its first process, or beside this `/proc`.

@@ -5,6 +5,7 @@ mod attached;
 mod breakpoint;
 pub mod btf;
 pub mod capability;
+mod coroutines;
 mod counters;
 mod descriptors;
 mod error;
@@ -26,7 +27,10 @@ pub use descriptors::allow_all as allow_open_files;
 pub use error::KernelError;
 use std::{io, os::fd::BorrowedFd};
 
-use tracer_common::{Loss, layout::Exe};
+use tracer_common::{
+    Loss,
+    layout::{Coroutines, Exe},
+};
 
 pub use family::Family;
 pub use load::{LeftOut, Refusal};
@@ -86,6 +90,10 @@ impl live::Probes for Probes {
 
     fn follow(&mut self, pid: u32, go: &Go) -> io::Result<()> {
         self.follow(pid, go)
+    }
+
+    fn tell_apart(&mut self, pid: u32, coroutines: Coroutines) -> io::Result<()> {
+        self.tell_apart(pid, coroutines)
     }
 
     fn unfollow(&mut self, pid: u32) {

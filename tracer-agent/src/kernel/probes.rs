@@ -15,13 +15,17 @@ use aya::{
 };
 use tracer_common::{
     Loss, glob,
-    layout::{ABSENT, Exe, Goroutines, GrpcGo, Layout, Settings, mark, process, registers, scratch_areas},
+    layout::{
+        ABSENT, Coroutines, Exe, Goroutines, GrpcGo, Layout, Settings, mark, process, registers,
+        scratch_areas,
+    },
 };
 
 use super::{
     KernelError,
     attached::{Attached, Joining},
     capability,
+    coroutines::{self, Kinds},
     counters::Counters,
     family::Family,
     go::{Breakpoints, Refused},
@@ -65,6 +69,7 @@ pub struct Probes {
     libraries: Libraries,
     /// Whether goroutines can be told apart.
     knows_registers: bool,
+    coroutines: Kinds,
     /// The program that sees calls which were there before, as long as it is attached.
     join: Option<Joining>,
     /// The kernel refused the program for what waits in a call when probes are attached.
@@ -185,6 +190,7 @@ impl Probes {
                 .set(kind, GoKind(offsets), 0)
                 .map_err(of_map("GOROUTINES"))?;
         }
+        let coroutines = Kinds::new(take(&mut loaded, coroutines::MAP)?);
         let voice = if plan.speaks { Voice::of(&mut loaded) } else { None };
         let exes = take(&mut loaded, "EXES")?;
         let grpc = take(&mut loaded, "GRPC_GO")?;
@@ -240,6 +246,7 @@ impl Probes {
             attached,
             breakpoints,
             libraries,
+            coroutines,
             knows_registers: settings.registers != registers::UNKNOWN,
             join,
             join_refused,
@@ -325,6 +332,21 @@ impl Probes {
             self.have_grpc.insert(pid);
         }
         self.breakpoints.attach(pid, go);
+        Ok(())
+    }
+
+    /// The coroutines of a process are told apart from now on.
+    ///
+    /// # Errors
+    /// When there are more kinds of them than can be.
+    pub fn tell_apart(&mut self, pid: u32, coroutines: Coroutines) -> io::Result<()> {
+        let before = self.known(pid).map(mark::decided);
+        let Some(decided @ (process::SELECTED | process::DUE)) = before else {
+            return Ok(());
+        };
+        let number = self.coroutines.number(coroutines)?;
+        self.replace(pid, mark::of(decided, mark::of_coroutines(number)))
+            .map_err(io::Error::other)?;
         Ok(())
     }
 
@@ -438,9 +460,9 @@ fn changes(before: Option<u8>, verdict: u8) -> bool {
     }
 }
 
-/// A new verdict beside what is known of the goroutines.
+/// A new verdict beside what is known of its tasks.
 fn kept(before: Option<u8>, verdict: u8) -> u8 {
-    mark::of(verdict, before.map_or(0, mark::goroutines))
+    mark::of(verdict, before.map_or(0, mark::kind))
 }
 
 /// How the registers of a process are found on this kernel.

@@ -1,14 +1,19 @@
 //! The one way into the core: whatever is told here is recorded too, in the same order.
 
-use std::{collections::HashSet, io, mem, os::fd::BorrowedFd, time::Duration};
+use std::{
+    collections::{HashMap, HashSet, hash_map::Entry},
+    io, mem,
+    os::fd::BorrowedFd,
+    time::Duration,
+};
 
-use tracer_common::Loss;
+use tracer_common::{Loss, layout::Coroutines};
 
 use crate::{
     capture::{
         Input, ProcessInfo, Record,
         input::{AttributeValue, HostInfo, Shed},
-        record::{Change, Comm, ProcessEvent},
+        record::{Change, Comm, Direction, ProcessEvent},
         recording::{Recording, WriteError},
     },
     discovery::Discovery,
@@ -53,6 +58,10 @@ pub trait Processes {
     fn lookup(&self, pid: u32, comm: &str) -> ProcessInfo;
     /// The Go program that it runs.
     fn go(&self, pid: u32) -> Option<Go>;
+    /// Where its threads find their coroutines, if it has such that are known.
+    fn coroutines(&self, _pid: u32) -> Option<Coroutines> {
+        None
+    }
     /// A process made another, which is what it is until it is looked up itself.
     fn forked(&self, _parent: u32, _child: u32) {}
     /// A process is gone.
@@ -74,6 +83,10 @@ impl Processes for &Discovery {
 
     fn go(&self, pid: u32) -> Option<Go> {
         Discovery::go(self, pid)
+    }
+
+    fn coroutines(&self, pid: u32) -> Option<Coroutines> {
+        Discovery::coroutines(self, pid)
     }
 
     fn forked(&self, parent: u32, child: u32) {
@@ -155,13 +168,16 @@ pub struct Feed<'a, C, D> {
     resource: Vec<(String, String)>,
     deliver: Box<dyn FnMut(Vec<Span>) + 'a>,
     log: &'a Log,
-    known: HashSet<u32>,
+    /// Processes that were told, and whether their event loops were looked at.
+    known: HashMap<u32, bool>,
     alive: HashSet<u32>,
     spans: Vec<Span>,
     /// Processes that became or ceased to be Go programs, since that was asked for.
     turned: Vec<(u32, Option<Go>)>,
     /// Processes that were told, since that was asked for.
     begun: Vec<u32>,
+    /// Processes that were seen to run event loops, since that was asked for.
+    loops: Vec<u32>,
     tally: Tally,
     lag: Lag,
     host: HostInfo,
@@ -198,11 +214,12 @@ impl<'a, C: Core, D: Processes> Feed<'a, C, D> {
             resource,
             deliver: Box::new(deliver),
             log,
-            known: HashSet::new(),
+            known: HashMap::new(),
             alive: HashSet::new(),
             spans: Vec::new(),
             turned: Vec::new(),
             begun: Vec::new(),
+            loops: Vec::new(),
             tally: Tally::default(),
             lag: Lag::default(),
             host: HostInfo::default(),
@@ -257,7 +274,13 @@ impl<'a, C: Core, D: Processes> Feed<'a, C, D> {
                 if data.marks.head_end() {
                     self.lag.oldest = Some(self.lag.oldest.map_or(data.end, |oldest| oldest.min(data.end)));
                 }
-                self.introduce(data.task.pid.0, Comm::default());
+                let pid = data.task.pid.0;
+                self.introduce(pid, Comm::default());
+                if data.moment.is_some_and(|moment| moment.coroutine.is_none())
+                    && data.direction == Direction::Sent
+                {
+                    self.look_at_loop(pid);
+                }
             }
             Ok(Record::Open(open)) => self.introduce(open.pid.0, open.comm),
             Ok(Record::Process(event)) => {
@@ -295,7 +318,7 @@ impl<'a, C: Core, D: Processes> Feed<'a, C, D> {
     pub fn learn(&mut self) {
         for info in self.processes.known_better() {
             // Of one that is gone, what it was told as is all there is.
-            if self.known.contains(&info.pid) {
+            if self.known.contains_key(&info.pid) {
                 self.tell(info);
             }
         }
@@ -314,6 +337,14 @@ impl<'a, C: Core, D: Processes> Feed<'a, C, D> {
     /// Processes that run a new program, or were seen for the first time, in order.
     pub fn begun(&mut self) -> Vec<u32> {
         mem::take(&mut self.begun)
+    }
+
+    /// Where the threads of those processes find their coroutines that have begun to run event loops, as far as that is known.
+    pub fn coroutines(&mut self) -> Vec<(u32, Coroutines)> {
+        let loops = mem::take(&mut self.loops).into_iter();
+        loops
+            .filter_map(|pid| Some((pid, self.processes.coroutines(pid)?)))
+            .collect()
     }
 
     /// The Go program that a process runs.
@@ -386,7 +417,7 @@ impl<'a, C: Core, D: Processes> Feed<'a, C, D> {
             // To the core a child is what its parent is, until it becomes another program.
             Change::Forked(parent) => {
                 self.alive.insert(pid);
-                if self.known.contains(&parent.0) {
+                if self.known.contains_key(&parent.0) {
                     self.remember(pid);
                     self.processes.forked(parent.0, pid);
                 } else {
@@ -434,7 +465,20 @@ impl<'a, C: Core, D: Processes> Feed<'a, C, D> {
         if self.known.len() >= MAX_PROCESSES {
             self.known.clear();
         }
-        self.known.insert(pid)
+        match self.known.entry(pid) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(new) => {
+                new.insert(false);
+                true
+            }
+        }
+    }
+
+    fn look_at_loop(&mut self, pid: u32) {
+        if let Some(was_looked_at @ false) = self.known.get_mut(&pid) {
+            *was_looked_at = true;
+            self.loops.push(pid);
+        }
     }
 
     fn push(&mut self, input: &Input<'_>) {

@@ -3,6 +3,7 @@
 use std::{
     cell::{Cell, RefCell},
     fs::File,
+    mem::offset_of,
     os::fd::{AsFd, OwnedFd},
     rc::Rc,
     sync::Arc,
@@ -10,7 +11,7 @@ use std::{
 
 use tracer_common::{
     layout::process::{SELECTED, UNDECIDED},
-    record::{OpenRecord, ProcessRecord, kind, process_event},
+    record::{DataRecord, OpenRecord, ProcessRecord, data_flags, kind, process_event},
 };
 
 use super::*;
@@ -107,6 +108,7 @@ struct FakeProcesses(Cell<u32>, RefCell<Vec<u32>>);
 
 /// A process that is written in Go.
 const GO: u32 = 27;
+const PYTHON: u32 = 28;
 
 impl Processes for FakeProcesses {
     fn lookup(&self, pid: u32, _: &str) -> ProcessInfo {
@@ -117,6 +119,14 @@ impl Processes for FakeProcesses {
             has_goroutines: pid == GO,
             ..ProcessInfo::default()
         }
+    }
+
+    fn coroutines(&self, pid: u32) -> Option<Coroutines> {
+        (pid == PYTHON).then_some(Coroutines {
+            values: 1296,
+            state: 8,
+            context: 224,
+        })
     }
 
     /// Of the processes it began with more is known, once each has been looked up.
@@ -220,6 +230,14 @@ impl Probes for FakeProbes {
         Err(io::Error::other("it is too new"))
     }
 
+    fn tell_apart(&mut self, pid: u32, coroutines: Coroutines) -> io::Result<()> {
+        let context = coroutines.context;
+        self.judged
+            .borrow_mut()
+            .push(format!("process {pid} told apart at {context}"));
+        Ok(())
+    }
+
     fn look(&mut self, _: u32) {}
 
     fn unfollow(&mut self, pid: u32) {
@@ -278,6 +296,21 @@ fn open(pid: u32) -> Vec<u8> {
     bytes[..4].copy_from_slice(&kind::OPEN.to_ne_bytes());
     bytes[4..8].copy_from_slice(&length.to_ne_bytes());
     bytes[32..36].copy_from_slice(&pid.to_ne_bytes());
+    bytes
+}
+
+/// A process has sent something, in this turn of an event loop and this coroutine.
+fn sent(pid: u32, turn: u32, coroutine: u64) -> Vec<u8> {
+    let mut bytes = vec![0; size_of::<DataRecord>()];
+    let length = u32::try_from(bytes.len()).unwrap();
+    let mut put = |offset: usize, value: &[u8]| bytes[offset..offset + value.len()].copy_from_slice(value);
+    put(0, &kind::DATA.to_ne_bytes());
+    put(4, &length.to_ne_bytes());
+    put(offset_of!(DataRecord, tgid), &pid.to_ne_bytes());
+    put(offset_of!(DataRecord, tid), &pid.to_ne_bytes());
+    put(offset_of!(DataRecord, flags), &data_flags::SENT.to_ne_bytes());
+    put(offset_of!(DataRecord, turn), &turn.to_ne_bytes());
+    put(offset_of!(DataRecord, maker), &coroutine.to_ne_bytes());
     bytes
 }
 
@@ -511,6 +544,23 @@ fn a_go_program_is_followed_from_its_start_to_its_end() {
             "process 27 unfollowed"
         ]
     );
+}
+
+#[test]
+fn a_process_that_runs_an_event_loop_is_asked_for_its_coroutines_once() {
+    let other = 29;
+    let records = vec![
+        sent(PYTHON, 0, 0),
+        sent(PYTHON, 1, 0),
+        sent(PYTHON, 2, 0),
+        sent(other, 1, 0),
+        process(process_event::EXEC, PYTHON),
+        sent(PYTHON, 3, 0),
+        sent(PYTHON, 4, 99),
+    ];
+    let run = run(records, vec![], 0, &[]);
+    let told = "process 28 told apart at 224";
+    assert_eq!(run.judged, [told, told]);
 }
 
 #[test]

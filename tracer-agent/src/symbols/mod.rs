@@ -1,12 +1,15 @@
 //! Beside the way: what an executable file says of itself. In: an ELF file, which may be anything. Out: what the kernel side needs
-//! to tell its goroutines apart, and where its breakpoints go. Kept true: nothing is believed, reads are bounded, nothing panics, and
+//! to tell its goroutines or coroutines apart, and where its breakpoints go. Kept true: nothing is believed, reads are bounded, nothing panics, and
 //! a file is looked at once.
 
 mod build_info;
 mod go;
 mod grpc_go;
+mod libc;
 mod machine;
+mod names;
 mod pclntab;
+mod python;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -25,6 +28,8 @@ use object::{Object as _, ObjectSection as _, ObjectSegment as _, read::ReadCach
 use machine::Machine;
 
 pub use go::{GOROUTINES, Go, GoHook, GoProgram, Goroutines};
+pub use libc::Threads;
+pub use python::Python;
 pub use tls::{Exit, Library, Session};
 
 /// Files that are remembered; past it all are forgotten and looked at again.
@@ -33,40 +38,68 @@ const MAX_FILES: usize = 1024;
 /// A file, told from an earlier one at the same place.
 type FileId = (u64, u64, u64, i64);
 
-/// What is known of executable files.
+/// What is known of executable files and libraries.
 #[derive(Debug, Default)]
 pub struct Executables {
-    known: Mutex<HashMap<FileId, Option<Arc<GoProgram>>>>,
+    go: Known<GoProgram>,
+    python: Known<Python>,
+    libc: Known<Threads>,
+}
+
+/// Files that were looked at, and what was found.
+#[derive(Debug)]
+struct Known<T> {
+    files: Mutex<HashMap<FileId, Option<Arc<T>>>>,
 }
 
 impl Executables {
     /// The Go program in a file; `None` if it is no such, or cannot be read.
     pub fn go(&self, path: &Path) -> Option<Go> {
         let file = File::open(path).ok()?;
-        let program = self.go_in(&file)?;
+        let program = self.go.of(&file, go::read)?;
         Some(Go {
             file: Arc::new(file),
             program,
         })
     }
 
-    fn go_in(&self, file: &File) -> Option<Arc<GoProgram>> {
+    /// The CPython in a file; `None` if there is none, or none that is known here.
+    pub fn python(&self, file: &File) -> Option<Arc<Python>> {
+        self.python.of(file, Python::read)
+    }
+
+    /// Where the library of C in a file keeps what threads have for themselves.
+    pub fn threads(&self, file: &File) -> Option<Arc<Threads>> {
+        self.libc.of(file, Threads::read)
+    }
+}
+
+impl<T> Default for Known<T> {
+    fn default() -> Self {
+        Self {
+            files: Mutex::default(),
+        }
+    }
+}
+
+impl<T> Known<T> {
+    fn of(&self, file: &File, read: fn(&Elf<'_>) -> Option<T>) -> Option<Arc<T>> {
         let about = file.metadata().ok()?;
         let id = (about.dev(), about.ino(), about.size(), about.mtime());
         if let Some(known) = self.files().get(&id) {
             return known.clone();
         }
-        let program = Elf::open(file).and_then(|elf| go::read(&elf)).map(Arc::new);
+        let found = Elf::open(file).and_then(|elf| read(&elf)).map(Arc::new);
         let mut files = self.files();
         if files.len() >= MAX_FILES {
             files.clear();
         }
-        files.insert(id, program.clone());
-        program
+        files.insert(id, found.clone());
+        found
     }
 
-    fn files(&self) -> std::sync::MutexGuard<'_, HashMap<FileId, Option<Arc<GoProgram>>>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn files(&self) -> std::sync::MutexGuard<'_, HashMap<FileId, Option<Arc<T>>>> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -147,6 +180,12 @@ impl<'a> Elf<'a> {
             let behind = address.checked_sub(segment.address)?;
             (behind < segment.len).then(|| segment.offset.checked_add(behind))?
         })
+    }
+
+    /// Where in memory its first byte is, as the file has it.
+    fn first_address(&self) -> Option<u64> {
+        let first = self.segments.iter().find(|segment| segment.offset == 0)?;
+        Some(first.address)
     }
 
     /// Bytes of the file: as many as asked for, or an error.

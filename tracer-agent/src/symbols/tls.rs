@@ -6,16 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Elf, Stretch, pclntab};
-
-/// Where symbols are, and their names: those that other files may use, and all.
-const TABLES: [(&str, &str); 2] = [(".dynsym", ".dynstr"), (".symtab", ".strtab")];
-/// The most that is read of either. OpenSSL has 600 symbols, Node 75,000, of 24 bytes each.
-const MAX_TABLE: u64 = 16 << 20;
-/// What a file of 64 bits begins with whose numbers begin with the lowest byte.
-const IDENT: [u8; 6] = *b"\x7fELF\x02\x01";
-/// `STT_FUNC`
-const FUNCTION: u8 = 2;
+use super::{
+    Elf,
+    names::{Named, Symbol, Symbols, TABLES},
+    pclntab,
+};
 
 /// Folders of libraries, and how many such libraries in them are looked at.
 const FOLDERS: [&str; 8] = [
@@ -153,12 +148,9 @@ impl Library {
     }
 
     pub(super) fn of(elf: &Elf<'_>) -> Option<Self> {
-        if elf.read(0).ok()? != IDENT {
-            return None;
-        }
         Self::in_go(elf).or_else(|| {
-            TABLES.iter().find_map(|(symbols, names)| {
-                let entries = functions(elf, elf.section(&[symbols])?, elf.section(&[names])?)?;
+            TABLES.into_iter().find_map(|table| {
+                let entries = functions(elf, &Symbols::read(elf, table)?);
                 let has = |wanted| entries.iter().any(|(known, _)| *known == wanted);
                 let is_whole = has(Session::Handshake) && has(Session::Read) && has(Session::Write);
                 let returning = entries.iter().filter(|(session, _)| session.returns());
@@ -199,48 +191,27 @@ impl Library {
 }
 
 /// Those of [`Session`] that a table of symbols has.
-fn functions(elf: &Elf<'_>, symbols: Stretch, names: Stretch) -> Option<Vec<(Session, u64)>> {
-    let (symbols, names) = (table(elf, symbols)?, table(elf, names)?);
+fn functions(elf: &Elf<'_>, symbols: &Symbols) -> Vec<(Session, u64)> {
     let mut functions = Vec::new();
-    for symbol in symbols.as_chunks().0 {
-        let Some((session, address)) = session(symbol, &names) else {
-            continue;
-        };
-        if let Some(offset) = elf.offset_of(address)
+    for symbol in symbols.starting(&FUNCTIONS) {
+        if let Some(session) = session(symbol)
+            && let Some(offset) = elf.offset_of(symbol.address)
             && !functions.iter().any(|(other, _)| *other == session)
         {
             functions.push((session, offset));
         }
     }
-    Some(functions)
+    functions
 }
 
-/// `Elf64_Sym`: `st_name` of four bytes, `st_info`, `st_other`, `st_shndx` of two, `st_value` and `st_size` of eight.
-fn session(symbol: &[u8; 24], names: &[u8]) -> Option<(Session, u64)> {
-    let [n0, n1, n2, n3, info, _, s0, s1, value @ ..] = symbol;
-    let name = names.get(u32::from_le_bytes([*n0, *n1, *n2, *n3]) as usize..)?;
-    let is_defined = [*s0, *s1] != [0, 0];
-    let may_be = FUNCTIONS.iter().any(|start| name.starts_with(start));
-    if !may_be || info & 0xf != FUNCTION || !is_defined {
+fn session(symbol: Symbol<'_>) -> Option<Session> {
+    if symbol.named != Named::Function {
         return None;
     }
-    let session = Session::C.into_iter().find(|known| {
+    Session::C.into_iter().find(|known| {
         let mut functions = known.functions().iter();
-        functions.any(|function| {
-            let rest = name.strip_prefix(function.as_bytes());
-            rest.is_some_and(|rest| rest.first() == Some(&0))
-        })
-    })?;
-    Some((session, u64::from_le_bytes(*value.first_chunk()?)))
-}
-
-fn table(elf: &Elf<'_>, place: Stretch) -> Option<Vec<u8>> {
-    let len = usize::try_from(place.len)
-        .ok()
-        .filter(|_| place.len <= MAX_TABLE)?;
-    let mut bytes = vec![0; len];
-    elf.fill(&mut bytes, place.offset).ok()?;
-    Some(bytes)
+        functions.any(|function| symbol.name == function.as_bytes())
+    })
 }
 
 #[cfg(test)]
@@ -280,24 +251,18 @@ mod tests {
     }
 
     #[test]
-    fn a_symbol_counts_if_it_is_a_function_of_that_very_name_which_is_there() {
-        let names = b"\0SSL_read\0SSL_read_ex\0SSL_reader\0ssl_read\0SSL_rea";
-        let symbol = |name: u32, info: u8, section: u16| {
-            let mut symbol = [0; 24];
-            symbol[..4].copy_from_slice(&name.to_le_bytes());
-            symbol[4] = info;
-            symbol[6..8].copy_from_slice(&section.to_le_bytes());
-            symbol[8..16].copy_from_slice(&0x1234_u64.to_le_bytes());
-            session(&symbol, names)
+    fn a_function_counts_by_its_whole_name() {
+        let session = |name: &[u8], named| {
+            session(Symbol {
+                name,
+                named,
+                address: 0x1234,
+            })
         };
-        assert_eq!(symbol(1, 0x12, 7), Some((Session::Read, 0x1234)));
-        assert_eq!(symbol(10, 0x12, 7), Some((Session::ReadEx, 0x1234)));
-        assert_eq!(symbol(22, 0x12, 7), None, "another name");
-        assert_eq!(symbol(33, 0x12, 7), None, "another name");
-        assert_eq!(symbol(42, 0x12, 7), None, "a name without an end");
-        assert_eq!(symbol(1, 0x11, 7), None, "a variable");
-        assert_eq!(symbol(1, 0x12, 0), None, "of another file");
-        assert_eq!(symbol(4000, 0x12, 7), None, "a name that is not there");
+        assert_eq!(session(b"SSL_read", Named::Function), Some(Session::Read));
+        assert_eq!(session(b"SSL_read_ex", Named::Function), Some(Session::ReadEx));
+        assert_eq!(session(b"SSL_reader", Named::Function), None);
+        assert_eq!(session(b"SSL_read", Named::Variable), None);
     }
 
     #[test]

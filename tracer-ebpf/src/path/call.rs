@@ -97,8 +97,8 @@ pub struct Call {
     pub unix: u8,
     /// 1 while it is in progress.
     pub open: u8,
-    /// See [`Current::goroutines`].
-    pub goroutines: u8,
+    /// See [`Current::kind`].
+    pub kind: u8,
     /// See [`turn::Moment`].
     pub timer: u8,
     /// See [`turn::Moment`].
@@ -120,7 +120,7 @@ impl Call {
         seq: 0,
         unix: 0,
         open: 0,
-        goroutines: 0,
+        kind: 0,
         timer: 0,
         turn: 0,
         reads: 0,
@@ -183,14 +183,14 @@ pub fn begin(sock: Sock, memory: Memory, current: Current) -> Option<()> {
         returned_ns: 0,
         done: 0,
         seq,
-        caller: if memory.sent != 0 && current.goroutines != 0 {
+        caller: if memory.sent != 0 && current.has_goroutines() {
             task::caller(connection, seq)
         } else {
             Task::NONE
         },
         unix: sock.unix as u8,
         open: 1,
-        goroutines: current.goroutines,
+        kind: current.kind,
         timer: moment.timer as u8,
         turn: moment.turn,
         reads: moment.reads,
@@ -333,7 +333,7 @@ fn returned(sock: Sock, memory: Memory, seq: u32, moment: turn::Moment, current:
         seq,
         unix: 0,
         open: 1,
-        goroutines: current.goroutines,
+        kind: current.kind,
         timer: moment.timer as u8,
         turn: moment.turn,
         reads: moment.reads,
@@ -419,7 +419,7 @@ pub fn renumbered(current: Current, before: u32) {
 fn framed(call: &Call, total: u64, current: Current, repeat: &impl Repeat) {
     if total > call.done {
         let current = Current {
-            goroutines: call.goroutines,
+            kind: call.kind,
             ..current
         };
         message::moved(call, total - call.done, current, Source::Socket, repeat);

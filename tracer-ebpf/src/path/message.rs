@@ -238,7 +238,7 @@ fn prepare(scratch: &mut Scratch) -> Option<()> {
         call.caller
     } else {
         work.of_call = 0;
-        task::calling(current)
+        task::calling(current, is_sent)
     };
     // At a socket it was looked up when the call began.
     let moment = if at_socket {

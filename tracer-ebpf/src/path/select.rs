@@ -72,8 +72,8 @@ pub struct Current {
     pub tgid: u32,
     /// Thread.
     pub tid: u32,
-    /// The kind of goroutines that its process has, as far as that was asked for.
-    pub goroutines: u8,
+    /// The kind of tasks that its process has ([`mark`]), as far as that was asked for.
+    pub kind: u8,
 }
 
 impl Current {
@@ -84,8 +84,14 @@ impl Current {
         Self {
             tgid: (both >> 32) as u32,
             tid: both as u32,
-            goroutines: 0,
+            kind: 0,
         }
+    }
+
+    /// Whether its process has goroutines, so that threads are nothing to go by.
+    #[inline(always)]
+    pub fn has_goroutines(self) -> bool {
+        mark::goroutines(self.kind) != 0
     }
 
     /// Both ids in one key.
@@ -104,7 +110,7 @@ pub fn traced() -> Option<Current> {
     }
     let known = known(current.tgid);
     is_selected(current.tgid, known).then_some(Current {
-        goroutines: mark::goroutines(known),
+        kind: mark::kind(known),
         ..current
     })
 }
@@ -120,7 +126,7 @@ pub fn followed() -> Option<Current> {
         _ => false,
     };
     (is_followed && !is_agent(current.tgid)).then_some(Current {
-        goroutines: mark::goroutines(known),
+        kind: mark::kind(known),
         ..current
     })
 }
@@ -182,7 +188,7 @@ fn decide(task: u64, tgid: u32, known: u8, program: u8, exe: Exe, event: u32) ->
         verdict as u32
     );
     // First, since the answer is for a process that is known.
-    set(tgid, mark::of(verdict, mark::goroutines(known)));
+    set(tgid, mark::of(verdict, mark::kind(known)));
     if program == UNDECIDED {
         emit::fixed(&AskRecord {
             kind: kind::ASK,
@@ -390,11 +396,12 @@ fn set(tgid: u32, value: u8) {
 /// A process made another: the child is marked like its parent.
 #[inline(always)]
 pub fn forked(parent: u32, child: u32) {
-    let Some(decision) = decision(parent) else { return };
-    if decision == PASSED {
+    let known = known(parent);
+    let decision = decided(known);
+    if matches!(decision, UNDECIDED | PASSED) {
         return;
     }
-    set(child, decision);
+    set(child, known);
     if decision == SELECTED {
         report(process_event::FORK, child, parent);
     }
@@ -436,7 +443,7 @@ pub fn moved(tgid: u32) {
     }
     let known = known(tgid);
     match decided(known) {
-        SELECTED => set(tgid, mark::of(DUE, mark::goroutines(known))),
+        SELECTED => set(tgid, mark::of(DUE, mark::kind(known))),
         PASSED => {
             let _ = PROCESSES.remove(tgid);
         }
@@ -477,7 +484,7 @@ pub fn listens(tgid: u32, port: u16) {
     if PORTS.get(word + PORT_WORDS).is_some_and(|bits| bits & bit != 0) {
         set(tgid, EXCLUDED);
     } else if before != SELECTED && PORTS.get(word).is_some_and(|bits| bits & bit != 0) {
-        tracer_judge(tgid, mark::of(DUE, mark::goroutines(known)) as u32);
+        tracer_judge(tgid, mark::of(DUE, mark::kind(known)) as u32);
     }
 }
 

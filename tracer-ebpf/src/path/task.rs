@@ -1,15 +1,19 @@
-//! Who works in a thread: the goroutine, where a process has such.
+//! Who works in a thread: the goroutine or the coroutine, where a process has such.
 //!
 //! Go keeps its current goroutine (`runtime.g`) in a register (`arch`), and calls the kernel on the goroutine's own stack. So of the registers
 //! that a process has left when it called the kernel, that one is the goroutine if the stack pointer lies within that goroutine's stack;
 //! where C code called, it is not. Nothing is attached to the process for that.
+//!
+//! CPython runs each coroutine of an event loop in a `contextvars.Context` of its own, which its `PyThreadState` names. The thread that runs finds that
+//! by a key for memory of its own, and so does this: sockets are written without the lock that says which thread runs. A context is told by
+//! its address, which another may have when it is gone.
 
 use aya_ebpf::{
     helpers::{bpf_get_current_task, generated},
     macros::map,
     maps::Array,
 };
-use tracer_common::layout::{GO_KINDS, Goroutines, registers};
+use tracer_common::layout::{COROUTINE_KINDS, Coroutines, GO_KINDS, Goroutines, mark, registers};
 
 use super::{connection::Connection, select::Current};
 use crate::{
@@ -19,7 +23,11 @@ use crate::{
 
 /// Where each kind of Go keeps what is read of its goroutines. Kind 0 is none.
 #[map]
-static GOROUTINES: Array<Goroutines> = Array::with_max_entries(GO_KINDS, 0);
+static GOROUTINES: Array<Goroutines> = Array::with_max_entries(GO_KINDS as u32, 0);
+
+/// Where each kind of CPython keeps what is read of its coroutines.
+#[map]
+static COROUTINES: Array<Coroutines> = Array::with_max_entries(COROUTINE_KINDS as u32, 0);
 
 /// A goroutine and the one that made it, by number; 0 where that is not known.
 #[repr(C)]
@@ -27,7 +35,7 @@ static GOROUTINES: Array<Goroutines> = Array::with_max_entries(GO_KINDS, 0);
 pub struct Task {
     /// `goid`
     pub id: u64,
-    /// `parentGoid`
+    /// `parentGoid`; of what is no goroutine, its coroutine.
     pub maker: u64,
 }
 
@@ -36,17 +44,40 @@ impl Task {
     pub const NONE: Self = Self { id: 0, maker: 0 };
 }
 
-/// The goroutine that makes the current call into the kernel.
+/// The goroutine that makes the current call into the kernel, or the coroutine that does if it sends.
 #[inline(always)]
-pub fn calling(current: Current) -> Task {
-    found(current).unwrap_or(Task::NONE)
+pub fn calling(current: Current, is_sent: bool) -> Task {
+    let task = if current.has_goroutines() {
+        goroutine(current)
+    } else if is_sent {
+        coroutine(current).map(|context| Task {
+            id: 0,
+            maker: context,
+        })
+    } else {
+        None
+    };
+    task.unwrap_or(Task::NONE)
 }
 
 #[inline(always)]
-fn found(current: Current) -> Option<Task> {
-    if current.goroutines == 0 {
+fn coroutine(current: Current) -> Option<u64> {
+    let place = unsafe { *COROUTINES.get_ptr(mark::coroutines(current.kind)? as u32)? };
+    if place.context == 0 {
         return None;
     }
+    let own: u64 = member(unsafe { bpf_get_current_task() }, layout().task_fsbase)?;
+    let values: u64 = user(own.wrapping_add(place.values as u64))?;
+    let state: u64 = user(values.wrapping_add(place.state as u64))?;
+    // A thread that CPython knows nothing of.
+    if state == 0 {
+        return None;
+    }
+    user(state.wrapping_add(place.context as u64))
+}
+
+#[inline(always)]
+fn goroutine(current: Current) -> Option<Task> {
     let registers = registers()?;
     running(
         current,
@@ -58,7 +89,7 @@ fn found(current: Current) -> Option<Task> {
 /// The goroutine at `address`, if it runs on the stack that `stack` points into.
 #[inline(always)]
 pub fn running(current: Current, address: u64, stack: u64) -> Option<Task> {
-    let kind = GOROUTINES.get_ptr(current.goroutines as u32)?;
+    let kind = GOROUTINES.get_ptr(mark::goroutines(current.kind) as u32)?;
     let offsets = unsafe { *kind };
     let [low, high]: [u64; 2] = user(address)?;
     if offsets.id == 0 || stack < low || stack > high {

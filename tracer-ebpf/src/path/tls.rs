@@ -265,7 +265,7 @@ pub fn given(sock: u64, connection: &Connection, buffer: u64, moved: u64, is_sen
         },
         unix: 0,
         open: 0,
-        goroutines: 0,
+        kind: 0,
         timer: 0,
         turn: 0,
         reads: 0,

@@ -67,7 +67,7 @@ static WAITERS: LruHashMap<u64, Waiter> = LruHashMap::with_max_entries(4096, 0);
 /// The thread waits, so many milliseconds at most, without end if it is negative.
 #[inline(always)]
 pub fn waits(current: Current, timeout_ms: i32) {
-    if current.goroutines != 0 {
+    if current.has_goroutines() {
         return;
     }
     let key = current.key();
@@ -139,7 +139,7 @@ pub fn moment(current: Current, at_ns: u64) -> Moment {
 /// What is known of the thread, if it runs a loop.
 #[inline(always)]
 fn waiter(current: Current) -> Option<*mut Waiter> {
-    if current.goroutines != 0 {
+    if current.has_goroutines() {
         return None;
     }
     WAITERS.get_ptr_mut(current.key())

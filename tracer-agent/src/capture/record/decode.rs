@@ -1,6 +1,9 @@
 //! Bytes in, typed record out, nothing believed.
 
-use std::{num::NonZeroU32, sync::Arc};
+use std::{
+    num::{NonZeroU32, NonZeroU64},
+    sync::Arc,
+};
 
 use tracer_common::{
     layout::Exe,
@@ -12,7 +15,7 @@ use super::{
 };
 use crate::{
     capture::address::Address,
-    ids::{BootNanos, ConnectionId, Moment, Pid, StreamOffset, Task},
+    ids::{BootNanos, ConnectionId, Coroutine, Moment, Pid, StreamOffset, Task},
 };
 
 impl Ask {
@@ -93,7 +96,9 @@ fn data<'a>(whole: &mut Fields<'a>) -> Result<Data<'a>, RecordError> {
     let exchange = NonZeroU32::new(read.u32()?);
     let maker = read.u64()?;
     let at = if flags & data_flags::SENT != 0 { start } else { end };
+    let coroutine = NonZeroU64::new(maker).filter(|_| context == 0).map(Coroutine);
     let moment = read.moment(flags & data_flags::TIMER != 0, at)?;
+    let moment = moment.map(|moment| Moment { coroutine, ..moment });
     let captured = whole.slice(captured as usize)?;
     if captured.len() as u64 > len || offset.0.checked_add(len).is_none() {
         return Err(RecordError::Field("len"));
@@ -113,7 +118,7 @@ fn data<'a>(whole: &mut Fields<'a>) -> Result<Data<'a>, RecordError> {
             0 => Task::thread(pid, tid),
             goroutine => Task::goroutine(pid, goroutine),
         },
-        maker: (maker != 0).then(|| Task::goroutine(pid, maker)),
+        maker: (context != 0 && maker != 0).then(|| Task::goroutine(pid, maker)),
         moment,
         seq,
         marks: Marks::new(flags),
@@ -303,6 +308,7 @@ impl<'a> Fields<'a> {
             reads,
             timer,
             at,
+            coroutine: None,
         }))
     }
 

@@ -1,5 +1,6 @@
 //! The rules of linking, each told as a scene: who reads and writes what, and the tree that must come of it.
 
+mod coroutines;
 mod failures;
 mod goroutines;
 mod pairing;

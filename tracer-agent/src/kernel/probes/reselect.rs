@@ -221,7 +221,7 @@ impl Probes {
                 process::PASSED => self.forget(pid)?,
                 // One that has ended since is not to come back.
                 process::SELECTED if self.chosen == process::DUE => {
-                    self.replace(pid, mark::of(process::DUE, mark::goroutines(value)))?;
+                    self.replace(pid, mark::of(process::DUE, mark::kind(value)))?;
                 }
                 _ => {}
             }

@@ -228,7 +228,10 @@ fn asked(open: &Open, seen: &SeenHead<'_>, first: bool) -> Option<Moment> {
     let beginning = &seen.beginning;
     if first && seen.direction == Direction::Sent && open.origin == Origin::Connected {
         let is_same = Task::thread(open.pid, open.tid) == beginning.task;
-        return open.moment.filter(|_| is_same);
+        // It is sent by who had it established.
+        let coroutine = beginning.moment.and_then(|moment| moment.coroutine);
+        let asked = open.moment.filter(|_| is_same);
+        return asked.map(|moment| Moment { coroutine, ..moment });
     }
     beginning.moment
 }

@@ -1,0 +1,247 @@
+//! Event loops that run coroutines: the rung `task`.
+
+use std::num::NonZeroU64;
+
+use super::scene::{Draft, Place, Scene, inbound, outbound};
+use crate::{
+    capture::record::Change,
+    correlate::Evidence,
+    ids::{BootNanos, Coroutine, Moment},
+    protocols::ExchangeId,
+};
+
+const PID: u32 = 7;
+const LOOP: u32 = 7;
+/// More answers than a thread needs to be believed.
+const ENOUGH: u64 = 20;
+/// As scenes count time.
+const MILLISECOND: u64 = 1_000_000;
+const DAWN: u64 = 1_000_000 * MILLISECOND;
+
+/// A thread that runs coroutines, which are numbered here from 1.
+struct Loop {
+    scene: Scene,
+    /// Milliseconds, which are turns too: nothing is read in the one in which anything is done.
+    now: u32,
+}
+
+impl Loop {
+    fn new() -> Self {
+        Self {
+            scene: Scene::without_timing(),
+            now: 0,
+        }
+    }
+
+    /// One that has answered many requests, all in flight at once, in a coroutine each.
+    fn believed() -> Self {
+        let mut one = Self::new();
+        one.prove();
+        one
+    }
+
+    fn prove(&mut self) {
+        let requests: Vec<_> = (0..ENOUGH).map(|_| self.request()).collect();
+        for (coroutine, request) in (1_000..).zip(requests) {
+            self.answers(request, coroutine);
+        }
+    }
+
+    fn moment(&mut self, coroutine: Option<u64>) -> Moment {
+        // The scene goes on by as much with each step.
+        self.now += 1;
+        Moment {
+            turn: self.now,
+            reads: 0,
+            timer: true,
+            at: BootNanos(DAWN + u64::from(self.now) * MILLISECOND),
+            coroutine: coroutine.and_then(NonZeroU64::new).map(Coroutine),
+        }
+    }
+
+    fn begin(&mut self, mut draft: Draft, coroutine: Option<u64>) -> ExchangeId {
+        draft.0.moment = Some(self.moment(coroutine));
+        self.scene.begin(draft)
+    }
+
+    fn request(&mut self) -> ExchangeId {
+        self.begin(inbound(PID, LOOP), None)
+    }
+
+    fn request_on(&mut self, connection: u64) -> ExchangeId {
+        self.begin(inbound(PID, LOOP).connection(connection), None)
+    }
+
+    fn calls(&mut self, coroutine: u64) -> ExchangeId {
+        self.begin(outbound(PID, LOOP), Some(coroutine))
+    }
+
+    fn is_answered(&mut self, call: ExchangeId) {
+        let moment = self.moment(None);
+        self.scene.end_at(call, moment);
+    }
+
+    fn answers(&mut self, request: ExchangeId, coroutine: u64) {
+        let moment = self.moment(Some(coroutine));
+        self.scene.end_at(request, moment);
+    }
+
+    fn places<const COUNT: usize>(self, calls: [ExchangeId; COUNT]) -> [Place; COUNT] {
+        let tree = self.scene.finish();
+        calls.map(|call| tree.place(call))
+    }
+}
+
+fn by_task(request: ExchangeId) -> Place {
+    Place::Under(request, Evidence::Task)
+}
+
+#[test]
+fn a_call_is_made_for_the_request_that_its_coroutine_answers() {
+    let mut one = Loop::believed();
+    let (first, second) = (one.request(), one.request());
+    let of_second = one.calls(2);
+    let of_first = one.calls(1);
+    one.is_answered(of_second);
+    let again_of_second = one.calls(2);
+    one.answers(first, 1);
+    one.answers(second, 2);
+    assert_eq!(
+        one.places([of_first, of_second, again_of_second]),
+        [by_task(first), by_task(second), by_task(second)]
+    );
+}
+
+#[test]
+fn nothing_is_told_before_the_thread_has_proven_that_its_coroutines_tell_requests_apart() {
+    let mut one = Loop::new();
+    let (request, _other) = (one.request(), one.request());
+    let call = one.calls(1);
+    one.answers(request, 1);
+    assert_eq!(one.places([call]), [Place::Root]);
+}
+
+#[test]
+fn calls_made_before_the_proof_wait_for_it() {
+    let mut one = Loop::new();
+    let (request, _other) = (one.request(), one.request());
+    let call = one.calls(1);
+    one.answers(request, 1);
+    one.prove();
+    assert_eq!(one.places([call]), [by_task(request)]);
+}
+
+#[test]
+fn requests_that_come_one_after_the_other_prove_nothing() {
+    let mut one = Loop::new();
+    for coroutine in 1..=ENOUGH {
+        let request = one.request();
+        one.answers(request, coroutine);
+    }
+    let (request, _other) = (one.request(), one.request());
+    let call = one.calls(1);
+    one.answers(request, 1);
+    let Loop { scene, .. } = one;
+    let tree = scene.finish();
+    assert_eq!(tree.place(call), Place::Root);
+    assert_eq!(tree.counters.coroutine_threads, 0);
+}
+
+#[test]
+fn a_thread_that_does_all_in_one_context_is_not_believed() {
+    let mut one = Loop::new();
+    let requests: Vec<_> = (0..ENOUGH).map(|_| one.request()).collect();
+    let call = one.calls(1);
+    for request in requests {
+        one.answers(request, 1);
+    }
+    let tree = one.scene.finish();
+    assert_eq!(tree.place(call), Place::Root);
+    assert!(tree.counters.coroutines_refuted >= ENOUGH - 1);
+}
+
+#[test]
+fn one_coroutine_that_answers_two_requests_at_once_speaks_for_its_thread() {
+    let mut one = Loop::believed();
+    let (first, second) = (one.request(), one.request());
+    one.answers(first, 1);
+    one.answers(second, 1);
+    let (third, _fourth) = (one.request(), one.request());
+    let call = one.calls(2);
+    one.answers(third, 2);
+    assert_eq!(one.places([call]), [Place::Root]);
+}
+
+#[test]
+fn requests_of_one_connection_may_wait_for_the_same_coroutine() {
+    let mut one = Loop::believed();
+    let (first, second) = (one.request_on(5), one.request_on(5));
+    let of_first = one.calls(1);
+    one.is_answered(of_first);
+    one.answers(first, 1);
+    let of_second = one.calls(1);
+    one.answers(second, 1);
+    assert_eq!(
+        one.places([of_first, of_second]),
+        [by_task(first), by_task(second)]
+    );
+}
+
+#[test]
+fn what_a_coroutine_sends_between_two_requests_of_a_connection_is_for_the_former() {
+    let mut one = Loop::believed();
+    let first = one.request_on(5);
+    one.answers(first, 1);
+    let late = one.calls(1);
+    one.is_answered(late);
+    let second = one.request_on(5);
+    let of_second = one.calls(1);
+    one.answers(second, 1);
+    assert_eq!(one.places([late, of_second]), [by_task(first), by_task(second)]);
+}
+
+#[test]
+fn work_that_reaches_into_the_next_request_leaves_it_open_which_was_called_for() {
+    let mut one = Loop::believed();
+    let first = one.request_on(5);
+    one.answers(first, 1);
+    let late = one.calls(1);
+    let second = one.request_on(5);
+    one.is_answered(late);
+    let of_either = one.calls(1);
+    one.answers(second, 1);
+    assert_eq!(one.places([late, of_either]), [by_task(first), Place::Root]);
+}
+
+#[test]
+fn a_number_that_another_coroutine_has_got_tells_nothing_of_the_former() {
+    let mut one = Loop::believed();
+    let first = one.request_on(5);
+    one.answers(first, 1);
+    let of_nobody = one.calls(1);
+    one.is_answered(of_nobody);
+    let second = one.request_on(6);
+    let of_second = one.calls(1);
+    one.answers(second, 1);
+    assert_eq!(one.places([of_nobody, of_second]), [Place::Root, by_task(second)]);
+}
+
+#[test]
+fn a_coroutine_that_never_answers_tells_nothing() {
+    let mut one = Loop::believed();
+    let request = one.request();
+    let calls: Vec<_> = (0..2_000).map(|_| one.calls(1)).collect();
+    one.answers(request, 2);
+    let tree = one.scene.finish();
+    assert!(calls.iter().all(|call| tree.place(*call) == Place::Root));
+}
+
+#[test]
+fn a_new_program_has_to_prove_it_anew() {
+    let mut one = Loop::believed();
+    one.scene.process(PID, Change::Executed);
+    let (request, _other) = (one.request(), one.request());
+    let call = one.calls(1);
+    one.answers(request, 1);
+    assert_eq!(one.places([call]), [Place::Root]);
+}

@@ -1,0 +1,116 @@
+//! Whether a process runs CPython, and where in it a thread finds its coroutine.
+//!
+//! ```text
+//!  /proc/PID/maps ── the file that has the interpreter ─▶ where the key is ── /proc/PID/mem ─▶ key ┐
+//!                 └─ the library of C ─▶ where a thread keeps its values for keys ─────────────────┴▶ [`Coroutines`]
+//! ```
+
+use std::{fs::File, os::unix::fs::FileExt as _};
+
+use tracer_common::layout::Coroutines;
+
+use super::Proc;
+use crate::symbols::Executables;
+
+/// Bytes of a list of memory that are looked at.
+const MAPS_MAX: usize = 1 << 20;
+
+/// The start of a file in the memory of a process.
+struct Mapped<'a> {
+    address: u64,
+    path: &'a str,
+}
+
+impl<'a> Mapped<'a> {
+    /// `55d0c0a5e000-55d0c0a5f000 r--p 00000000 fe:01 1311 /usr/bin/python3.11`
+    fn read(line: &'a str) -> Option<Self> {
+        let mut words = line.splitn(6, ' ');
+        let (address, _) = words.next()?.split_once('-')?;
+        let offset = words.nth(1)?;
+        let path = words.nth(2)?.trim_start();
+        (offset == "00000000" && path.starts_with('/')).then_some(())?;
+        Some(Self {
+            address: u64::from_str_radix(address, 16).ok()?,
+            path,
+        })
+    }
+
+    fn name(&self) -> &'a str {
+        self.path.rsplit('/').next().unwrap_or_default()
+    }
+
+    /// It may have the functions of threads: glibc up to 2.33 has them in a library of their own.
+    fn is_libc(&self) -> bool {
+        ["libc.so.6", "libc-2.", "libpthread.so.0", "libpthread-2."]
+            .iter()
+            .any(|start| self.name().starts_with(start))
+    }
+}
+
+/// See the head of this module; `None` where there are no coroutines that are known.
+pub(super) fn look_up(proc: &Proc, executables: &Executables, pid: u32) -> Option<Coroutines> {
+    let maps = proc.read(pid, "maps", MAPS_MAX)?;
+    let maps = String::from_utf8_lossy(&maps);
+    let mapped: Vec<_> = maps.lines().filter_map(Mapped::read).collect();
+    let exe = proc.link(pid, "exe")?;
+    let (start, python) = mapped.iter().find_map(|mapped| {
+        let file = if mapped.path == exe {
+            proc.open(pid, "exe")?
+        } else if mapped.name().starts_with("libpython3") {
+            proc.open_in_root_of(pid, mapped.path)?
+        } else {
+            return None;
+        };
+        Some((mapped.address, executables.python(&file)?))
+    })?;
+    let threads = mapped
+        .iter()
+        .filter(|mapped| mapped.is_libc())
+        .find_map(|mapped| executables.threads(&proc.open_in_root_of(pid, mapped.path)?))?;
+    let (values, state) = threads.place(key(&proc.open(pid, "mem")?, start.checked_add(python.key)?)?)?;
+    Some(Coroutines {
+        values,
+        state,
+        context: python.context,
+    })
+}
+
+/// `Py_tss_t`: whether the key was made, and the key.
+fn key(memory: &File, at: u64) -> Option<u32> {
+    let mut bytes = [0; 8];
+    memory.read_exact_at(&mut bytes, at).ok()?;
+    let [made @ .., k0, k1, k2, k3] = bytes;
+    (u32::from_ne_bytes(made) == 1).then_some(u32::from_ne_bytes([k0, k1, k2, k3]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_start_of_a_file_is_taken_for_it() {
+        let first =
+            "55d0c0a5e000-55d0c0a5f000 r--p 00000000 fe:01 1311                       /usr/bin/python3 x";
+        let mapped = Mapped::read(first).unwrap();
+        assert_eq!(
+            (mapped.address, mapped.path),
+            (0x55d0_c0a5_e000, "/usr/bin/python3 x")
+        );
+        for other in [
+            "55d0c0a5f000-55d0c0a60000 r-xp 00001000 fe:01 1311                       /usr/bin/python3",
+            "7ffd5a000000-7ffd5a021000 rw-p 00000000 00:00 0                          [stack]",
+            "7ffd5a000000-7ffd5a021000 rw-p 00000000 00:00 0 ",
+            "x-y r--p 00000000 fe:01 1311 /a",
+            "",
+        ] {
+            assert!(Mapped::read(other).is_none(), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_process_without_an_interpreter_has_no_coroutines() {
+        let proc = Proc::new("/proc".into());
+        assert_eq!(look_up(&proc, &Executables::default(), std::process::id()), None);
+        assert_eq!(look_up(&proc, &Executables::default(), 0), None);
+    }
+}
