@@ -53,17 +53,32 @@ const WORKLOADS: &[Workload] = &[
         false,
     ),
     (
+        "asyncio, gather",
+        "--runtime asyncio --client pool --calls 3 --order nested",
+        false,
+    ),
+    (
         "asyncio, uvloop",
         "--runtime asyncio --loop uvloop --client pool --calls 2",
         false,
     ),
     ("aiohttp", "--runtime aiohttp --client pool --calls 2", false),
     (
+        "aiohttp, gather",
+        "--runtime aiohttp --client pool --calls 3 --order nested",
+        false,
+    ),
+    (
         "aiohttp, uvloop",
         "--runtime aiohttp --loop uvloop --client pool --calls 2",
         false,
     ),
     ("uvicorn", "--runtime uvicorn --client pool --calls 2", false),
+    (
+        "uvicorn, gather",
+        "--runtime uvicorn --client pool --calls 3 --order nested",
+        false,
+    ),
     (
         "uvicorn, uvloop",
         "--runtime uvicorn --loop uvloop --client pool --calls 2",

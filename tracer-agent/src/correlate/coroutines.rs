@@ -12,10 +12,10 @@
 //! in different coroutines each. One coroutine that answers two such, of different connections, speaks for the whole thread: it runs all its work in
 //! one, or what was read is none.
 //!
-//! A coroutine may go on after it has answered, and then answer the next request of the same connection. What it sends before that comes was sent
-//! for the former; if that is not answered when the next request comes, the work on the former reaches into that on the latter, and what is
-//! sent meanwhile may be for either: nothing is told. Where the next is of another connection, it may be another coroutine with the number of the former,
-//! and of what was sent before it nothing is known.
+//! In some threads one coroutine answers all requests of a connection, and may go on after it has answered. What it sends before the next request comes was
+//! sent for the former; if that is not answered when the next comes, the work on the former reaches into that on the latter, and what is sent
+//! meanwhile may be for either: nothing is told. In other threads there is one for each request, and what was sent before that came was sent by
+//! another that had the same number: nothing is known of it.
 
 use std::collections::BTreeMap;
 
@@ -30,7 +30,7 @@ use super::{Counters, Settings, lags::Made, table::Table, tally::Tally};
 const PROOF: u32 = 16;
 /// Calls of a thread of which none was told what it was made for, until it is taken for one that never tells.
 const HOPELESS: u32 = 1024;
-/// Coroutines of a thread that are kept in mind; past it all are forgotten.
+/// Coroutines, and connections, of a thread that are kept in mind; past it all are forgotten.
 const MAX_COROUTINES: usize = 4096;
 /// Calls of one coroutine that wait; past it all are forgotten. One that never answers makes more and more.
 const MAX_CALLS: usize = 256;
@@ -48,6 +48,10 @@ struct Thread {
     coroutines: BTreeMap<Coroutine, Work>,
     /// The last answer of any of them.
     last: Option<(Coroutine, Answer)>,
+    /// Who has answered last on each connection.
+    connections: BTreeMap<ConnectionId, Coroutine>,
+    /// Requests that were answered by who had answered the former on their connection, or by another.
+    stays: Tally,
     /// Requests in flight at once that were answered in different coroutines, or in the same.
     apart: Tally,
     /// What is known of calls, until the thread is believed.
@@ -143,6 +147,7 @@ impl Coroutines {
             at: moment.at,
         };
         thread.last = Some((coroutine, answer));
+        thread.note_connection(request.connection, coroutine);
         let work = thread.work(coroutine);
         let former = work.answered.replace(answer);
         let is_alone = !former.is_some_and(|former| former.overlaps(request));
@@ -158,6 +163,7 @@ impl Coroutines {
             thread.apart.add(true);
         }
         if is_alone {
+            let former = former.filter(|_| thread.stays.is_convincing(PROOF));
             let made = made_for(request, former, calls);
             if !made.is_empty() {
                 thread.untold = 0;
@@ -183,6 +189,15 @@ impl Coroutines {
 impl Thread {
     const fn is_believed(&self) -> bool {
         self.apart.is_convincing(PROOF)
+    }
+
+    fn note_connection(&mut self, connection: ConnectionId, coroutine: Coroutine) {
+        if self.connections.len() >= MAX_COROUTINES {
+            self.connections.clear();
+        }
+        if let Some(former) = self.connections.insert(connection, coroutine) {
+            self.stays.add(former == coroutine);
+        }
     }
 
     fn work(&mut self, coroutine: Coroutine) -> &mut Work {

@@ -40,6 +40,16 @@ impl Loop {
         one
     }
 
+    /// One that has also shown that one coroutine answers all requests of a connection.
+    fn of_connections() -> Self {
+        let mut one = Self::believed();
+        for _ in 0..ENOUGH {
+            let request = one.request_on(4);
+            one.answers(request, 4);
+        }
+        one
+    }
+
     fn prove(&mut self) {
         let requests: Vec<_> = (0..ENOUGH).map(|_| self.request()).collect();
         for (coroutine, request) in (1_000..).zip(requests) {
@@ -189,7 +199,7 @@ fn requests_of_one_connection_may_wait_for_the_same_coroutine() {
 
 #[test]
 fn what_a_coroutine_sends_between_two_requests_of_a_connection_is_for_the_former() {
-    let mut one = Loop::believed();
+    let mut one = Loop::of_connections();
     let first = one.request_on(5);
     one.answers(first, 1);
     let late = one.calls(1);
@@ -202,7 +212,7 @@ fn what_a_coroutine_sends_between_two_requests_of_a_connection_is_for_the_former
 
 #[test]
 fn work_that_reaches_into_the_next_request_leaves_it_open_which_was_called_for() {
-    let mut one = Loop::believed();
+    let mut one = Loop::of_connections();
     let first = one.request_on(5);
     one.answers(first, 1);
     let late = one.calls(1);
@@ -215,7 +225,7 @@ fn work_that_reaches_into_the_next_request_leaves_it_open_which_was_called_for()
 
 #[test]
 fn a_number_that_another_coroutine_has_got_tells_nothing_of_the_former() {
-    let mut one = Loop::believed();
+    let mut one = Loop::of_connections();
     let first = one.request_on(5);
     one.answers(first, 1);
     let of_nobody = one.calls(1);
@@ -224,6 +234,21 @@ fn a_number_that_another_coroutine_has_got_tells_nothing_of_the_former() {
     let of_second = one.calls(1);
     one.answers(second, 1);
     assert_eq!(one.places([of_nobody, of_second]), [Place::Root, by_task(second)]);
+}
+
+#[test]
+fn where_each_request_has_a_coroutine_what_another_of_that_number_sent_is_for_nobody() {
+    let mut one = Loop::of_connections();
+    // It is another for the next request.
+    let request = one.request_on(4);
+    one.answers(request, 9);
+    let first = one.request_on(5);
+    one.answers(first, 1);
+    let of_another = one.calls(1);
+    one.is_answered(of_another);
+    let second = one.request_on(5);
+    one.answers(second, 1);
+    assert_eq!(one.places([of_another]), [Place::Root]);
 }
 
 #[test]
