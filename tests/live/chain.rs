@@ -67,7 +67,18 @@ pub const TESTS: &[Test] = &[
         node(agent, 8, "oneshot", &["--calls", "3", "--order", "nested"])
     }),
     ("chain_of_asyncio_hops_32_in_flight_kept_alive", |agent| {
-        turns(agent, 32, "pool", &["--runtime", "asyncio", "--calls", "2"])
+        loops(
+            agent,
+            32,
+            "pool",
+            "task",
+            &["--runtime", "asyncio", "--calls", "2"],
+        )
+    }),
+    ("chain_of_asyncio_hops_that_gather_8_in_flight", |agent| {
+        agent.alone()?;
+        let gather = ["--runtime", "asyncio", "--calls", "3", "--order", "nested"];
+        loops(agent, 8, "pool", "task", &gather)
     }),
     ("chain_over_unix_sockets_8_in_flight_kept_alive", |agent| {
         unix(agent, 8, "pool")
@@ -128,14 +139,18 @@ fn node(agent: &Agent, in_flight: u32, client: &str, options: &[&str]) -> Result
     )
 }
 
+fn turns(agent: &Agent, in_flight: u32, client: &str, options: &[&str]) -> Result<()> {
+    loops(agent, in_flight, client, "turn", options)
+}
+
 /// The same of event loops, which are believed only when they have answered many requests: of the first calls some are without a
 /// parent, on an emulated machine most.
-fn turns(agent: &Agent, in_flight: u32, client: &str, options: &[&str]) -> Result<()> {
+fn loops(agent: &Agent, in_flight: u32, client: &str, evidence: &str, options: &[&str]) -> Result<()> {
     let (verdict, errors) = traced(agent, in_flight, client, options)?;
-    let (_, by_turn) = verdict.by_evidence.get("turn").copied().unwrap_or_default();
+    let (_, by_it) = verdict.by_evidence.get(evidence).copied().unwrap_or_default();
     let is_right = verdict.found_spans == verdict.expected_spans
         && verdict.exported_links == verdict.right_links
-        && by_turn > 0
+        && by_it > 0
         && (in_guest() || verdict.recall() > 0.9);
     ensure!(is_right, "{verdict}\nstandard error was:\n{errors}");
     Ok(())

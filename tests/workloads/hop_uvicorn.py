@@ -1,8 +1,9 @@
 """One hop of a chain in Starlette under uvicorn, its calls made by httpx, no tracing.
 
-    hop_uvicorn.py [--loop asyncio] [--next URL] [--client pool] [--calls 1] [--order sequential] [--think-ms 0] [--jitter-ms 0]
+    hop_uvicorn.py [--loop asyncio] [--in coroutines] [--next URL] [--client pool] [--calls 1] [--order sequential] [--think-ms 0] [--jitter-ms 0]
 
-Prints its port and serves until it is terminated; otherwise as hop.py, whose options it takes.
+Prints its port and serves until it is terminated; otherwise as hop.py, whose options it takes. What is no coroutine runs in threads of a pool,
+and its calls are made by Python's own client.
 """
 
 import socket
@@ -14,6 +15,7 @@ from starlette.background import BackgroundTask
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
+import hop
 import hops
 import paths
 
@@ -38,6 +40,14 @@ async def serve(options):
             text = "".join(f"{called}\n" for called in await work(path))
             return PlainTextResponse(text, background=BackgroundTask(work_late, path))
 
+        if options.runs_in == "threads":
+            work, work_late = hop.worker(options, hop.client(options))
+
+            def answer(request):
+                path = request.url.path
+                text = "".join(f"{called}\n" for called in work(path))
+                return PlainTextResponse(text, background=BackgroundTask(work_late, path))
+
         application = Starlette(routes=[Route("/{path:path}", answer)])
         listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
         # Head and body go out in two writes; asyncio sees to that itself only where it made the listener.
@@ -48,7 +58,9 @@ async def serve(options):
 
 
 def main():
-    options = hops.async_parser(__doc__).parse_args()
+    parser = hops.async_parser(__doc__)
+    parser.add_argument("--in", dest="runs_in", choices=["coroutines", "threads"], default="coroutines", help="what answers")
+    options = parser.parse_args()
     hops.run(options, serve(options))
 
 

@@ -97,8 +97,6 @@ pub struct Moment {
     pub timer: bool,
     /// When the call was entered that writes or connects, or that which reads returned.
     pub at: BootNanos,
-    /// The coroutine that writes, where the language has such that are known.
-    pub coroutine: Option<Coroutine>,
 }
 
 /// A coroutine among those of its process that are not over: another may have the same number later.

@@ -12,10 +12,7 @@ mod stop;
 use std::{collections::HashMap, io, os::fd::BorrowedFd, sync::Arc, time::Duration};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use tracer_common::{
-    Loss,
-    layout::{Coroutines, Exe},
-};
+use tracer_common::{Loss, layout::Exe};
 
 pub use changes::{Changing, Inbox};
 pub use feed::{Core, Feed, Processes, Recorder, Tally};
@@ -31,7 +28,7 @@ use crate::{
     ids::BootNanos,
     metrics::Board,
     observe::{Event, Log},
-    symbols::Go,
+    symbols::{Go, Interpreter},
 };
 
 /// The kernel side, attached.
@@ -80,11 +77,11 @@ pub trait Probes {
     /// # Errors
     /// When they cannot be.
     fn follow(&mut self, pid: u32, go: &Go) -> io::Result<()>;
-    /// The coroutines of a process are told apart from now on.
+    /// The coroutines of a process are told apart from now on, and which makes which.
     ///
     /// # Errors
     /// When they cannot be.
-    fn tell_apart(&mut self, pid: u32, coroutines: Coroutines) -> io::Result<()>;
+    fn tell_apart(&mut self, pid: u32, python: &Interpreter) -> io::Result<()>;
     /// A process has ended, or runs another program.
     fn unfollow(&mut self, pid: u32);
     /// A process runs a new program, or is seen for the first time: what libraries of TLS it has is to be looked at.
@@ -297,11 +294,8 @@ impl<'a, P: Probes, C: Core, D: Processes> Live<'a, P, C, D> {
                 None => self.probes.unfollow(pid),
             }
         }
-        for (pid, coroutines) in self.feed.coroutines() {
-            if let Err(error) = self.probes.tell_apart(pid, coroutines) {
-                let version = "CPython".to_owned();
-                self.log.say(&Event::NotFollowed { pid, version, error });
-            }
+        for (pid, python) in self.feed.pythons() {
+            self.tell_apart(pid, &python);
         }
         self.feed.deliver();
         for line in self.probes.said() {
@@ -317,6 +311,16 @@ impl<'a, P: Probes, C: Core, D: Processes> Live<'a, P, C, D> {
             if let Some(go) = self.feed.go(pid) {
                 self.follow(pid, &go);
             }
+            if let Some(python) = self.feed.python(pid) {
+                self.tell_apart(pid, &python);
+            }
+        }
+    }
+
+    fn tell_apart(&mut self, pid: u32, python: &Interpreter) {
+        if let Err(error) = self.probes.tell_apart(pid, python) {
+            let version = python.python.version();
+            self.log.say(&Event::NotFollowed { pid, version, error });
         }
     }
 

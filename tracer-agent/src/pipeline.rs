@@ -318,6 +318,7 @@ fn ask(rules: &[Rule], builder: &spans::Builder, event: &mut ExchangeEvent) {
         ExchangeEvent::Read(..)
         | ExchangeEvent::Taken(..)
         | ExchangeEvent::Calls(_)
+        | ExchangeEvent::Made(_)
         | ExchangeEvent::Ended(..) => {}
     }
 }

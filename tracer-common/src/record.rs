@@ -18,6 +18,8 @@ pub mod kind {
     pub const ASK: u32 = 5;
     /// [`super::StreamRecord`]
     pub const STREAM: u32 = 6;
+    /// [`super::CoroutineRecord`]
+    pub const COROUTINE: u32 = 7;
 }
 
 /// Bits of [`DataRecord::flags`].
@@ -308,6 +310,26 @@ pub struct StreamRecord {
     pub stream: u32,
 }
 
+/// A coroutine has made another.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CoroutineRecord {
+    /// [`kind::COROUTINE`]
+    pub kind: u32,
+    /// Size of the record.
+    pub size: u32,
+    /// When.
+    pub at_ns: u64,
+    /// The new one, by the number that [`DataRecord::maker`] has for it; one that had it before is over.
+    pub coroutine: u64,
+    /// The one that made it.
+    pub maker: u64,
+    /// Their process.
+    pub tgid: u32,
+    /// The thread that runs them.
+    pub tid: u32,
+}
+
 /// A process runs a program that only the user side can judge. Not part of the way of the data: it is answered, and
 /// neither recorded nor told to anyone.
 #[repr(C)]
@@ -331,3 +353,4 @@ const _: () = assert!(size_of::<OpenRecord>() == 112);
 const _: () = assert!(size_of::<CloseRecord>() == 64);
 const _: () = assert!(size_of::<ProcessRecord>() == 48);
 const _: () = assert!(size_of::<StreamRecord>() == 48);
+const _: () = assert!(size_of::<CoroutineRecord>() == 40);

@@ -80,6 +80,11 @@ const WORKLOADS: &[Workload] = &[
         false,
     ),
     (
+        "uvicorn, threads",
+        "--runtime uvicorn --in threads --client pool --calls 2",
+        false,
+    ),
+    (
         "uvicorn, uvloop",
         "--runtime uvicorn --loop uvloop --client pool --calls 2",
         false,

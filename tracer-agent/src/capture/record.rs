@@ -12,7 +12,7 @@ use tracer_common::{
 pub use decode::RecordError;
 
 use super::address::Address;
-use crate::ids::{BootNanos, ConnectionId, Moment, Pid, StreamOffset, Task};
+use crate::ids::{BootNanos, ConnectionId, Coroutine, Moment, Pid, StreamOffset, Task};
 
 /// A record, borrowing its captured bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub enum Record<'a> {
     Process(ProcessEvent),
     /// A goroutine works on a stream of HTTP/2.
     Stream(StreamTask),
+    /// A coroutine has made another.
+    Coroutine(CoroutineMade),
 }
 
 impl Record<'_> {
@@ -38,6 +40,7 @@ impl Record<'_> {
             Self::Close(close) => close.at,
             Self::Process(event) => event.at,
             Self::Stream(taken) => taken.at,
+            Self::Coroutine(made) => made.at,
         }
     }
 }
@@ -63,6 +66,7 @@ pub struct Data<'a> {
     pub end: BootNanos,
     pub task: Task,
     pub maker: Option<Task>,
+    pub coroutine: Option<Coroutine>,
     pub moment: Option<Moment>,
     pub seq: u32,
     pub marks: Marks,
@@ -177,6 +181,16 @@ pub struct StreamTask {
     pub at: BootNanos,
     pub task: Task,
     pub maker: Option<Task>,
+}
+
+/// See [`tracer_common::record::CoroutineRecord`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each field is documented on CoroutineRecord")]
+pub struct CoroutineMade {
+    pub at: BootNanos,
+    pub thread: Task,
+    pub coroutine: Coroutine,
+    pub maker: Coroutine,
 }
 
 /// See [`tracer_common::record::AskRecord`]: not a record of what passed, but a question, which is answered and gone.

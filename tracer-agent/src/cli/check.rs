@@ -215,7 +215,8 @@ fn hooks() -> Vec<Finding> {
             let go = go_programs(probes.go_obstacle);
             let unix = unix_sockets(probes.unix_obstacle);
             let tls = in_tls(probes.tls_obstacle);
-            let seen = [unix, go, tls];
+            let python = python_programs(probes.python_obstacle);
+            let seen = [unix, go, python, tls];
             let left_out = probes.left_out.into_iter().map(left_out);
             let findings = [taken].into_iter().chain(refused).chain(left_out);
             findings.chain(seen).collect()
@@ -245,6 +246,20 @@ fn go_programs(obstacle: Option<&'static str>) -> Finding {
         ),
     };
     Finding::new("go programs", state, detail, "")
+}
+
+fn python_programs(obstacle: Option<&'static str>) -> Finding {
+    let (state, detail) = match obstacle {
+        None => (
+            State::Ok,
+            "calls of event loops are linked by coroutine".to_owned(),
+        ),
+        Some(obstacle) => (
+            State::Degraded,
+            format!("calls of event loops are linked {obstacle}"),
+        ),
+    };
+    Finding::new("python programs", state, detail, "")
 }
 
 fn in_tls(obstacle: Option<&'static str>) -> Finding {

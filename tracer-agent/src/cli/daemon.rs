@@ -25,7 +25,6 @@ use crate::{
     metrics::Service,
     observe::{Event, Log, Summary},
     pipeline::Pipeline,
-    symbols::Go,
 };
 
 /// Traces until SIGINT, SIGTERM, SIGQUIT, or a SIGHUP that is not to read the configuration file again.
@@ -138,8 +137,7 @@ pub fn follow(
     }
     // Everything is open that more is needed for.
     let log_of_breakpoints = Arc::clone(&session.log);
-    let refused = move |pid, go: &Go, error| {
-        let version = go.program.version.clone();
+    let refused = move |pid, version, error| {
         log_of_breakpoints.say(&Event::NotFollowed { pid, version, error });
     };
     let log_of_libraries = Arc::clone(&session.log);

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque, hash_map::Entry};
 
 use super::{connection::Connection, counters::ConnectionCounters, ends::Ends};
 use crate::{
-    capture::record::{Close, Data, Open, Record, StreamTask},
+    capture::record::{Close, CoroutineMade, Data, Open, Record, StreamTask},
     ids::{BootNanos, ConnectionId},
 };
 
@@ -58,6 +58,8 @@ pub enum Passed<'t, 'r> {
     },
     /// A task works on a stream of it.
     Taken(StreamTask),
+    /// A coroutine has made another.
+    Made(CoroutineMade),
 }
 
 /// The connection ends of this host that are open, or were lately.
@@ -141,6 +143,10 @@ impl Connections {
             Record::Stream(taken) => Step {
                 evicted: None,
                 passed: Passed::Taken(*taken),
+            },
+            Record::Coroutine(made) => Step {
+                evicted: None,
+                passed: Passed::Made(*made),
             },
         }
     }

@@ -67,9 +67,11 @@ impl Correlator {
             return;
         };
         let (side, pid) = (exchange.side, exchange.pid());
-        if side == Side::Inbound {
+        if let (Side::Inbound, Some(coroutine)) = (side, ending.coroutine) {
             let by = (task, moment, ending.end);
-            let made = self.coroutines.answered(exchange, by, &mut self.counters);
+            let made = self
+                .coroutines
+                .answered(exchange, coroutine, by, &mut self.counters);
             self.decide_made(made, Evidence::Task, out);
         }
         match side {

@@ -8,18 +8,22 @@
 //!        request comes ──── call ──── response           coroutine 2
 //! ```
 //!
-//! It is known when the response is sent; calls wait for that. A thread is believed once it has answered requests that were in flight at once,
-//! in different coroutines each. One coroutine that answers two such, of different connections, speaks for the whole thread: it runs all its work in
+//! It is known when the response is sent; calls wait for that. A process is believed once a thread of it has answered requests that were in flight at once
+//! in different coroutines. One coroutine that answers two such, of different connections, speaks for the whole process: it does all its work in
 //! one, or what was read is none.
 //!
-//! In some threads one coroutine answers all requests of a connection, and may go on after it has answered. What it sends before the next request comes was
-//! sent for the former; if that is not answered when the next comes, the work on the former reaches into that on the latter, and what is sent
-//! meanwhile may be for either: nothing is told. In other threads there is one for each request, and what was sent before that came was sent by
-//! another that had the same number: nothing is known of it.
+//! A coroutine has others work for it (`asyncio.gather`, `asyncio.create_task`, functions that run in a pool of threads): what those send which were made since the
+//! request came was sent for it too. Who made whom is known where a breakpoint tells.
+//!
+//! In some processes one coroutine answers all requests of a connection, and may go on after it has answered. What it sends before the next request
+//! comes was sent for the former; if that is not answered when the next comes, the work on the former reaches into that on the latter, and what
+//! is sent meanwhile may be for either: nothing is told. In other processes there is one for each request, and what was sent before that came was
+//! sent by another that had the same number: nothing is known of it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, iter};
 
 use crate::{
+    capture::record::CoroutineMade,
     ids::{BootNanos, ConnectionId, Coroutine, Moment, Pid, Task},
     protocols::{Exchange, ExchangeId},
 };
@@ -28,39 +32,45 @@ use super::{Counters, Settings, lags::Made, table::Table, tally::Tally};
 
 /// So many requests that were in flight at once must be answered in different coroutines.
 const PROOF: u32 = 16;
-/// Calls of a thread of which none was told what it was made for, until it is taken for one that never tells.
+/// Calls of a process of which none was told what it was made for, until it is taken for one that never tells.
 const HOPELESS: u32 = 1024;
-/// Coroutines, and connections, of a thread that are kept in mind; past it all are forgotten.
+/// Coroutines, and connections, of a process that are kept in mind; past it all are forgotten.
 const MAX_COROUTINES: usize = 4096;
-/// Calls of one coroutine that wait; past it all are forgotten. One that never answers makes more and more.
+/// The same of coroutines by who made them: many are made that send nothing.
+const MAX_MADE: usize = 16_384;
+/// Makers that are looked at one after the other, from the one that sends.
+const GENERATIONS: usize = 4;
+/// Calls for one coroutine that wait; past it all are forgotten. One that never answers makes more and more.
 const MAX_CALLS: usize = 256;
-/// Calls that wait for their thread to be believed.
+/// Calls that wait for their process to be believed.
 const MAX_UNPROVEN: usize = 4096;
 
-/// The threads that run coroutines.
+/// The processes that run coroutines.
 #[derive(Debug)]
 pub struct Coroutines {
-    threads: Table<Task, Thread>,
+    processes: Table<Pid, Process>,
 }
 
 #[derive(Debug, Default)]
-struct Thread {
-    coroutines: BTreeMap<Coroutine, Work>,
-    /// The last answer of any of them.
-    last: Option<(Coroutine, Answer)>,
+struct Process {
+    works: BTreeMap<Coroutine, Work>,
+    /// Who made each, and when.
+    makers: BTreeMap<Coroutine, (Coroutine, BootNanos)>,
+    /// The last answer of each thread.
+    last: BTreeMap<u32, (Coroutine, Answer)>,
     /// Who has answered last on each connection.
     connections: BTreeMap<ConnectionId, Coroutine>,
     /// Requests that were answered by who had answered the former on their connection, or by another.
     stays: Tally,
-    /// Requests in flight at once that were answered in different coroutines, or in the same.
+    /// Requests in flight at once that one thread answered in different coroutines, or in the same.
     apart: Tally,
-    /// What is known of calls, until the thread is believed.
+    /// What is known of calls, until the process is believed.
     unproven: Vec<Made>,
     /// Calls since one was told what it was made for.
     untold: u32,
 }
 
-/// What a coroutine has done since it answered last.
+/// What was done for a coroutine since it answered last.
 #[derive(Debug, Default)]
 struct Work {
     answered: Option<Answer>,
@@ -71,14 +81,18 @@ struct Work {
 struct Answer {
     request: ExchangeId,
     connection: ConnectionId,
+    /// When the request came.
+    came: BootNanos,
     at: BootNanos,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Call {
     id: ExchangeId,
     start: BootNanos,
     end: Option<BootNanos>,
+    /// It was sent by another, that this one has made then, or has had made.
+    made: Option<BootNanos>,
 }
 
 impl Answer {
@@ -88,107 +102,134 @@ impl Answer {
     }
 }
 
+impl Call {
+    /// Whether it was sent, and who sent it was made, since this.
+    fn is_since(&self, came: BootNanos) -> bool {
+        self.start >= came && self.made.is_none_or(|made| made >= came)
+    }
+
+    /// It was sent for a former request, by the coroutine itself, which goes on with that when another comes.
+    fn reaches_into(&self, came: BootNanos) -> bool {
+        self.made.is_none() && self.start < came && self.end.is_none_or(|end| end > came)
+    }
+}
+
 impl Coroutines {
     pub fn new(settings: &Settings) -> Self {
         Self {
-            threads: Table::new(settings.max_loops),
+            processes: Table::new(settings.max_loops),
         }
+    }
+
+    /// A coroutine has made another.
+    pub fn made(&mut self, made: &CoroutineMade, counters: &mut Counters) {
+        let process = self.processes.entry(made.thread.pid, &mut counters.evicted_loops);
+        if process.makers.len() >= MAX_MADE {
+            process.makers.clear();
+        }
+        process.makers.insert(made.coroutine, (made.maker, made.at));
     }
 
     /// A call is made, while requests are in flight in its process or not; whether it may be told later what for.
     pub fn called(&mut self, call: &Exchange, is_serving: bool, counters: &mut Counters) -> bool {
-        let Some(coroutine) = call.moment.and_then(|moment| moment.coroutine) else {
+        let Some(coroutine) = call.coroutine else {
             return false;
         };
-        let thread = self.threads.entry(call.task, &mut counters.evicted_loops);
-        thread.untold = thread.untold.saturating_add(1);
-        if thread.untold > HOPELESS {
+        let process = self.processes.entry(call.pid(), &mut counters.evicted_loops);
+        process.untold = process.untold.saturating_add(1);
+        if process.untold > HOPELESS {
             return false;
         }
-        let work = thread.work(coroutine);
-        if work.calls.len() >= MAX_CALLS {
-            work.calls.clear();
-        }
-        work.calls.push(Call {
+        let own = Call {
             id: call.id,
             start: call.start,
             end: None,
-        });
-        is_serving || work.answered.is_some()
+            made: None,
+        };
+        let has_answered = process.work(coroutine).add(own);
+        let makers: Vec<_> = process.makers_of(coroutine).collect();
+        for (maker, at) in makers {
+            process.work(maker).add(Call {
+                made: Some(at),
+                ..own
+            });
+        }
+        is_serving || has_answered
     }
 
     /// A call is answered, or will not be.
     pub fn ended(&mut self, call: &Exchange, end: BootNanos) {
-        let coroutine = call.moment.and_then(|moment| moment.coroutine);
-        let thread = self.threads.get_mut(call.task);
-        if let Some((coroutine, thread)) = coroutine.zip(thread)
-            && let Some(work) = thread.coroutines.get_mut(&coroutine)
+        let process = self.processes.get_mut(call.pid());
+        if let Some((coroutine, process)) = call.coroutine.zip(process)
+            && let Some(work) = process.works.get_mut(&coroutine)
             && let Some(known) = work.calls.iter_mut().find(|known| known.id == call.id)
         {
             known.end = Some(end);
         }
     }
 
-    /// A request is answered at this moment; the calls that are known by that to be made for it, or for others before.
+    /// A request is answered, by this coroutine of this thread at this moment; the calls that are known by that to be made for it, or for the one before.
     pub fn answered(
         &mut self,
         request: &Exchange,
+        coroutine: Coroutine,
         (task, moment, end): (Task, Moment, BootNanos),
         counters: &mut Counters,
     ) -> Vec<Made> {
-        let Some(coroutine) = moment.coroutine else {
-            return Vec::new();
-        };
-        let thread = self.threads.entry(task, &mut counters.evicted_loops);
-        let last = thread.last;
+        let process = self.processes.entry(task.pid, &mut counters.evicted_loops);
         let answer = Answer {
             request: request.id,
             connection: request.connection,
+            came: request.start,
             at: moment.at,
         };
-        thread.last = Some((coroutine, answer));
-        thread.note_connection(request.connection, coroutine);
-        let work = thread.work(coroutine);
+        let last = process.last.insert(task.tid, (coroutine, answer));
+        process.note_connection(request.connection, coroutine);
+        let work = process.work(coroutine);
         let former = work.answered.replace(answer);
-        let is_alone = !former.is_some_and(|former| former.overlaps(request));
-        let (calls, later) = std::mem::take(&mut work.calls)
-            .into_iter()
-            .partition(|call: &Call| call.start <= end);
-        work.calls = later;
-        let was_believed = thread.is_believed();
-        if !is_alone {
-            thread.apart.add(false);
+        let calls: Vec<_> = work.calls.extract_if(.., |call| call.start <= end).collect();
+        let was_believed = process.is_believed();
+        if former.is_some_and(|former| former.overlaps(request)) {
+            process.apart.add(false);
             counters.coroutines_refuted += 1;
-        } else if last.is_some_and(|(other, former)| other != coroutine && former.overlaps(request)) {
-            thread.apart.add(true);
-        }
-        if is_alone {
-            let former = former.filter(|_| thread.stays.is_convincing(PROOF));
-            let made = made_for(request, former, calls);
-            if !made.is_empty() {
-                thread.untold = 0;
+        } else {
+            if last.is_some_and(|(other, former)| other != coroutine && former.overlaps(request)) {
+                process.apart.add(true);
             }
-            thread.unproven.extend(made);
+            let former = former.filter(|_| process.stays.is_convincing(PROOF));
+            let before = process.unproven.len();
+            process.unproven.extend(made_for(request, former, &calls));
+            if process.unproven.len() > before {
+                process.untold = 0;
+            }
         }
-        if thread.is_believed() {
-            counters.coroutine_threads += u64::from(!was_believed);
-            return std::mem::take(&mut thread.unproven);
+        if process.is_believed() {
+            counters.coroutine_processes += u64::from(!was_believed);
+            return std::mem::take(&mut process.unproven);
         }
-        if thread.unproven.len() > MAX_UNPROVEN {
-            thread.unproven.clear();
+        if process.unproven.len() > MAX_UNPROVEN {
+            process.unproven.clear();
         }
         Vec::new()
     }
 
-    /// The program of this process ended: its threads are gone.
+    /// The program of this process ended.
     pub fn forget(&mut self, pid: Pid) {
-        self.threads.remove_range(Task::all_of(pid));
+        self.processes.remove(pid);
     }
 }
 
-impl Thread {
+impl Process {
     const fn is_believed(&self) -> bool {
         self.apart.is_convincing(PROOF)
+    }
+
+    /// Who made a coroutine, who made that, and so on, each with when it made the next. A number that was given out anew since is another's.
+    fn makers_of(&self, coroutine: Coroutine) -> impl Iterator<Item = (Coroutine, BootNanos)> {
+        let maker = |coroutine| self.makers.get(&coroutine).copied();
+        let older =
+            move |(younger, at): &(Coroutine, BootNanos)| maker(*younger).filter(|(_, made)| made < at);
+        iter::successors(maker(coroutine), older).take(GENERATIONS)
     }
 
     fn note_connection(&mut self, connection: ConnectionId, coroutine: Coroutine) {
@@ -201,24 +242,38 @@ impl Thread {
     }
 
     fn work(&mut self, coroutine: Coroutine) -> &mut Work {
-        if self.coroutines.len() >= MAX_COROUTINES && !self.coroutines.contains_key(&coroutine) {
-            self.coroutines.clear();
+        if self.works.len() >= MAX_COROUTINES && !self.works.contains_key(&coroutine) {
+            self.works.clear();
         }
-        self.coroutines.entry(coroutine).or_default()
+        self.works.entry(coroutine).or_default()
     }
 }
 
-/// What the calls were made for that a coroutine has made since its former answer, now that it answers this request.
-fn made_for(request: &Exchange, former: Option<Answer>, calls: Vec<Call>) -> Vec<Made> {
-    let (before, since): (Vec<_>, Vec<_>) = calls.into_iter().partition(|call| call.start < request.start);
-    let reaches = |call: &Call| call.end.is_none_or(|end| end > request.start);
-    let own = Some(request.id).filter(|_| !before.iter().any(reaches));
-    let former = former.filter(|former| former.connection == request.connection);
-    let of = |calls: Vec<Call>, request: Option<ExchangeId>| {
-        let made = request.map(|request| calls.into_iter().map(move |call| (call.id, request)));
-        made.into_iter().flatten()
+impl Work {
+    /// Adds a call; whether the coroutine has answered anything before.
+    fn add(&mut self, call: Call) -> bool {
+        if self.calls.len() >= MAX_CALLS {
+            self.calls.clear();
+        }
+        self.calls.push(call);
+        self.answered.is_some()
+    }
+}
+
+/// What the calls were made for that were made for a coroutine since its former answer, now that it answers this request.
+fn made_for(request: &Exchange, former: Option<Answer>, calls: &[Call]) -> Vec<Made> {
+    let is_open = calls.iter().any(|call| call.reaches_into(request.start));
+    let request_of = |call: &Call| {
+        if call.is_since(request.start) {
+            return Some(request.id).filter(|_| !is_open || call.made.is_some());
+        }
+        let former = former.filter(|former| former.connection == request.connection);
+        former
+            .filter(|former| call.is_since(former.came))
+            .map(|former| former.request)
     };
-    of(before, former.map(|former| former.request))
-        .chain(of(since, own))
+    calls
+        .iter()
+        .filter_map(|call| Some((call.id, request_of(call)?)))
         .collect()
 }

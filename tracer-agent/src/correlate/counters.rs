@@ -69,8 +69,8 @@ counters! {
     turning_threads,
     /// Responses that were written after what was read for another request, or when another was due: turns tell nothing there.
     turns_refuted,
-    /// Threads that were found to answer each request in a coroutine of its own.
-    coroutine_threads,
+    /// Processes that were found to answer each request in a coroutine of its own.
+    coroutine_processes,
     /// Requests in flight at once that one coroutine answered.
     coroutines_refuted,
     /// Processes found to have goroutines that go on after the requests they were made for.

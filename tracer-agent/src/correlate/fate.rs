@@ -358,6 +358,7 @@ fn cut_short(exchange: &Exchange) -> Ending {
         end: exchange.head_end.max(exchange.start),
         response: None,
         response_task: None,
+        coroutine: None,
         moment: None,
         request_body: None,
         response_body: None,

@@ -151,6 +151,7 @@ impl Correlator {
             }
             ExchangeEvent::Taken(id, worker) => self.taken(id, worker, out),
             ExchangeEvent::Calls(worker) => self.threads.made(worker, &mut self.counters),
+            ExchangeEvent::Made(made) => self.coroutines.made(&made, &mut self.counters),
             ExchangeEvent::Read(id, task, moment) => self.note_read(id, task, moment, out),
             ExchangeEvent::ConnectFailed(failure) => {
                 self.now = self.now.max(failure.end);

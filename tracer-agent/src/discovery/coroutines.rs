@@ -2,15 +2,15 @@
 //!
 //! ```text
 //!  /proc/PID/maps ── the file that has the interpreter ─▶ where the key is ── /proc/PID/mem ─▶ key ┐
-//!                 └─ the library of C ─▶ where a thread keeps its values for keys ─────────────────┴▶ [`Coroutines`]
+//!                 └─ the library of C ─▶ where a thread keeps its values for keys ─────────────────┴▶ [`Interpreter`]
 //! ```
 
-use std::{fs::File, os::unix::fs::FileExt as _};
+use std::{fs::File, os::unix::fs::FileExt as _, sync::Arc};
 
 use tracer_common::layout::Coroutines;
 
 use super::Proc;
-use crate::symbols::Executables;
+use crate::symbols::{Executables, Interpreter};
 
 /// Bytes of a list of memory that are looked at.
 const MAPS_MAX: usize = 1 << 20;
@@ -48,12 +48,12 @@ impl<'a> Mapped<'a> {
 }
 
 /// See the head of this module; `None` where there are no coroutines that are known.
-pub(super) fn look_up(proc: &Proc, executables: &Executables, pid: u32) -> Option<Coroutines> {
+pub(super) fn look_up(proc: &Proc, executables: &Executables, pid: u32) -> Option<Interpreter> {
     let maps = proc.read(pid, "maps", MAPS_MAX)?;
     let maps = String::from_utf8_lossy(&maps);
     let mapped: Vec<_> = maps.lines().filter_map(Mapped::read).collect();
     let exe = proc.link(pid, "exe")?;
-    let (start, python) = mapped.iter().find_map(|mapped| {
+    let (start, file, python) = mapped.iter().find_map(|mapped| {
         let file = if mapped.path == exe {
             proc.open(pid, "exe")?
         } else if mapped.name().starts_with("libpython3") {
@@ -61,17 +61,23 @@ pub(super) fn look_up(proc: &Proc, executables: &Executables, pid: u32) -> Optio
         } else {
             return None;
         };
-        Some((mapped.address, executables.python(&file)?))
+        let python = executables.python(&file)?;
+        Some((mapped.address, file, python))
     })?;
     let threads = mapped
         .iter()
         .filter(|mapped| mapped.is_libc())
         .find_map(|mapped| executables.threads(&proc.open_in_root_of(pid, mapped.path)?))?;
     let (values, state) = threads.place(key(&proc.open(pid, "mem")?, start.checked_add(python.key)?)?)?;
-    Some(Coroutines {
+    let coroutines = Coroutines {
         values,
         state,
         context: python.context,
+    };
+    Some(Interpreter {
+        file: Arc::new(file),
+        python,
+        coroutines,
     })
 }
 
@@ -110,7 +116,8 @@ mod tests {
     #[test]
     fn a_process_without_an_interpreter_has_no_coroutines() {
         let proc = Proc::new("/proc".into());
-        assert_eq!(look_up(&proc, &Executables::default(), std::process::id()), None);
-        assert_eq!(look_up(&proc, &Executables::default(), 0), None);
+        let found = |pid| look_up(&proc, &Executables::default(), pid);
+        assert!(found(std::process::id()).is_none());
+        assert!(found(0).is_none());
     }
 }

@@ -8,7 +8,6 @@
 use std::{os::fd::BorrowedFd, path::PathBuf, sync::Arc};
 
 use compact_str::CompactString;
-use tracer_common::layout::Coroutines;
 
 use crate::{
     capture::{
@@ -16,7 +15,7 @@ use crate::{
         input::{AttributeValue, HostInfo, ProcessInfo},
         record::Verdict,
     },
-    symbols::{Executables, Go},
+    symbols::{Executables, Go, Interpreter},
 };
 
 mod awaiting;
@@ -146,8 +145,8 @@ impl Discovery {
         self.executables.go(&self.proc.path(pid, "exe"))
     }
 
-    /// Where the threads of this process find their coroutines, if it runs CPython.
-    pub fn coroutines(&self, pid: u32) -> Option<Coroutines> {
+    /// The CPython that this process runs, if it does.
+    pub fn python(&self, pid: u32) -> Option<Interpreter> {
         coroutines::look_up(&self.proc, &self.executables, pid)
     }
 

@@ -13,12 +13,12 @@ use super::{
     KernelError,
     attached::{Joining, Link},
     family::{Family, Hook, JOIN, JOIN_RETURN, Part},
-    go,
+    followed::Purpose,
     layout::Resolved,
     preemption::{PREEMPTED, Preemption},
     tls::{self, Libraries},
 };
-use crate::symbols::{GoHook, Session};
+use crate::symbols::Session;
 
 /// Why a family was not taken.
 #[derive(Debug)]
@@ -171,7 +171,8 @@ fn attach_family(
         Vec::new()
     };
     if kernel.has_uprobes {
-        ahead.extend(GoHook::ALL.map(|hook| (go::program(hook).to_owned(), Hook::User)));
+        let programs = Purpose::all().map(|purpose| (purpose.program().to_owned(), Hook::User));
+        ahead.extend(programs);
     }
     if kernel.sees_tls {
         ahead.extend(tls_parts(loaded, kernel));

@@ -10,7 +10,7 @@ mod counters;
 mod descriptors;
 mod error;
 mod family;
-mod go;
+mod followed;
 pub mod layout;
 mod load;
 mod pages;
@@ -27,17 +27,18 @@ pub use descriptors::allow_all as allow_open_files;
 pub use error::KernelError;
 use std::{io, os::fd::BorrowedFd};
 
-use tracer_common::{
-    Loss,
-    layout::{Coroutines, Exe},
-};
+use tracer_common::{Loss, layout::Exe};
 
 pub use family::Family;
 pub use load::{LeftOut, Refusal};
 pub use plan::{Excludes, Plan, Selection};
 pub use probes::{Probes, ReselectError, give_back_free_memory};
 
-use crate::{capture::record::Verdict, live, symbols::Go};
+use crate::{
+    capture::record::Verdict,
+    live,
+    symbols::{Go, Interpreter},
+};
 
 impl live::Probes for Probes {
     fn ring(&self) -> BorrowedFd<'_> {
@@ -92,8 +93,8 @@ impl live::Probes for Probes {
         self.follow(pid, go)
     }
 
-    fn tell_apart(&mut self, pid: u32, coroutines: Coroutines) -> io::Result<()> {
-        self.tell_apart(pid, coroutines)
+    fn tell_apart(&mut self, pid: u32, python: &Interpreter) -> io::Result<()> {
+        self.tell_apart(pid, python)
     }
 
     fn unfollow(&mut self, pid: u32) {

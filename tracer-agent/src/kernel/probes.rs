@@ -15,10 +15,7 @@ use aya::{
 };
 use tracer_common::{
     Loss, glob,
-    layout::{
-        ABSENT, Coroutines, Exe, Goroutines, GrpcGo, Layout, Settings, mark, process, registers,
-        scratch_areas,
-    },
+    layout::{ABSENT, Exe, Goroutines, GrpcGo, Layout, Settings, mark, process, registers, scratch_areas},
 };
 
 use super::{
@@ -28,7 +25,7 @@ use super::{
     coroutines::{self, Kinds},
     counters::Counters,
     family::Family,
-    go::{Breakpoints, Refused},
+    followed::{Breakpoints, Places, Refused},
     layout,
     load::{self, Kernel, LeftOut, Refusal, Taken, finished},
     plan::Plan,
@@ -38,7 +35,7 @@ use super::{
     tls::{self, Libraries},
     voice::{self, Voice},
 };
-use crate::symbols::{self, Go};
+use crate::symbols::{self, Go, Interpreter};
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-ebpf"));
 
@@ -46,6 +43,9 @@ static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-
 const EXES: u32 = 4096;
 /// Threads that carry bytes of TLS at once.
 const CARRYING: u32 = 1024;
+const NO_CPYTHON: &str = "by turns and times: where CPython keeps coroutines is known for x86-64 only";
+const NO_THREADS: &str =
+    "by turns and times: what threads keep for themselves cannot be found on this kernel";
 const NO_REGISTERS: &str = "the registers of programs cannot be found on this kernel";
 /// Of `bpf_map_update_elem`: only a key that is there.
 const BPF_EXIST: u64 = 2;
@@ -84,6 +84,8 @@ pub struct Probes {
     pub unix_obstacle: Option<String>,
     /// Why calls of Go programs are not linked by goroutine, if they are not.
     pub go_obstacle: Option<&'static str>,
+    /// By what calls of CPython's event loops are linked and why, if not all are by coroutine.
+    pub python_obstacle: Option<&'static str>,
     /// Why nothing of what is in TLS is seen, if nothing is.
     pub tls_obstacle: Option<&'static str>,
     /// Those that were tried before it, and why they were not.
@@ -226,6 +228,13 @@ impl Probes {
         } else {
             breakpoints.obstacle()
         };
+        let python_obstacle = if cfg!(not(target_arch = "x86_64")) {
+            Some(NO_CPYTHON)
+        } else if resolved.layout.task_fsbase == ABSENT {
+            Some(NO_THREADS)
+        } else {
+            breakpoints.obstacle_in_python()
+        };
         let mut libraries = load::libraries(&mut loaded, &kernel);
         libraries.attach(&plan.libraries);
         let tls_obstacle = libraries.obstacle();
@@ -255,6 +264,7 @@ impl Probes {
             remark: if skips { PREEMPTED } else { "" },
             unix_obstacle: family.unix_obstacle(&resolved),
             go_obstacle,
+            python_obstacle,
             tls_obstacle,
             refused,
         })
@@ -331,22 +341,23 @@ impl Probes {
                 .map_err(io::Error::other)?;
             self.have_grpc.insert(pid);
         }
-        self.breakpoints.attach(pid, go);
+        self.breakpoints.attach(pid, Places::of_go(go));
         Ok(())
     }
 
-    /// The coroutines of a process are told apart from now on.
+    /// The coroutines of a process are told apart from now on, and which makes which.
     ///
     /// # Errors
     /// When there are more kinds of them than can be.
-    pub fn tell_apart(&mut self, pid: u32, coroutines: Coroutines) -> io::Result<()> {
+    pub fn tell_apart(&mut self, pid: u32, python: &Interpreter) -> io::Result<()> {
         let before = self.known(pid).map(mark::decided);
         let Some(decided @ (process::SELECTED | process::DUE)) = before else {
             return Ok(());
         };
-        let number = self.coroutines.number(coroutines)?;
+        let number = self.coroutines.number(python.coroutines)?;
         self.replace(pid, mark::of(decided, mark::of_coroutines(number)))
             .map_err(io::Error::other)?;
+        self.breakpoints.attach(pid, Places::of_python(python));
         Ok(())
     }
 

@@ -7,13 +7,13 @@ use std::{
     time::Duration,
 };
 
-use tracer_common::{Loss, layout::Coroutines};
+use tracer_common::Loss;
 
 use crate::{
     capture::{
         Input, ProcessInfo, Record,
         input::{AttributeValue, HostInfo, Shed},
-        record::{Change, Comm, Direction, ProcessEvent},
+        record::{Change, Comm, ProcessEvent},
         recording::{Recording, WriteError},
     },
     discovery::Discovery,
@@ -25,7 +25,7 @@ use crate::{
     metrics::{Board, Family, own},
     observe::{Event, Log},
     spans::Span,
-    symbols::Go,
+    symbols::{Go, Interpreter},
 };
 
 /// Inputs to spans.
@@ -58,8 +58,8 @@ pub trait Processes {
     fn lookup(&self, pid: u32, comm: &str) -> ProcessInfo;
     /// The Go program that it runs.
     fn go(&self, pid: u32) -> Option<Go>;
-    /// Where its threads find their coroutines, if it has such that are known.
-    fn coroutines(&self, _pid: u32) -> Option<Coroutines> {
+    /// The CPython that it runs, if it is one that is known.
+    fn python(&self, _pid: u32) -> Option<Interpreter> {
         None
     }
     /// A process made another, which is what it is until it is looked up itself.
@@ -85,8 +85,8 @@ impl Processes for &Discovery {
         Discovery::go(self, pid)
     }
 
-    fn coroutines(&self, pid: u32) -> Option<Coroutines> {
-        Discovery::coroutines(self, pid)
+    fn python(&self, pid: u32) -> Option<Interpreter> {
+        Discovery::python(self, pid)
     }
 
     fn forked(&self, parent: u32, child: u32) {
@@ -275,11 +275,10 @@ impl<'a, C: Core, D: Processes> Feed<'a, C, D> {
                     self.lag.oldest = Some(self.lag.oldest.map_or(data.end, |oldest| oldest.min(data.end)));
                 }
                 let pid = data.task.pid.0;
-                self.introduce(pid, Comm::default());
-                if data.moment.is_some_and(|moment| moment.coroutine.is_none())
-                    && data.direction == Direction::Sent
-                {
-                    self.look_at_loop(pid);
+                if data.moment.is_some() {
+                    self.introduce_loop(pid);
+                } else {
+                    self.introduce(pid, Comm::default());
                 }
             }
             Ok(Record::Open(open)) => self.introduce(open.pid.0, open.comm),
@@ -287,7 +286,7 @@ impl<'a, C: Core, D: Processes> Feed<'a, C, D> {
                 self.push(&Input::Record(bytes));
                 return self.follow(&event);
             }
-            Ok(Record::Close(_) | Record::Stream(_)) => {}
+            Ok(Record::Close(_) | Record::Stream(_) | Record::Coroutine(_)) => {}
             Err(error) => self.log.say(&Event::MalformedRecord(error)),
         }
         // The core counts what is malformed, and the recording is to show it.
@@ -339,12 +338,17 @@ impl<'a, C: Core, D: Processes> Feed<'a, C, D> {
         mem::take(&mut self.begun)
     }
 
-    /// Where the threads of those processes find their coroutines that have begun to run event loops, as far as that is known.
-    pub fn coroutines(&mut self) -> Vec<(u32, Coroutines)> {
+    /// The CPython of processes that have begun to run event loops with it, in order.
+    pub fn pythons(&mut self) -> Vec<(u32, Interpreter)> {
         let loops = mem::take(&mut self.loops).into_iter();
         loops
-            .filter_map(|pid| Some((pid, self.processes.coroutines(pid)?)))
+            .filter_map(|pid| Some((pid, self.processes.python(pid)?)))
             .collect()
+    }
+
+    /// The CPython that a process runs.
+    pub fn python(&self, pid: u32) -> Option<Interpreter> {
+        self.processes.python(pid)
     }
 
     /// The Go program that a process runs.
@@ -474,10 +478,18 @@ impl<'a, C: Core, D: Processes> Feed<'a, C, D> {
         }
     }
 
-    fn look_at_loop(&mut self, pid: u32) {
-        if let Some(was_looked_at @ false) = self.known.get_mut(&pid) {
-            *was_looked_at = true;
-            self.loops.push(pid);
+    /// One that runs an event loop.
+    fn introduce_loop(&mut self, pid: u32) {
+        match self.known.get_mut(&pid) {
+            Some(true) => {}
+            Some(was_looked_at) => {
+                *was_looked_at = true;
+                self.loops.push(pid);
+            }
+            None => {
+                self.introduce(pid, Comm::default());
+                self.introduce_loop(pid);
+            }
         }
     }
 

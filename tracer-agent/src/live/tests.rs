@@ -10,7 +10,10 @@ use std::{
 };
 
 use tracer_common::{
-    layout::process::{SELECTED, UNDECIDED},
+    layout::{
+        Coroutines,
+        process::{SELECTED, UNDECIDED},
+    },
     record::{DataRecord, OpenRecord, ProcessRecord, data_flags, kind, process_event},
 };
 
@@ -21,7 +24,7 @@ use crate::{
     config::values::Level,
     discovery::Group,
     spans::Span,
-    symbols::GoProgram,
+    symbols::{GoProgram, Python},
 };
 
 /// What the core was told, in words.
@@ -121,11 +124,20 @@ impl Processes for FakeProcesses {
         }
     }
 
-    fn coroutines(&self, pid: u32) -> Option<Coroutines> {
-        (pid == PYTHON).then_some(Coroutines {
-            values: 1296,
-            state: 8,
-            context: 224,
+    fn python(&self, pid: u32) -> Option<Interpreter> {
+        (pid == PYTHON).then(|| Interpreter {
+            file: Arc::new(File::open("/proc/self/exe").unwrap()),
+            python: Arc::new(Python {
+                minor: 11,
+                key: 592,
+                context: 224,
+                copies: None,
+            }),
+            coroutines: Coroutines {
+                values: 1296,
+                state: 8,
+                context: 224,
+            },
         })
     }
 
@@ -230,8 +242,8 @@ impl Probes for FakeProbes {
         Err(io::Error::other("it is too new"))
     }
 
-    fn tell_apart(&mut self, pid: u32, coroutines: Coroutines) -> io::Result<()> {
-        let context = coroutines.context;
+    fn tell_apart(&mut self, pid: u32, python: &Interpreter) -> io::Result<()> {
+        let context = python.coroutines.context;
         self.judged
             .borrow_mut()
             .push(format!("process {pid} told apart at {context}"));

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     capture::record::{Direction, Open},
     connections::{Connection, FarEnd},
-    ids::{BootNanos, Moment, Task},
+    ids::{BootNanos, Coroutine, Moment, Task},
 };
 
 /// A request that was seen: see [`Exchange`] for what is not said here.
@@ -19,6 +19,7 @@ pub(super) struct Begins {
     pub cover: Cover,
     pub task: Task,
     pub maker: Option<Task>,
+    pub coroutine: Option<Coroutine>,
     pub handed: bool,
     pub multiplexed: bool,
     pub moment: Option<Moment>,
@@ -73,6 +74,7 @@ pub(super) fn begin(begins: Begins, cx: &mut Context<'_>) -> Option<ExchangeId> 
         start: begins.start,
         task: begins.task,
         maker: begins.maker,
+        coroutine: begins.coroutine,
         handed: begins.handed,
         multiplexed: begins.multiplexed,
         moment: begins.moment,

@@ -7,9 +7,9 @@ use compact_str::CompactString;
 use crate::{
     capture::{
         address::Address,
-        record::{Marks, StreamTask},
+        record::{CoroutineMade, Marks, StreamTask},
     },
-    ids::{BootNanos, ConnectionId, Moment, Pid, SpanId, Task, TraceId},
+    ids::{BootNanos, ConnectionId, Coroutine, Moment, Pid, SpanId, Task, TraceId},
     sampling::Action,
 };
 
@@ -39,6 +39,8 @@ pub enum ExchangeEvent {
     Taken(ExchangeId, Worker),
     /// The task is about to have a request sent by a task that it makes.
     Calls(Worker),
+    /// A coroutine has made another.
+    Made(CoroutineMade),
     /// The exchange is over.
     Ended(ExchangeId, Ending),
     /// A `connect` failed before any request was made.
@@ -91,6 +93,8 @@ pub struct Exchange {
     pub task: Task,
     /// The goroutine that made the task, where that is known.
     pub maker: Option<Task>,
+    /// The coroutine that wrote the first byte (outbound), where the language has such that are known.
+    pub coroutine: Option<Coroutine>,
     /// The task had another write the request.
     pub handed: bool,
     /// The connection carries many requests at once, so that whoever reads or writes it does so for all of them: the task is not
@@ -214,6 +218,8 @@ pub struct Ending {
     pub response: Option<Response>,
     /// The task that wrote (inbound) or read (outbound) the first byte of the response.
     pub response_task: Option<Task>,
+    /// The coroutine that wrote it (inbound).
+    pub coroutine: Option<Coroutine>,
     /// In an event loop: when that task wrote the first byte (inbound) or read the last (outbound).
     pub moment: Option<Moment>,
     /// Bytes of the request body on the wire, after transfer coding (chunk framing included); `None` if not known.

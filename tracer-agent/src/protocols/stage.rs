@@ -96,6 +96,7 @@ impl Protocols {
             }
             Passed::Closed { connection, close } => self.close(connection, close, out),
             Passed::Taken(taken) => self.taken(&taken, out),
+            Passed::Made(made) => out.push(ExchangeEvent::Made(made)),
         }
     }
 

@@ -182,6 +182,7 @@ mod tests {
             end: crate::ids::BootNanos(1),
             response: None,
             response_task: None,
+            coroutine: None,
             moment: None,
             request_body: None,
             response_body: None,

@@ -29,7 +29,7 @@ use machine::Machine;
 
 pub use go::{GOROUTINES, Go, GoHook, GoProgram, Goroutines};
 pub use libc::Threads;
-pub use python::Python;
+pub use python::{Interpreter, Python};
 pub use tls::{Exit, Library, Session};
 
 /// Files that are remembered; past it all are forgotten and looked at again.

@@ -3,6 +3,10 @@
 //! Offsets are by the compiler, from programs of each version (x86-64); the same for all of a minor version, as far as they were tried. What is
 //! read by wrong ones is harmless: coroutines are believed only after they have proven to tell requests apart.
 
+use std::{fs::File, sync::Arc};
+
+use tracer_common::layout;
+
 use super::{
     Elf,
     names::{Symbol, Symbols, TABLES},
@@ -34,6 +38,20 @@ const VERSION: &[u8] = b"Py_Version";
 const OF_9: &[u8] = b"PyModule_AddType";
 const OF_10: &[u8] = b"Py_NewRef";
 
+/// What makes the context of a new coroutine: `PyObject *PyContext_CopyCurrent(void)`.
+const COPIES: &[u8] = b"PyContext_CopyCurrent";
+
+/// A process that runs CPython.
+#[derive(Clone, Debug)]
+pub struct Interpreter {
+    /// The file that has it, open: whatever becomes of the process, it is this one.
+    pub file: Arc<File>,
+    /// What is known of it.
+    pub python: Arc<Python>,
+    /// Where in this process a thread finds its coroutine.
+    pub coroutines: layout::Coroutines,
+}
+
 /// A file with CPython in it, of a version that is known here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Python {
@@ -43,16 +61,23 @@ pub struct Python {
     pub key: u64,
     /// Offset of `context` in `PyThreadState`.
     pub context: u32,
+    /// Where in the file the function is that makes the contexts of coroutines.
+    pub copies: Option<u64>,
 }
 
 impl Python {
+    /// `CPython 3.11`
+    pub fn version(&self) -> String {
+        format!("CPython 3.{}", self.minor)
+    }
+
     pub(super) fn read(elf: &Elf<'_>) -> Option<Self> {
         // Elsewhere the offsets may be others, and the kernel side does not find the thread's own memory.
         if !cfg!(target_arch = "x86_64") {
             return None;
         }
         let symbols = Symbols::read(elf, TABLES[0])?;
-        let wanted = [RUNTIME, VERSION, OF_9, OF_10];
+        let wanted = [RUNTIME, VERSION, OF_9, OF_10, COPIES];
         let found: Vec<Symbol<'_>> = symbols.starting(&wanted).collect();
         let named = |name| found.iter().find(|symbol| symbol.name == name);
         let runtime = named(RUNTIME)?.address;
@@ -71,6 +96,7 @@ impl Python {
             minor,
             key: key.checked_sub(elf.first_address()?)?,
             context: offsets.context,
+            copies: named(COPIES).and_then(|function| elf.offset_of(function.address)),
         })
     }
 }

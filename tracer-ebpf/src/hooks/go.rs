@@ -41,12 +41,12 @@ const NESTED: u32 = 3;
 /// preempted by another run of itself: one goroutine's request was then noted as another's. A program that may make a
 /// tail call gets none.
 #[map]
-pub static GO_CHAIN: ProgramArray = ProgramArray::with_max_entries(1, 0);
+pub static NOWHERE: ProgramArray = ProgramArray::with_max_entries(1, 0);
 
 #[uprobe]
 fn tracer_go_round_trip(ctx: ProbeContext) -> u32 {
     let _ = handed(&ctx);
-    unsafe { GO_CHAIN.tail_call(&ctx, 0) };
+    unsafe { NOWHERE.tail_call(&ctx, 0) };
     0
 }
 

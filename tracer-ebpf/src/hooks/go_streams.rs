@@ -17,7 +17,7 @@ use aya_ebpf::{
 };
 use tracer_common::layout::GrpcGo;
 
-use super::go::{self, GO_CHAIN};
+use super::go::{self, NOWHERE};
 use crate::{
     arch::{
         go::{argument, goroutine, stack},
@@ -44,7 +44,7 @@ static GRPC_GO: HashMap<u32, GrpcGo> = HashMap::with_max_entries(4096, BPF_F_NO_
 #[uprobe]
 fn tracer_go_serves(ctx: ProbeContext) -> u32 {
     let _ = serves(unsafe { &*ctx.regs });
-    unsafe { GO_CHAIN.tail_call(&ctx, 0) };
+    unsafe { NOWHERE.tail_call(&ctx, 0) };
     0
 }
 
@@ -63,7 +63,7 @@ fn tracer_go_calls(ctx: ProbeContext) -> u32 {
     if let Some((current, task)) = running(unsafe { &*ctx.regs }) {
         streams::calls(current, task);
     }
-    unsafe { GO_CHAIN.tail_call(&ctx, 0) };
+    unsafe { NOWHERE.tail_call(&ctx, 0) };
     0
 }
 
@@ -71,7 +71,7 @@ fn tracer_go_calls(ctx: ProbeContext) -> u32 {
 fn tracer_grpc_go_serves(ctx: ProbeContext) -> u32 {
     let registers = unsafe { &*ctx.regs };
     let _ = grpc_serves(registers);
-    unsafe { GO_CHAIN.tail_call(&ctx, 0) };
+    unsafe { NOWHERE.tail_call(&ctx, 0) };
     0
 }
 
@@ -91,7 +91,7 @@ fn grpc_serves(registers: &pt_regs) -> Option<()> {
 fn tracer_grpc_go_called(ctx: ProbeContext) -> u32 {
     let registers = unsafe { &*ctx.regs };
     let _ = grpc_called(registers);
-    unsafe { GO_CHAIN.tail_call(&ctx, 0) };
+    unsafe { NOWHERE.tail_call(&ctx, 0) };
     0
 }
 

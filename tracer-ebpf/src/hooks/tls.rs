@@ -17,6 +17,7 @@ use aya_ebpf::{
     programs::{ProbeContext, RetProbeContext},
 };
 
+use super::go::NOWHERE;
 use crate::{
     arch,
     path::{
@@ -32,10 +33,6 @@ use crate::{
 #[map]
 static TLS_CHAIN: ProgramArray = ProgramArray::with_max_entries(1, 0);
 
-/// Empty, and why is said of [`super::go`]'s.
-#[map]
-static TLS_NOWHERE: ProgramArray = ProgramArray::with_max_entries(1, 0);
-
 /// Programs at entries: what the function does, and whether its fourth argument is where it leaves how many bytes it moved.
 macro_rules! entries {
     ($($program:ident => $act:expr, $count:expr;)+) => {
@@ -46,7 +43,7 @@ macro_rules! entries {
                 if let (Some(session), Some(buffer), Some(count)) = (ctx.arg(0), ctx.arg(1), count) {
                     let _ = tls::begin($act, session, buffer, count);
                 }
-                unsafe { TLS_NOWHERE.tail_call(&ctx, 0) };
+                unsafe { NOWHERE.tail_call(&ctx, 0) };
                 0
             }
         )+
@@ -66,7 +63,7 @@ entries! {
 #[uretprobe]
 fn tracer_tls_moved(ctx: RetProbeContext) -> u32 {
     let _ = moved(&ctx, &Loop);
-    unsafe { TLS_NOWHERE.tail_call(&ctx, 0) };
+    unsafe { NOWHERE.tail_call(&ctx, 0) };
     0
 }
 

@@ -2,6 +2,7 @@
 
 pub mod call;
 pub mod connection;
+pub mod coroutines;
 pub mod emit;
 pub mod files;
 pub mod message;

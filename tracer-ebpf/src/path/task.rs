@@ -3,19 +3,15 @@
 //! Go keeps its current goroutine (`runtime.g`) in a register (`arch`), and calls the kernel on the goroutine's own stack. So of the registers
 //! that a process has left when it called the kernel, that one is the goroutine if the stack pointer lies within that goroutine's stack;
 //! where C code called, it is not. Nothing is attached to the process for that.
-//!
-//! CPython runs each coroutine of an event loop in a `contextvars.Context` of its own, which its `PyThreadState` names. The thread that runs finds that
-//! by a key for memory of its own, and so does this: sockets are written without the lock that says which thread runs. A context is told by
-//! its address, which another may have when it is gone.
 
 use aya_ebpf::{
     helpers::{bpf_get_current_task, generated},
     macros::map,
     maps::Array,
 };
-use tracer_common::layout::{COROUTINE_KINDS, Coroutines, GO_KINDS, Goroutines, mark, registers};
+use tracer_common::layout::{GO_KINDS, Goroutines, mark, registers};
 
-use super::{connection::Connection, select::Current};
+use super::{connection::Connection, coroutines, select::Current};
 use crate::{
     arch::{self, saved},
     peek::{at, layout, member, settings, user},
@@ -24,10 +20,6 @@ use crate::{
 /// Where each kind of Go keeps what is read of its goroutines. Kind 0 is none.
 #[map]
 static GOROUTINES: Array<Goroutines> = Array::with_max_entries(GO_KINDS as u32, 0);
-
-/// Where each kind of CPython keeps what is read of its coroutines.
-#[map]
-static COROUTINES: Array<Coroutines> = Array::with_max_entries(COROUTINE_KINDS as u32, 0);
 
 /// A goroutine and the one that made it, by number; 0 where that is not known.
 #[repr(C)]
@@ -50,30 +42,14 @@ pub fn calling(current: Current, is_sent: bool) -> Task {
     let task = if current.has_goroutines() {
         goroutine(current)
     } else if is_sent {
-        coroutine(current).map(|context| Task {
+        coroutines::running(current).map(|coroutine| Task {
             id: 0,
-            maker: context,
+            maker: coroutine,
         })
     } else {
         None
     };
     task.unwrap_or(Task::NONE)
-}
-
-#[inline(always)]
-fn coroutine(current: Current) -> Option<u64> {
-    let place = unsafe { *COROUTINES.get_ptr(mark::coroutines(current.kind)? as u32)? };
-    if place.context == 0 {
-        return None;
-    }
-    let own: u64 = member(unsafe { bpf_get_current_task() }, layout().task_fsbase)?;
-    let values: u64 = user(own.wrapping_add(place.values as u64))?;
-    let state: u64 = user(values.wrapping_add(place.state as u64))?;
-    // A thread that CPython knows nothing of.
-    if state == 0 {
-        return None;
-    }
-    user(state.wrapping_add(place.context as u64))
 }
 
 #[inline(always)]

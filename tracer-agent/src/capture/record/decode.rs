@@ -11,7 +11,8 @@ use tracer_common::{
 };
 
 use super::{
-    Ask, Change, Close, Comm, Data, Direction, Marks, Open, Origin, ProcessEvent, Record, StreamTask, Verdict,
+    Ask, Change, Close, Comm, CoroutineMade, Data, Direction, Marks, Open, Origin, ProcessEvent, Record,
+    StreamTask, Verdict,
 };
 use crate::{
     capture::address::Address,
@@ -75,6 +76,7 @@ impl<'a> Record<'a> {
             kind::CLOSE => close(&mut read).map(Self::Close),
             kind::PROCESS => process_event(&mut read).map(Self::Process),
             kind::STREAM => stream_task(&mut read).map(Self::Stream),
+            kind::COROUTINE => coroutine_made(&mut read).map(Self::Coroutine),
             other => Err(RecordError::Kind(other)),
         }
     }
@@ -98,7 +100,6 @@ fn data<'a>(whole: &mut Fields<'a>) -> Result<Data<'a>, RecordError> {
     let at = if flags & data_flags::SENT != 0 { start } else { end };
     let coroutine = NonZeroU64::new(maker).filter(|_| context == 0).map(Coroutine);
     let moment = read.moment(flags & data_flags::TIMER != 0, at)?;
-    let moment = moment.map(|moment| Moment { coroutine, ..moment });
     let captured = whole.slice(captured as usize)?;
     if captured.len() as u64 > len || offset.0.checked_add(len).is_none() {
         return Err(RecordError::Field("len"));
@@ -118,6 +119,7 @@ fn data<'a>(whole: &mut Fields<'a>) -> Result<Data<'a>, RecordError> {
             0 => Task::thread(pid, tid),
             goroutine => Task::goroutine(pid, goroutine),
         },
+        coroutine,
         maker: (context != 0 && maker != 0).then(|| Task::goroutine(pid, maker)),
         moment,
         seq,
@@ -222,6 +224,20 @@ fn process_event(read: &mut Fields<'_>) -> Result<ProcessEvent, RecordError> {
     })
 }
 
+fn coroutine_made(read: &mut Fields<'_>) -> Result<CoroutineMade, RecordError> {
+    let at = BootNanos(read.u64()?);
+    let number = |number| NonZeroU64::new(number).map(Coroutine);
+    let coroutine = number(read.u64()?).ok_or(RecordError::Field("coroutine"))?;
+    let maker = number(read.u64()?).ok_or(RecordError::Field("maker"))?;
+    let pid = Pid(read.u32()?);
+    Ok(CoroutineMade {
+        at,
+        thread: Task::thread(pid, read.u32()?),
+        coroutine,
+        maker,
+    })
+}
+
 fn stream_task(read: &mut Fields<'_>) -> Result<StreamTask, RecordError> {
     let connection = read.u64()?;
     let at = BootNanos(read.u64()?);
@@ -308,7 +324,6 @@ impl<'a> Fields<'a> {
             reads,
             timer,
             at,
-            coroutine: None,
         }))
     }
 

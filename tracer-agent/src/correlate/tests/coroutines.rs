@@ -57,7 +57,7 @@ impl Loop {
         }
     }
 
-    fn moment(&mut self, coroutine: Option<u64>) -> Moment {
+    fn moment(&mut self) -> Moment {
         // The scene goes on by as much with each step.
         self.now += 1;
         Moment {
@@ -65,12 +65,12 @@ impl Loop {
             reads: 0,
             timer: true,
             at: BootNanos(DAWN + u64::from(self.now) * MILLISECOND),
-            coroutine: coroutine.and_then(NonZeroU64::new).map(Coroutine),
         }
     }
 
     fn begin(&mut self, mut draft: Draft, coroutine: Option<u64>) -> ExchangeId {
-        draft.0.moment = Some(self.moment(coroutine));
+        draft.0.moment = Some(self.moment());
+        draft.0.coroutine = coroutine.map(number);
         self.scene.begin(draft)
     }
 
@@ -87,19 +87,36 @@ impl Loop {
     }
 
     fn is_answered(&mut self, call: ExchangeId) {
-        let moment = self.moment(None);
+        let moment = self.moment();
         self.scene.end_at(call, moment);
     }
 
     fn answers(&mut self, request: ExchangeId, coroutine: u64) {
-        let moment = self.moment(Some(coroutine));
-        self.scene.end_at(request, moment);
+        let moment = self.moment();
+        self.scene.end_in(request, number(coroutine), moment);
+    }
+
+    fn makes(&mut self, maker: u64, coroutine: u64) {
+        self.now += 1;
+        self.scene.makes(PID, number(maker), number(coroutine));
+    }
+
+    /// A call by a thread of a pool, which runs no loop.
+    fn calls_in_thread(&mut self, coroutine: u64) -> ExchangeId {
+        self.now += 1;
+        let mut draft = outbound(PID, LOOP + 1);
+        draft.0.coroutine = Some(number(coroutine));
+        self.scene.begin(draft)
     }
 
     fn places<const COUNT: usize>(self, calls: [ExchangeId; COUNT]) -> [Place; COUNT] {
         let tree = self.scene.finish();
         calls.map(|call| tree.place(call))
     }
+}
+
+fn number(coroutine: u64) -> Coroutine {
+    Coroutine(NonZeroU64::new(coroutine).unwrap())
 }
 
 fn by_task(request: ExchangeId) -> Place {
@@ -154,7 +171,7 @@ fn requests_that_come_one_after_the_other_prove_nothing() {
     let Loop { scene, .. } = one;
     let tree = scene.finish();
     assert_eq!(tree.place(call), Place::Root);
-    assert_eq!(tree.counters.coroutine_threads, 0);
+    assert_eq!(tree.counters.coroutine_processes, 0);
 }
 
 #[test]
@@ -249,6 +266,84 @@ fn where_each_request_has_a_coroutine_what_another_of_that_number_sent_is_for_no
     let second = one.request_on(5);
     one.answers(second, 1);
     assert_eq!(one.places([of_another]), [Place::Root]);
+}
+
+#[test]
+fn what_those_send_that_a_coroutine_has_made_is_for_its_request() {
+    let mut one = Loop::believed();
+    let (first, second) = (one.request(), one.request());
+    one.makes(2, 21);
+    one.makes(1, 11);
+    one.makes(11, 12);
+    let of_second = one.calls(21);
+    let of_first = one.calls(11);
+    let also_of_first = one.calls_in_thread(12);
+    one.answers(first, 1);
+    one.answers(second, 2);
+    assert_eq!(
+        one.places([of_first, also_of_first, of_second]),
+        [by_task(first), by_task(first), by_task(second)]
+    );
+}
+
+#[test]
+fn one_that_was_made_for_an_earlier_request_works_for_none_since() {
+    let mut one = Loop::of_connections();
+    let first = one.request_on(5);
+    one.makes(1, 11);
+    one.answers(first, 1);
+    let second = one.request_on(5);
+    let late = one.calls(11);
+    one.answers(second, 1);
+    assert_eq!(one.places([late]), [by_task(first)]);
+    // Where coroutines do not stay with their connections that is not known either.
+    let mut one = Loop::believed();
+    one.makes(1, 11);
+    let (request, _other) = (one.request(), one.request());
+    let call = one.calls(11);
+    one.answers(request, 1);
+    assert_eq!(one.places([call]), [Place::Root]);
+}
+
+#[test]
+fn a_number_that_was_given_out_anew_counts_for_who_made_it_last() {
+    let mut one = Loop::believed();
+    let (first, second) = (one.request(), one.request());
+    one.makes(1, 11);
+    let of_first = one.calls(11);
+    one.makes(2, 11);
+    let of_second = one.calls(11);
+    one.answers(second, 2);
+    one.answers(first, 1);
+    assert_eq!(
+        one.places([of_first, of_second]),
+        [by_task(first), by_task(second)]
+    );
+}
+
+#[test]
+fn a_maker_whose_number_was_given_out_anew_leads_to_nobody() {
+    let mut one = Loop::believed();
+    let (first, second) = (one.request(), one.request());
+    one.makes(3, 11);
+    // It is another than the one that has made the former.
+    one.makes(2, 3);
+    let call = one.calls(11);
+    one.answers(second, 2);
+    one.answers(first, 1);
+    assert_eq!(one.places([call]), [Place::Root]);
+}
+
+#[test]
+fn coroutines_that_made_each_other_do_no_harm() {
+    let mut one = Loop::believed();
+    let (request, _other) = (one.request(), one.request());
+    one.makes(1, 2);
+    one.makes(2, 1);
+    one.makes(3, 3);
+    let calls = [one.calls(3), one.calls(2)];
+    one.answers(request, 1);
+    assert_eq!(one.places(calls), [Place::Root, by_task(request)]);
 }
 
 #[test]

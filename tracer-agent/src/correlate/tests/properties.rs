@@ -1,12 +1,16 @@
 //! What is true of every order of events, and of nonsense.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroU64,
+};
 
 use proptest::prelude::*;
 
 use crate::{
     capture::record::Change,
     correlate::{Evidence, Linked, Settings},
+    ids::{BootNanos, Coroutine, Moment},
     protocols::{
         ExchangeId,
         exchange::{Failure, OtherEnd},
@@ -119,6 +123,7 @@ enum Nonsense {
         span: u64,
         other: u8,
         is_stream: bool,
+        coroutine: u64,
     },
     Taken {
         which: prop::sample::Index,
@@ -132,6 +137,12 @@ enum Nonsense {
         which: prop::sample::Index,
         tid: u32,
         fails: bool,
+        coroutine: u64,
+    },
+    Makes {
+        pid: u32,
+        maker: u64,
+        coroutine: u64,
     },
     Connect {
         pid: u32,
@@ -147,19 +158,30 @@ enum Nonsense {
 fn nonsense() -> impl Strategy<Value = Nonsense> {
     let (pid, tid) = (1..4_u32, 1..3_u32);
     prop_oneof![
-        6 => (any::<bool>(), pid.clone(), tid.clone(), 0..4_u16, 1..60_u64, 0..8_u64, 0..3_u8, any::<bool>()).prop_map(
-            |(is_inbound, pid, tid, wire, start, span, other, is_stream)| Nonsense::Begin {
-                is_inbound, pid, tid, wire, start, span, other, is_stream,
+        6 => (any::<bool>(), pid.clone(), tid.clone(), 0..4_u16, 1..60_u64, 0..8_u64, 0..3_u8, any::<bool>(), 0..4_u64).prop_map(
+            |(is_inbound, pid, tid, wire, start, span, other, is_stream, coroutine)| Nonsense::Begin {
+                is_inbound, pid, tid, wire, start, span, other, is_stream, coroutine,
             },
         ),
         2 => (any::<prop::sample::Index>(), 1..4_u64).prop_map(|(which, number)| Nonsense::Taken { which, number }),
         1 => (pid.clone(), 1..4_u64).prop_map(|(pid, number)| Nonsense::Calls { pid, number }),
-        5 => (any::<prop::sample::Index>(), tid.clone(), any::<bool>())
-            .prop_map(|(which, tid, fails)| Nonsense::End { which, tid, fails }),
+        5 => (any::<prop::sample::Index>(), tid.clone(), any::<bool>(), 0..4_u64)
+            .prop_map(|(which, tid, fails, coroutine)| Nonsense::End { which, tid, fails, coroutine }),
+        2 => (pid.clone(), 1..4_u64, 1..4_u64)
+            .prop_map(|(pid, maker, coroutine)| Nonsense::Makes { pid, maker, coroutine }),
         1 => (pid.clone(), tid).prop_map(|(pid, tid)| Nonsense::Connect { pid, tid }),
         1 => (pid, any::<bool>()).prop_map(|(pid, exits)| Nonsense::Process { pid, exits }),
         1 => (1..3_000_u64).prop_map(Nonsense::Wait),
     ]
+}
+
+fn moment(turn: u32) -> Moment {
+    Moment {
+        turn,
+        reads: 0,
+        timer: false,
+        at: BootNanos(u64::from(turn)),
+    }
 }
 
 fn play(steps: &[Nonsense]) -> super::scene::Tree {
@@ -182,6 +204,7 @@ fn play(steps: &[Nonsense]) -> super::scene::Tree {
                 span,
                 other,
                 is_stream,
+                coroutine,
             } => {
                 let draft = if is_inbound {
                     inbound(pid, tid)
@@ -194,14 +217,23 @@ fn play(steps: &[Nonsense]) -> super::scene::Tree {
                 } else {
                     draft
                 };
+                let mut draft = draft;
+                draft.0.coroutine = NonZeroU64::new(coroutine).map(Coroutine);
                 let sent = (span > 0 && span < 5).then(|| context(u128::from(span), span));
                 let other_end = [OtherEnd::Traced, OtherEnd::Maybe, OtherEnd::Untraced][usize::from(other)];
                 begun.push((scene.begin(draft.with(sent).other_end(other_end)), pid));
             }
-            Nonsense::End { which, tid, fails } if !begun.is_empty() => {
+            Nonsense::End {
+                which,
+                tid,
+                fails,
+                coroutine,
+            } if !begun.is_empty() => {
                 let (id, pid) = begun[which.index(begun.len())];
                 if fails {
                     scene.fail(id, Failure::Reset);
+                } else if let Some(coroutine) = NonZeroU64::new(coroutine) {
+                    scene.end_in(id, Coroutine(coroutine), moment(tid));
                 } else {
                     scene.end_by(id, task(pid, tid));
                 }
@@ -211,6 +243,15 @@ fn play(steps: &[Nonsense]) -> super::scene::Tree {
                 scene.taken(id, number, Some(number + 1));
             }
             Nonsense::End { .. } | Nonsense::Taken { .. } => {}
+            Nonsense::Makes {
+                pid,
+                maker,
+                coroutine,
+            } => {
+                let [maker, coroutine] =
+                    [maker, coroutine].map(|number| Coroutine(NonZeroU64::new(number).unwrap()));
+                scene.makes(pid, maker, coroutine);
+            }
             Nonsense::Calls { pid, number } => scene.calls(pid, number, number + 1),
             Nonsense::Connect { pid, tid } => drop(scene.fail_connect(task(pid, tid))),
             Nonsense::Process { pid, exits: true } => scene.process(pid, Change::Exited),

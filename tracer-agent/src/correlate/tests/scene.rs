@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::{
     capture::ProcessInfo,
-    capture::record::{Change, Comm, ProcessEvent},
+    capture::record::{Change, Comm, CoroutineMade, ProcessEvent},
     correlate::{Correlator, Counters, Evidence, Linked, Observed, Settings, identity::Identity},
-    ids::{BootNanos, ConnectionId, Moment, Pid, SpanId, Task, TraceId},
+    ids::{BootNanos, ConnectionId, Coroutine, Moment, Pid, SpanId, Task, TraceId},
     protocols::{
         Exchange, ExchangeEvent, ExchangeId,
         exchange::{
@@ -75,6 +75,7 @@ fn draft(side: Side, task: Task) -> Draft {
         start: BootNanos(0),
         task,
         maker: None,
+        coroutine: None,
         handed: false,
         multiplexed: false,
         moment: None,
@@ -196,6 +197,7 @@ pub fn answer(end: BootNanos, task: Task) -> Ending {
             ..Response::default()
         }),
         response_task: Some(task),
+        coroutine: None,
         moment: None,
         request_body: Some(0),
         response_body: Some(0),
@@ -285,11 +287,34 @@ impl Scene {
         self.tell(ExchangeEvent::Ended(id, ending));
     }
 
+    /// The same, answered by this coroutine.
+    pub fn end_in(&mut self, id: ExchangeId, coroutine: Coroutine, moment: Moment) {
+        self.now += 1;
+        let ending = Ending {
+            moment: Some(moment),
+            coroutine: Some(coroutine),
+            ..answer(time(self.now), self.exchanges[&id].task)
+        };
+        self.tell(ExchangeEvent::Ended(id, ending));
+    }
+
+    /// A coroutine makes another.
+    pub fn makes(&mut self, pid: u32, maker: Coroutine, coroutine: Coroutine) {
+        self.now += 1;
+        self.tell(ExchangeEvent::Made(CoroutineMade {
+            at: time(self.now),
+            thread: task(pid, pid),
+            coroutine,
+            maker,
+        }));
+    }
+
     /// By whoever writes for all.
     pub fn end_stream(&mut self, id: ExchangeId) {
         self.now += 1;
         let ending = Ending {
             response_task: None,
+            coroutine: None,
             ..answer(time(self.now), task(0, 0))
         };
         self.tell(ExchangeEvent::Ended(id, ending));
@@ -320,6 +345,7 @@ impl Scene {
         let ending = Ending {
             response: None,
             response_task: None,
+            coroutine: None,
             moment: None,
             failure: Some(failure),
             ..answer(time(self.now), task(0, 0))

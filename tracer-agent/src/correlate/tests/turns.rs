@@ -48,7 +48,6 @@ impl Loop {
 
     fn moment(&self) -> Moment {
         Moment {
-            coroutine: None,
             turn: self.turn,
             reads: self.reads,
             timer: self.timer,

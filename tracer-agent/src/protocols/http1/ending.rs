@@ -62,6 +62,7 @@ pub(super) fn ended(request: Request, response: Response, cx: &mut Context<'_>) 
         Ending {
             end,
             response_task: response.head.is_some().then_some(response.task),
+            coroutine: response.coroutine,
             moment: response.moment,
             response: response.head,
             request_body: request.body,
@@ -84,6 +85,7 @@ pub(super) fn unanswered(request: Request, word: LastWord, cx: &mut Context<'_>)
             end: failure.map_or(request.last, |(_, at)| at.max(request.last)),
             response: None,
             response_task: None,
+            coroutine: None,
             moment: None,
             request_body: request.body,
             response_body: None,

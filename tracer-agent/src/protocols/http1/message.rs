@@ -8,7 +8,7 @@ use super::{
     stream::Beginning,
 };
 use crate::{
-    ids::{BootNanos, Moment, Task},
+    ids::{BootNanos, Coroutine, Moment, Task},
     protocols::exchange::{self, ExchangeId, Failure},
 };
 
@@ -84,6 +84,8 @@ pub(super) struct Response {
     pub task: Task,
     /// It is read, and not written.
     pub is_received: bool,
+    /// Of its first byte if it is written.
+    pub coroutine: Option<Coroutine>,
     /// Of its first byte if it is written, of the last that was seen if it is read.
     pub moment: Option<Moment>,
     pub start: BootNanos,
@@ -115,6 +117,7 @@ impl Response {
             number: beginning.number,
             task: beginning.task,
             is_received: beginning.is_received,
+            coroutine: beginning.coroutine,
             moment: beginning.moment,
             start: beginning.start,
             last: beginning.start,

@@ -211,6 +211,7 @@ fn begin_exchange(
             cover: beginning.cover,
             task: beginning.task,
             maker: beginning.maker,
+            coroutine: beginning.coroutine,
             handed: beginning.handed,
             multiplexed: false,
             moment,
@@ -228,10 +229,7 @@ fn asked(open: &Open, seen: &SeenHead<'_>, first: bool) -> Option<Moment> {
     let beginning = &seen.beginning;
     if first && seen.direction == Direction::Sent && open.origin == Origin::Connected {
         let is_same = Task::thread(open.pid, open.tid) == beginning.task;
-        // It is sent by who had it established.
-        let coroutine = beginning.moment.and_then(|moment| moment.coroutine);
-        let asked = open.moment.filter(|_| is_same);
-        return asked.map(|moment| Moment { coroutine, ..moment });
+        return open.moment.filter(|_| is_same);
     }
     beginning.moment
 }

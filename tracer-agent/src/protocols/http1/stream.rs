@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use super::message::Gap;
 use crate::{
     capture::record::{Data, Direction},
-    ids::{BootNanos, Moment, Task},
+    ids::{BootNanos, Coroutine, Moment, Task},
     protocols::{context::Context, exchange::Cover},
 };
 
@@ -45,6 +45,8 @@ pub(super) struct Beginning {
     pub start: BootNanos,
     pub task: Task,
     pub maker: Option<Task>,
+    /// Of the first byte that was sent.
+    pub coroutine: Option<Coroutine>,
     pub handed: bool,
     pub is_received: bool,
     /// Of the first byte that was sent, or the last of the head that was received.
@@ -61,6 +63,7 @@ impl Beginning {
             start: data.start,
             task: data.task,
             maker: data.maker,
+            coroutine: data.coroutine,
             handed: data.marks.handed(),
             is_received: data.direction == Direction::Received,
             moment: data.moment,

@@ -251,6 +251,7 @@ impl Turn<'_, '_> {
                 maker: beginning.maker,
                 handed: false,
                 multiplexed: true,
+                coroutine: None,
                 moment: None,
                 request,
                 context,

@@ -327,6 +327,7 @@ fn end(stream: Stream, cx: &mut Context<'_>) {
             response,
             // Whoever wrote it wrote for all streams.
             response_task: None,
+            coroutine: None,
             moment: None,
             request_body: stream.sent.len(),
             response_body: stream.answer.len(),

@@ -100,6 +100,7 @@ impl Redactor {
             Ok(Record::Open(open)) => size_of::<tracer_common::record::OpenRecord>() + open.path_len,
             Ok(Record::Process(_)) => size_of::<tracer_common::record::ProcessRecord>(),
             Ok(Record::Stream(_)) => size_of::<tracer_common::record::StreamRecord>(),
+            Ok(Record::Coroutine(_)) => size_of::<tracer_common::record::CoroutineRecord>(),
             // Its kind and size say why it is not a record, so they stay.
             Err(_) => size_of::<[u32; 2]>(),
         };

@@ -1,8 +1,9 @@
-//! What is attached to a Go program: breakpoints in one process, at the functions by which goroutines hand requests on and take them. Gone
-//! when the process ends, or the agent does.
+//! What is attached to one process: in Go breakpoints at the functions by which goroutines hand requests on and take them, in CPython at the one by
+//! which coroutines make others. Gone when the process ends, or the agent does.
 
 use std::{
     collections::HashMap,
+    fs::File,
     io,
     sync::{
         Arc,
@@ -18,16 +19,70 @@ use super::{
     breakpoint::{self, At, Breakpoint, Obstacle, Who},
     capability,
 };
-use crate::symbols::{Go, GoHook};
+use crate::symbols::{Go, GoHook, Interpreter};
 
-/// The program that runs at a breakpoint.
-pub(super) const fn program(hook: GoHook) -> &'static str {
-    match hook {
-        GoHook::RoundTrip => "tracer_go_round_trip",
-        GoHook::Serves => "tracer_go_serves",
-        GoHook::Calls => "tracer_go_calls",
-        GoHook::GrpcServes => "tracer_grpc_go_serves",
-        GoHook::GrpcCalled => "tracer_grpc_go_called",
+/// What a breakpoint is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Go(GoHook),
+    /// A coroutine of CPython has made another.
+    Copied,
+}
+
+impl Purpose {
+    /// Those in Go.
+    fn of_go() -> impl Iterator<Item = Self> {
+        GoHook::ALL.into_iter().map(Self::Go)
+    }
+
+    /// All of them.
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        Self::of_go().chain([Self::Copied])
+    }
+
+    /// The program that runs there.
+    pub(super) const fn program(self) -> &'static str {
+        match self {
+            Self::Go(GoHook::RoundTrip) => "tracer_go_round_trip",
+            Self::Go(GoHook::Serves) => "tracer_go_serves",
+            Self::Go(GoHook::Calls) => "tracer_go_calls",
+            Self::Go(GoHook::GrpcServes) => "tracer_grpc_go_serves",
+            Self::Go(GoHook::GrpcCalled) => "tracer_grpc_go_called",
+            Self::Copied => "tracer_python_copied",
+        }
+    }
+}
+
+/// Where in a process breakpoints go.
+#[derive(Clone)]
+pub(super) struct Places {
+    file: Arc<File>,
+    places: Vec<(Purpose, At)>,
+    /// What the process runs, and what in it is followed by them.
+    what: String,
+}
+
+impl Places {
+    pub(super) fn of_go(go: &Go) -> Self {
+        let hooks = go.program.hooks.iter();
+        Self {
+            file: Arc::clone(&go.file),
+            places: hooks
+                .map(|(hook, place)| (Purpose::Go(*hook), At::Entry(*place)))
+                .collect(),
+            what: go.program.version.clone(),
+        }
+    }
+
+    pub(super) fn of_python(interpreter: &Interpreter) -> Self {
+        let copies = interpreter.python.copies.iter();
+        Self {
+            file: Arc::clone(&interpreter.file),
+            places: copies
+                .map(|place| (Purpose::Copied, At::Return(*place)))
+                .collect(),
+            what: format!("{}, coroutines made by others", interpreter.python.version()),
+        }
     }
 }
 
@@ -37,8 +92,8 @@ const MAX_FOLLOWED: usize = 4096;
 /// The programs that run at breakpoints, and the threads that set them and take them away. Both take the kernel long (8 to 29 ms, and 87 to
 /// 100 ms, by `strace -f -T -e perf_event_open,close`), so neither is waited for, and no process waits to be followed until others are not.
 pub(super) struct Breakpoints {
-    /// In the order of [`GoHook::ALL`].
-    programs: Option<Vec<ProgramFd>>,
+    /// Those that the kernel took.
+    programs: Vec<(Purpose, ProgramFd)>,
     wanted: Option<Sender<Wanted>>,
     /// Nobody wants anything any more.
     ends: Arc<AtomicBool>,
@@ -57,28 +112,28 @@ impl Drop for Breakpoints {
 }
 
 enum Wanted {
-    Attached(u32, Go),
+    Attached(u32, Places),
     Detached(u32),
 }
 
-/// Told of a process that cannot be followed.
-pub type Refused = Box<dyn Fn(u32, &Go, io::Error) + Send>;
+/// Told of a process that cannot be followed, what it runs and why.
+pub type Refused = Box<dyn Fn(u32, String, io::Error) + Send>;
 
 impl Breakpoints {
     /// Takes the programs over from the object, if the kernel took them.
     pub fn of(loaded: &Ebpf) -> Self {
-        let programs = GoHook::ALL.map(|hook| breakpoint::program(loaded, program(hook)));
+        let program = |purpose: Purpose| Some((purpose, breakpoint::program(loaded, purpose.program())?));
         Self {
-            programs: programs.into_iter().collect(),
+            programs: Purpose::all().filter_map(program).collect(),
             wanted: None,
             ends: Arc::default(),
             threads: Vec::new(),
         }
     }
 
-    /// Why no breakpoint can be set, if none can.
+    /// Why no breakpoint can be set in Go programs, if none can.
     pub fn obstacle(&self) -> Option<&'static str> {
-        if self.programs.is_none() {
+        if !Purpose::of_go().all(|purpose| self.has(purpose)) {
             return Some(breakpoint::REFUSED);
         }
         breakpoint::obstacle().map(|obstacle| match obstacle {
@@ -87,11 +142,24 @@ impl Breakpoints {
         })
     }
 
+    /// Why those that coroutines of CPython have made for them are not followed.
+    pub fn obstacle_in_python(&self) -> Option<&'static str> {
+        if !self.has(Purpose::Copied) {
+            return Some(NOT_ALL_REFUSED);
+        }
+        breakpoint::obstacle().map(|_| NOT_ALL)
+    }
+
+    fn has(&self, wanted: Purpose) -> bool {
+        self.programs.iter().any(|(purpose, _)| *purpose == wanted)
+    }
+
     /// From here on processes are followed, by threads that keep the rights for it.
     pub fn begin(&mut self, refused: Refused) -> io::Result<()> {
-        let Some(programs) = self.programs.take() else {
+        let programs = std::mem::take(&mut self.programs);
+        if programs.is_empty() {
             return Ok(());
-        };
+        }
         let (wanted, wants) = mpsc::channel();
         let (done, taken) = mpsc::channel();
         let ends = Arc::clone(&self.ends);
@@ -111,9 +179,9 @@ impl Breakpoints {
     }
 
     /// Is to be attached to one process soon.
-    pub fn attach(&self, pid: u32, go: &Go) {
-        if !go.program.hooks.is_empty() {
-            self.want(Wanted::Attached(pid, go.clone()));
+    pub fn attach(&self, pid: u32, places: Places) {
+        if !places.places.is_empty() {
+            self.want(Wanted::Attached(pid, places));
         }
     }
 
@@ -137,7 +205,7 @@ fn named(name: &str) -> thread::Builder {
 /// Sets what is wanted until nobody wants anything any more.
 fn set(
     wants: &Receiver<Wanted>,
-    programs: &[ProgramFd],
+    programs: &[(Purpose, ProgramFd)],
     done: &Sender<Breakpoint>,
     refused: &Refused,
     ends: &AtomicBool,
@@ -151,11 +219,11 @@ fn set(
         match wanted {
             Wanted::Attached(..) if !is_permitted => {}
             Wanted::Attached(pid, _) if followed.contains_key(&pid) => {}
-            Wanted::Attached(pid, go) => {
+            Wanted::Attached(pid, places) => {
                 let set = if followed.len() < MAX_FOLLOWED {
-                    breakpoints(pid, &go, programs)
+                    breakpoints(pid, &places, programs)
                 } else {
-                    Err(io::Error::other("too many Go programs run at once"))
+                    Err(io::Error::other("too many such programs run at once"))
                 };
                 match set {
                     Ok(set) => {
@@ -166,9 +234,9 @@ fn set(
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                     Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                         is_permitted = false;
-                        refused(pid, &go, io::Error::other(NOT_PERMITTED));
+                        refused(pid, places.what, io::Error::other(NOT_PERMITTED));
                     }
-                    Err(error) => refused(pid, &go, error),
+                    Err(error) => refused(pid, places.what, error),
                 }
             }
             Wanted::Detached(pid) => {
@@ -195,15 +263,20 @@ fn take_away(taken: &Receiver<Breakpoint>, ends: &AtomicBool) {
 }
 
 /// The breakpoints in a process, at which the programs run.
-fn breakpoints(pid: u32, go: &Go, programs: &[ProgramFd]) -> io::Result<Vec<Breakpoint>> {
-    let by_hook = GoHook::ALL.iter().zip(programs);
-    let of_hooks = by_hook.flat_map(|(hook, program)| {
-        let places = go.program.hooks.iter().filter(move |(other, _)| other == hook);
-        places.map(move |(_, place)| (At::Entry(*place), program))
+fn breakpoints(pid: u32, places: &Places, programs: &[(Purpose, ProgramFd)]) -> io::Result<Vec<Breakpoint>> {
+    let of_purposes = programs.iter().flat_map(|(purpose, program)| {
+        let there = places.places.iter().filter(move |(other, _)| other == purpose);
+        there.map(move |(_, at)| (*at, program))
     });
-    let set = |(at, program)| Breakpoint::set(Who::Process(pid), &go.file, at, program);
-    of_hooks.map(set).collect()
+    let set = |(at, program)| Breakpoint::set(Who::Process(pid), &places.file, at, program);
+    of_purposes.map(set).collect()
 }
 
+/// Coroutines are told apart without breakpoints.
+const NOT_ALL: &str = "by coroutine, but by times where one has another work for it (gather, threads): that takes \
+                       breakpoints, and those uprobes and CAP_SYS_ADMIN";
+const NOT_ALL_REFUSED: &str = "by coroutine, but by times where one has another work for it (gather, threads): the \
+                               kernel refused the program for breakpoints";
+
 /// Said once, for all.
-const NOT_PERMITTED: &str = "breakpoints in Go programs take CAP_SYS_ADMIN; --uprobes off does without";
+const NOT_PERMITTED: &str = "breakpoints in programs take CAP_SYS_ADMIN; --uprobes off does without";
