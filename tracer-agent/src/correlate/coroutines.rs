@@ -40,8 +40,9 @@ const MAX_COROUTINES: usize = 4096;
 const MAX_MADE: usize = 16_384;
 /// Makers that are looked at one after the other, from the one that sends.
 const GENERATIONS: usize = 4;
-/// Calls for one coroutine that wait; past it all are forgotten. One that never answers makes more and more.
-const MAX_CALLS: usize = 256;
+/// Calls for one coroutine that wait, and for all of a process; past it all of them are forgotten. One that never answers has more and more.
+const MAX_CALLS: usize = 64;
+const MAX_CALLS_OF_ALL: usize = 16_384;
 /// Calls that wait for their process to be believed.
 const MAX_UNPROVEN: usize = 4096;
 
@@ -54,6 +55,8 @@ pub struct Coroutines {
 #[derive(Debug, Default)]
 struct Process {
     works: BTreeMap<Coroutine, Work>,
+    /// Calls in all of them.
+    waiting: usize,
     /// Who made each, and when.
     makers: BTreeMap<Coroutine, (Coroutine, BootNanos)>,
     /// The last answer of each thread.
@@ -137,24 +140,20 @@ impl Coroutines {
         };
         let process = self.processes.entry(call.pid(), &mut counters.evicted_loops);
         process.untold = process.untold.saturating_add(1);
-        if process.untold > HOPELESS {
-            return false;
-        }
         let own = Call {
             id: call.id,
             start: call.start,
             end: None,
             made: None,
         };
-        let has_answered = process.work(coroutine).add(own);
         let makers: Vec<_> = process.makers_of(coroutine).collect();
+        process.add(coroutine, own);
         for (maker, at) in makers {
-            process.work(maker).add(Call {
-                made: Some(at),
-                ..own
-            });
+            let made = Some(at);
+            process.add(maker, Call { made, ..own });
         }
-        is_serving || has_answered
+        let has_answered = process.work(coroutine).answered.is_some();
+        (is_serving || has_answered) && process.untold <= HOPELESS
     }
 
     /// A call is answered, or will not be.
@@ -188,6 +187,7 @@ impl Coroutines {
         let work = process.work(coroutine);
         let former = work.answered.replace(answer);
         let calls: Vec<_> = work.calls.extract_if(.., |call| call.start <= end).collect();
+        process.waiting = process.waiting.saturating_sub(calls.len());
         let was_believed = process.is_believed();
         if former.is_some_and(|former| former.overlaps(request)) {
             process.apart.add(false);
@@ -244,19 +244,24 @@ impl Process {
     fn work(&mut self, coroutine: Coroutine) -> &mut Work {
         if self.works.len() >= MAX_COROUTINES && !self.works.contains_key(&coroutine) {
             self.works.clear();
+            self.waiting = 0;
         }
         self.works.entry(coroutine).or_default()
     }
-}
 
-impl Work {
-    /// Adds a call; whether the coroutine has answered anything before.
-    fn add(&mut self, call: Call) -> bool {
-        if self.calls.len() >= MAX_CALLS {
-            self.calls.clear();
+    fn add(&mut self, coroutine: Coroutine, call: Call) {
+        if self.waiting >= MAX_CALLS_OF_ALL {
+            self.works.values_mut().for_each(|work| work.calls.clear());
+            self.waiting = 0;
         }
-        self.calls.push(call);
-        self.answered.is_some()
+        let work = self.work(coroutine);
+        let forgotten = if work.calls.len() >= MAX_CALLS {
+            work.calls.drain(..).len()
+        } else {
+            0
+        };
+        work.calls.push(call);
+        self.waiting = self.waiting.saturating_sub(forgotten) + 1;
     }
 }
 

@@ -357,6 +357,22 @@ fn a_coroutine_that_never_answers_tells_nothing() {
 }
 
 #[test]
+fn calls_that_nobody_is_told_of_are_waited_for_again_once_one_is() {
+    let mut one = Loop::believed();
+    // More than a process makes of which one is told.
+    let request = one.request();
+    for _ in 0..1_100 {
+        one.calls(1);
+    }
+    one.calls(2);
+    one.answers(request, 2);
+    let (request, _other) = (one.request(), one.request());
+    let call = one.calls(3);
+    one.answers(request, 3);
+    assert_eq!(one.places([call]), [by_task(request)]);
+}
+
+#[test]
 fn a_new_program_has_to_prove_it_anew() {
     let mut one = Loop::believed();
     one.scene.process(PID, Change::Executed);
