@@ -1,52 +1,36 @@
 //! The kernel side while it is attached: the way to its maps. Everything vanishes with this value.
 
+mod attach;
+mod follow;
 mod reselect;
 
 pub use reselect::ReselectError;
 
-use std::{collections::HashSet, io, os::fd::BorrowedFd, thread};
+use std::{collections::HashSet, os::fd::BorrowedFd};
 
 use aya::{
-    Ebpf, EbpfLoader, include_bytes_aligned,
-    maps::{Array, HashMap, MapData},
-    programs::ProgramType,
-    sys::{BpfHelper, is_helper_supported},
-    util::nr_cpus,
+    Ebpf,
+    maps::{HashMap, MapData},
 };
 use tracer_common::{
-    Loss, glob,
-    layout::{ABSENT, Exe, Goroutines, GrpcGo, Layout, Settings, mark, process, registers, scratch_areas},
+    Loss,
+    layout::{Exe, mark, process},
 };
 
 use super::{
     KernelError,
     attached::{Attached, Joining},
-    capability,
-    coroutines::{self, Kinds},
+    coroutines::Kinds,
     counters::Counters,
     family::Family,
-    followed::{Breakpoints, Places, Refused},
-    layout,
-    load::{self, Kernel, LeftOut, Refusal, Taken, finished},
-    plan::Plan,
-    preemption::{PREEMPTED, Preemption},
+    followed::Breakpoints,
+    load::{LeftOut, Refusal},
     ring::Ring,
-    sizes::Sizes,
-    tls::{self, Libraries},
-    voice::{self, Voice},
+    tls::Libraries,
+    voice::Voice,
 };
-use crate::symbols::{self, Go, Interpreter};
+use follow::GrpcKind;
 
-static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-ebpf"));
-
-/// Programs that are remembered, where there are rules about them.
-const EXES: u32 = 4096;
-/// Threads that carry bytes of TLS at once.
-const CARRYING: u32 = 1024;
-const NO_CPYTHON: &str = "by turns and times: where CPython keeps coroutines is known for x86-64 only";
-const NO_THREADS: &str =
-    "by turns and times: what threads keep for themselves cannot be found on this kernel";
-const NO_REGISTERS: &str = "the registers of programs cannot be found on this kernel";
 /// Of `bpf_map_update_elem`: only a key that is there.
 const BPF_EXIST: u64 = 2;
 
@@ -93,183 +77,6 @@ pub struct Probes {
 }
 
 impl Probes {
-    /// Loads and attaches the kernel side.
-    ///
-    /// # Errors
-    /// [`KernelError`], which says what is missing and what to do.
-    pub fn attach(plan: &Plan) -> Result<Self, KernelError> {
-        let missing = capability::missing();
-        if !missing.is_empty() {
-            return Err(KernelError::NotPermitted {
-                missing: missing.join(", "),
-            });
-        }
-        let wants_trampolines = plan.families.contains(&Family::Socket);
-        let (resolved, mut loader) = thread::scope(|scope| {
-            let resolved = scope.spawn(|| layout::of_running_kernel(plan.selection.controller()));
-            // aya reads the kernel's BTF here, wanted or not, which takes longer than our own reading of it.
-            let loader = EbpfLoader::new();
-            (finished(resolved), loader)
-        });
-        let resolved = resolved?;
-        let types = wants_trampolines.then(|| resolved.types_of_functions());
-        let types = types.transpose().map_err(aya::EbpfError::from)?;
-        let has_loop =
-            is_helper_supported(ProgramType::RawTracePoint, BpfHelper::BPF_FUNC_loop).unwrap_or(false);
-        // Without it the kernel side cannot compare names, and asks.
-        let names = if has_loop {
-            plan.selection.names.as_slice()
-        } else {
-            &[]
-        };
-        let asks = plan.selection.asks || names.len() < plan.selection.names.len();
-        let settings = Settings {
-            agent_tgid: plan.agent_pid,
-            select_all: u32::from(plan.selection.all),
-            rules: plan.selection.rules(asks),
-            names: if names.is_empty() { 0 } else { glob::RULES },
-            follows_sampling: u32::from(plan.follows_sampling),
-            registers: registers(&resolved.layout),
-            sees_tls: u32::from(plan.sees_tls),
-        };
-        let sizes = Sizes::of_host();
-        let ring_bytes = plan.ring_bytes.unwrap_or(sizes.ring_bytes);
-        let cpus = nr_cpus().map_err(|(_, source)| KernelError::Cpus(source))?;
-        let preemption = Preemption::of_running_kernel();
-        let areas = match preemption {
-            Preemption::Off => scratch_areas::RUN_TO_END,
-            Preemption::On | Preemption::Unknown => scratch_areas::PREEMPTED,
-        };
-        let mut loaded = loader
-            .btf(None)
-            .override_global("LAYOUT", bytes_of(&resolved.layout), true)
-            .override_global("SETTINGS", bytes_of(&settings), true)
-            .override_global(
-                aya_log::LEVEL,
-                if plan.speaks {
-                    &voice::DEBUG
-                } else {
-                    &voice::SILENT
-                },
-                true,
-            )
-            .map_max_entries("LOSSES", entries(cpus))
-            .map_max_entries("RECORDS", ring_bytes)
-            .map_max_entries("SCRATCH", areas)
-            .map_max_entries("CONNECTIONS", sizes.connections)
-            .map_max_entries("CALLS", sizes.calls)
-            .map_max_entries("WAITERS", sizes.waiters)
-            .map_max_entries("INSIDE", if plan.sees_tls { sizes.calls } else { 1 })
-            .map_max_entries("SESSIONS", if plan.sees_tls { sizes.connections } else { 1 })
-            .map_max_entries("CARRIED", if plan.sees_tls { CARRYING } else { 1 })
-            .map_max_entries("GO_CALLS", if plan.sees_tls { sizes.calls } else { 1 })
-            .map_max_entries("SHAKING", if plan.sees_tls { CARRYING } else { 1 })
-            .map_max_entries("PROCESSES", sizes.processes)
-            .map_max_entries("CGROUPS", reselect::room_for_cgroups(&plan.selection))
-            .map_max_entries("NETNS", reselect::places(plan.selection.netns.len()))
-            .map_max_entries("EXES", if asks || !names.is_empty() { EXES } else { 1 })
-            .map_max_entries(
-                voice::MAP,
-                if plan.speaks {
-                    voice::BYTES
-                } else {
-                    voice::no_bytes()
-                },
-            )
-            .load(OBJECT)?;
-        let mut processes: HashMap<_, u32, u8> = take(&mut loaded, "PROCESSES")?;
-        for pid in &plan.selection.excluded_pids {
-            set(&mut processes, *pid, process::EXCLUDED)?;
-        }
-        for pid in &plan.selection.pids {
-            set(&mut processes, *pid, plan.selection.chosen())?;
-        }
-        let mut rules = reselect::Rules::take(&mut loaded, &plan.selection, (!names.is_empty(), asks))?;
-        rules.write(&plan.selection, names)?;
-        let mut kinds: Array<_, GoKind> = take(&mut loaded, "GOROUTINES")?;
-        for (kind, offsets) in (0..).zip(symbols::GOROUTINES) {
-            kinds
-                .set(kind, GoKind(offsets), 0)
-                .map_err(of_map("GOROUTINES"))?;
-        }
-        let coroutines = Kinds::new(take(&mut loaded, coroutines::MAP)?);
-        let voice = if plan.speaks { Voice::of(&mut loaded) } else { None };
-        let exes = take(&mut loaded, "EXES")?;
-        let grpc = take(&mut loaded, "GRPC_GO")?;
-        let ring = Ring::take(&mut loaded, "RECORDS", ring_bytes)?;
-        let losses = Counters::of_map(&loaded, "LOSSES", cpus)?;
-        let kernel = Kernel {
-            resolved: &resolved,
-            types: types.as_ref(),
-            has_loop,
-            preemption,
-            joins: plan.joins,
-            has_uprobes: plan.has_uprobes,
-            sees_tls: plan.sees_tls,
-        };
-        let Taken {
-            family,
-            refused,
-            left_out,
-            links,
-        } = load::attach_best(&mut loaded, &plan.families, &kernel)?;
-        // Without it only what was waiting is missed.
-        let joining = if plan.joins && !family.sees_waiting() {
-            load::join(&mut loaded, &kernel)
-        } else {
-            Ok(None)
-        };
-        let join_refused = joining.is_err();
-        let join = joining.ok().flatten();
-        let skips = family.suffers_from(kernel.preemption);
-        let breakpoints = Breakpoints::of(&loaded);
-        let go_obstacle = if settings.registers == registers::UNKNOWN {
-            Some(NO_REGISTERS)
-        } else {
-            breakpoints.obstacle()
-        };
-        let python_obstacle = if cfg!(not(target_arch = "x86_64")) {
-            Some(NO_CPYTHON)
-        } else if resolved.layout.task_fsbase == ABSENT {
-            Some(NO_THREADS)
-        } else {
-            breakpoints.obstacle_in_python()
-        };
-        let mut libraries = load::libraries(&mut loaded, &kernel);
-        libraries.attach(&plan.libraries);
-        let tls_obstacle = libraries.obstacle();
-        let attached = Attached::new(&mut loaded, links, family);
-        drop((loaded, types));
-        give_back_memory();
-        Ok(Self {
-            ring,
-            ring_bytes,
-            processes,
-            exes,
-            rules,
-            voice,
-            grpc,
-            have_grpc: HashSet::new(),
-            losses,
-            chosen: plan.selection.chosen(),
-            attached,
-            breakpoints,
-            libraries,
-            coroutines,
-            knows_registers: settings.registers != registers::UNKNOWN,
-            join,
-            join_refused,
-            left_out,
-            family,
-            remark: if skips { PREEMPTED } else { "" },
-            unix_obstacle: family.unix_obstacle(&resolved),
-            go_obstacle,
-            python_obstacle,
-            tls_obstacle,
-            refused,
-        })
-    }
-
     /// Traces a process and its future children from now on, unless it is excluded; whether that is new.
     ///
     /// # Errors
@@ -316,72 +123,6 @@ impl Probes {
             .filter(|(_, value)| is_selected(*value))
             .map(|(pid, _)| pid)
             .collect()
-    }
-
-    /// The goroutines of a process are told apart from now on, and what its HTTP client hands on is followed.
-    ///
-    /// # Errors
-    /// When they cannot be: its version of Go is not known.
-    pub fn follow(&mut self, pid: u32, go: &Go) -> io::Result<()> {
-        let kind = go.program.goroutines.ok_or_else(|| {
-            io::Error::other("where it keeps its goroutines is not known to this version of the agent")
-        })?;
-        let before = self.known(pid).map(mark::decided);
-        let Some(decided @ (process::SELECTED | process::DUE)) = before else {
-            return Ok(());
-        };
-        if !self.knows_registers {
-            return Err(io::Error::other(NO_REGISTERS));
-        }
-        self.replace(pid, mark::of(decided, kind.0))
-            .map_err(io::Error::other)?;
-        if let Some(layout) = go.program.grpc {
-            self.grpc
-                .insert(pid, GrpcKind(layout), 0)
-                .map_err(io::Error::other)?;
-            self.have_grpc.insert(pid);
-        }
-        self.breakpoints.attach(pid, Places::of_go(go));
-        Ok(())
-    }
-
-    /// The coroutines of a process are told apart from now on, and which makes which.
-    ///
-    /// # Errors
-    /// When there are more kinds of them than can be.
-    pub fn tell_apart(&mut self, pid: u32, python: &Interpreter) -> io::Result<()> {
-        let before = self.known(pid).map(mark::decided);
-        let Some(decided @ (process::SELECTED | process::DUE)) = before else {
-            return Ok(());
-        };
-        let number = self.coroutines.number(python.coroutines)?;
-        self.replace(pid, mark::of(decided, mark::of_coroutines(number)))
-            .map_err(io::Error::other)?;
-        self.breakpoints.attach(pid, Places::of_python(python));
-        Ok(())
-    }
-
-    /// A process has ended, or runs another program.
-    pub fn unfollow(&mut self, pid: u32) {
-        if self.have_grpc.remove(&pid) {
-            // It is there.
-            let _ = self.grpc.remove(&pid);
-        }
-        self.breakpoints.detach(pid);
-    }
-
-    /// From here on breakpoints are set in processes that are followed, by threads that keep what rights they need.
-    ///
-    /// # Errors
-    /// When the threads cannot be started.
-    pub fn begin_to_follow(&mut self, refused: Refused, libraries: tls::Told) -> io::Result<()> {
-        self.breakpoints.begin(refused)?;
-        self.libraries.begin(libraries)
-    }
-
-    /// A process runs a new program, or is seen for the first time: what libraries of TLS it has is looked at.
-    pub fn look(&mut self, pid: u32) {
-        self.libraries.look(pid);
     }
 
     /// What the process map says: see [`mark`].
@@ -476,23 +217,6 @@ fn kept(before: Option<u8>, verdict: u8) -> u8 {
     mark::of(verdict, before.map_or(0, mark::kind))
 }
 
-/// How the registers of a process are found on this kernel.
-fn registers(layout: &Layout) -> u32 {
-    let helper = is_helper_supported(ProgramType::RawTracePoint, BpfHelper::BPF_FUNC_task_pt_regs);
-    if helper.unwrap_or(false) {
-        registers::BY_HELPER
-    } else if layout.task_stack != ABSENT {
-        registers::ON_STACK
-    } else {
-        registers::UNKNOWN
-    }
-}
-
-/// Room for so many, and at least for one: a map without is none.
-fn entries(count: usize) -> u32 {
-    u32::try_from(count.max(1)).unwrap_or(u32::MAX)
-}
-
 fn take<M>(loaded: &mut Ebpf, name: &'static str) -> Result<M, KernelError>
 where
     M: TryFrom<aya::maps::Map, Error = aya::maps::MapError>,
@@ -521,56 +245,9 @@ struct ExeKey(Exe);
 // SAFETY: it is repr(C), without padding, and any bytes are one.
 unsafe impl aya::Pod for ExeKey {}
 
-/// Loading takes some 25 MiB for a moment. The allocator gives it back only when more is allocated later, which an agent
-/// that waits does not do; and the object is not looked at again.
-#[expect(
-    unsafe_code,
-    reason = "neither the allocator nor the kernel offers a safe way"
-)]
-fn give_back_memory() {
-    let page = rustix::param::page_size();
-    let before = OBJECT.as_ptr().align_offset(page);
-    let whole = OBJECT.len().saturating_sub(before) / page * page;
-    give_back_free_memory();
-    // SAFETY: it is given whole pages of a static that nobody writes to: what is read of them comes from the file again.
-    unsafe {
-        let pages = OBJECT.as_ptr().wrapping_add(before).cast_mut().cast();
-        let _ = rustix::mm::madvise(pages, whole, rustix::mm::Advice::LinuxDontNeed);
-    }
-}
-
 /// Gives memory that this thread has freed back to the kernel, which the allocator would do later.
 #[expect(unsafe_code, reason = "the allocator offers no safe way")]
 pub fn give_back_free_memory() {
     // SAFETY: it takes no pointers, may be called at any time, and does nothing where another allocator is in use.
     unsafe { libmimalloc_sys::mi_collect(true) }
-}
-
-/// A kind of goroutine as a value of a map.
-#[repr(transparent)]
-#[derive(Clone, Copy)]
-struct GoKind(Goroutines);
-
-#[expect(unsafe_code, reason = "values are handed to the kernel as bytes")]
-// SAFETY: it is repr(C), without padding, and any bytes are one.
-unsafe impl aya::Pod for GoKind {}
-
-/// A kind of gRPC as a value of a map.
-#[repr(transparent)]
-#[derive(Clone, Copy)]
-struct GrpcKind(GrpcGo);
-
-#[expect(unsafe_code, reason = "values are handed to the kernel as bytes")]
-// SAFETY: it is repr(C), without padding, and any bytes are one.
-unsafe impl aya::Pod for GrpcKind {}
-
-/// The bytes of a struct that has no padding.
-trait Plain {}
-impl Plain for Layout {}
-impl Plain for Settings {}
-
-#[expect(unsafe_code, reason = "globals are handed over as bytes")]
-fn bytes_of<T: Plain>(value: &T) -> &[u8] {
-    // SAFETY: a Plain type is repr(C) of u32 only, so every byte is initialised.
-    unsafe { std::slice::from_raw_parts(std::ptr::from_ref(value).cast(), size_of::<T>()) }
 }

@@ -21,7 +21,9 @@ use tracer_common::{
 
 use super::{
     super::plan::{Excludes, Selection},
-    Probes, entries, of_map, take,
+    Probes,
+    attach::entries,
+    of_map, take,
 };
 use crate::kernel::KernelError;
 
