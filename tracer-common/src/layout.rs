@@ -224,6 +224,20 @@ pub struct Coroutines {
     pub context: u32,
 }
 
+/// How coroutines of a kind are told apart.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CoroutineKind {
+    /// Where they are found.
+    pub places: Coroutines,
+    /// Always 0.
+    pub reserved: u32,
+    /// What their numbers are changed by (exclusive or): they are told by their addresses, and where a process has its memory is nobody's business.
+    pub mask: u64,
+}
+
+const _: () = assert!(size_of::<CoroutineKind>() == 24);
+
 /// Kinds of [`Coroutines`] that can be told apart in the process map.
 pub const COROUTINE_KINDS: u8 = 8;
 

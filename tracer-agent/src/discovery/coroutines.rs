@@ -53,11 +53,17 @@ pub(super) fn look_up(proc: &Proc, executables: &Executables, pid: u32) -> Optio
     let maps = String::from_utf8_lossy(&maps);
     let mapped: Vec<_> = maps.lines().filter_map(Mapped::read).collect();
     let exe = proc.link(pid, "exe")?;
+    let root = proc.link(pid, "root")?;
+    // Of a process in another mount namespace paths begin at its root, of one that has changed its root in this one they do not.
+    let open = |path: &str| {
+        let inside = path.strip_prefix(&root).filter(|inside| inside.starts_with('/'));
+        proc.open_in_root_of(pid, inside.unwrap_or(path))
+    };
     let (start, file, python) = mapped.iter().find_map(|mapped| {
         let file = if mapped.path == exe {
             proc.open(pid, "exe")?
         } else if mapped.name().starts_with("libpython3") {
-            proc.open_in_root_of(pid, mapped.path)?
+            open(mapped.path)?
         } else {
             return None;
         };
@@ -67,7 +73,7 @@ pub(super) fn look_up(proc: &Proc, executables: &Executables, pid: u32) -> Optio
     let threads = mapped
         .iter()
         .filter(|mapped| mapped.is_libc())
-        .find_map(|mapped| executables.threads(&proc.open_in_root_of(pid, mapped.path)?))?;
+        .find_map(|mapped| executables.threads(&open(mapped.path)?))?;
     let (values, state) = threads.place(key(&proc.open(pid, "mem")?, start.checked_add(python.key)?)?)?;
     let coroutines = Coroutines {
         values,
@@ -91,6 +97,11 @@ fn key(memory: &File, at: u64) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        io::{BufRead as _, BufReader},
+        process::{Command, Stdio},
+    };
+
     use super::*;
 
     #[test]
@@ -111,6 +122,40 @@ mod tests {
         ] {
             assert!(Mapped::read(other).is_none(), "{other}");
         }
+    }
+
+    #[test]
+    fn the_interpreter_of_this_host_is_found_in_a_process_once_it_runs() {
+        let program = [
+            "-c",
+            "import sys; print(sys.version_info.minor, flush=True); sys.stdin.read()",
+        ];
+        let started = Command::new("python3")
+            .args(program)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn();
+        // It is not there, or runs no CPython that is known here.
+        let Ok(mut child) = started else { return };
+        let mut told = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut told)
+            .unwrap();
+        let found = look_up(&Proc::new("/proc".into()), &Executables::default(), child.id());
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        let Some(found) = found else {
+            assert!(!(9..=14).contains(&told.trim().parse::<u32>().unwrap()), "{told}");
+            return;
+        };
+        assert_eq!(found.python.minor.to_string(), told.trim());
+        assert!(found.python.copies.is_some());
+        let Coroutines {
+            values,
+            state,
+            context,
+        } = found.coroutines;
+        assert!(values >= 704 && state % 16 == 8 && context >= 200, "{found:?}");
     }
 
     #[test]

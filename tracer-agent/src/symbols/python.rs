@@ -1,6 +1,6 @@
 //! CPython: which version it is, and where it keeps the `contextvars.Context` that a thread runs in.
 //!
-//! Offsets are by the compiler, from programs of each version (x86-64); the same for all of a minor version, as far as they were tried. What is
+//! Offsets are by the compiler (`offsetof`), from headers of 3.9.18, 3.10.13, 3.11.7, 3.12.1, 3.13.0, 3.13.18 and 3.14.10 on x86-64. What is
 //! read by wrong ones is harmless: coroutines are believed only after they have proven to tell requests apart.
 
 use std::{fs::File, sync::Arc};
@@ -20,12 +20,13 @@ struct Offsets {
     context: u32,
 }
 
-const OFFSETS: [Offsets; 5] = [
+const OFFSETS: [Offsets; 6] = [
     of(9, 584, 240),
     of(10, 584, 240),
     of(11, 592, 224),
     of(12, 1544, 208),
     of(13, 2160, 208),
+    of(14, 2336, 208),
 ];
 
 const fn of(minor: u32, key: u64, context: u32) -> Offsets {

@@ -1,7 +1,7 @@
 //! Coroutines of CPython. Each runs in a `contextvars.Context` of its own, which the `PyThreadState` names of the thread that runs it.
 //!
 //! A thread finds its `PyThreadState` by a key for memory of its own, and so does this: sockets are written without the lock that says which
-//! thread runs. A context is told by its address, which another may have when it is gone.
+//! thread runs. A context is told by its address, which another may have when it is gone, changed by a number that nobody else knows.
 
 use aya_ebpf::{
     helpers::{bpf_get_current_task, bpf_ktime_get_boot_ns},
@@ -9,8 +9,8 @@ use aya_ebpf::{
     maps::Array,
 };
 use tracer_common::{
-    layout::{COROUTINE_KINDS, Coroutines, mark},
-    record::{CoroutineRecord, kind},
+    layout::{COROUTINE_KINDS, CoroutineKind, mark},
+    record::{self, CoroutineRecord},
 };
 
 use super::{emit, select::Current};
@@ -18,12 +18,25 @@ use crate::peek::{layout, member, user};
 
 /// Where each kind of CPython keeps what is read of its coroutines.
 #[map]
-static COROUTINES: Array<Coroutines> = Array::with_max_entries(COROUTINE_KINDS as u32, 0);
+static COROUTINES: Array<CoroutineKind> = Array::with_max_entries(COROUTINE_KINDS as u32, 0);
 
-/// The one that the current thread runs, 0 if it runs none.
+/// The one that the current thread runs.
 #[inline(always)]
 pub fn running(current: Current) -> Option<u64> {
-    let place = unsafe { *COROUTINES.get_ptr(mark::coroutines(current.kind)? as u32)? };
+    let kind = kind_of(current)?;
+    Some(context(kind)? ^ kind.mask)
+}
+
+#[inline(always)]
+fn kind_of(current: Current) -> Option<&'static CoroutineKind> {
+    let kind = COROUTINES.get_ptr(mark::coroutines(current.kind)? as u32)?;
+    Some(unsafe { &*kind })
+}
+
+/// The context that the current thread runs in.
+#[inline(always)]
+fn context(kind: &CoroutineKind) -> Option<u64> {
+    let place = kind.places;
     if place.context == 0 {
         return None;
     }
@@ -34,20 +47,21 @@ pub fn running(current: Current) -> Option<u64> {
     if state == 0 {
         return None;
     }
-    user(state.wrapping_add(place.context as u64))
+    user(state.wrapping_add(place.context as u64)).filter(|context| *context != 0)
 }
 
-/// The one that the current thread runs has made another.
+/// The one that the current thread runs has made another, which runs in this context.
 #[inline(always)]
-pub fn made(current: Current, coroutine: u64) -> Option<()> {
-    let maker = running(current)?;
-    if maker != 0 && coroutine != 0 {
+pub fn made(current: Current, made: u64) -> Option<()> {
+    let kind = kind_of(current)?;
+    let maker = context(kind)?;
+    if made != 0 {
         emit::fixed(&CoroutineRecord {
-            kind: kind::COROUTINE,
+            kind: record::kind::COROUTINE,
             size: size_of::<CoroutineRecord>() as u32,
             at_ns: unsafe { bpf_ktime_get_boot_ns() },
-            coroutine,
-            maker,
+            coroutine: made ^ kind.mask,
+            maker: maker ^ kind.mask,
             tgid: current.tgid,
             tid: current.tid,
         });
