@@ -123,17 +123,24 @@ impl Breakpoints {
     /// Takes the programs over from the object, if the kernel took them.
     pub fn of(loaded: &Ebpf) -> Self {
         let program = |purpose: Purpose| Some((purpose, breakpoint::program(loaded, purpose.program())?));
-        Self {
+        let mut breakpoints = Self {
             programs: Purpose::all().filter_map(program).collect(),
             wanted: None,
             ends: Arc::default(),
             threads: Vec::new(),
+        };
+        if !breakpoints.has_all_of_go() {
+            // A part of them would tell a part of the truth.
+            breakpoints
+                .programs
+                .retain(|(purpose, _)| !matches!(purpose, Purpose::Go(_)));
         }
+        breakpoints
     }
 
     /// Why no breakpoint can be set in Go programs, if none can.
     pub fn obstacle(&self) -> Option<&'static str> {
-        if !Purpose::of_go().all(|purpose| self.has(purpose)) {
+        if !self.has_all_of_go() {
             return Some(breakpoint::REFUSED);
         }
         breakpoint::obstacle().map(|obstacle| match obstacle {
@@ -148,6 +155,10 @@ impl Breakpoints {
             return Some(NOT_ALL_REFUSED);
         }
         breakpoint::obstacle().map(|_| NOT_ALL)
+    }
+
+    fn has_all_of_go(&self) -> bool {
+        Purpose::of_go().all(|purpose| self.has(purpose))
     }
 
     fn has(&self, wanted: Purpose) -> bool {

@@ -7,12 +7,9 @@
 //!
 //! The connection is an interface (`net.Conn`) at 80, its value at 88.
 
-use aya_ebpf::{
-    macros::{map, uprobe},
-    maps::ProgramArray,
-    programs::ProbeContext,
-};
+use aya_ebpf::{macros::uprobe, programs::ProbeContext};
 
+use super::nowhere::NOWHERE;
 use crate::{
     arch::go,
     path::{
@@ -36,12 +33,6 @@ const FAMILIES: [u64; 2] = [2, 10];
 const VALUE: u64 = 8;
 /// Connections that may stand one within the other.
 const NESTED: u32 = 3;
-
-/// Empty. Newer kernels give a program a stack for each processor instead of each run, and unlike others this one may be
-/// preempted by another run of itself: one goroutine's request was then noted as another's. A program that may make a
-/// tail call gets none.
-#[map]
-pub static NOWHERE: ProgramArray = ProgramArray::with_max_entries(1, 0);
 
 #[uprobe]
 fn tracer_go_round_trip(ctx: ProbeContext) -> u32 {

@@ -17,7 +17,7 @@ use aya_ebpf::{
 };
 use tracer_common::layout::GrpcGo;
 
-use super::go::{self, NOWHERE};
+use super::{go, nowhere::NOWHERE};
 use crate::{
     arch::{
         go::{argument, goroutine, stack},

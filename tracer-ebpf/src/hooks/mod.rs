@@ -8,6 +8,7 @@ mod go_streams;
 mod iter;
 mod kprobe;
 mod lifecycle;
+mod nowhere;
 mod python;
 mod socket;
 mod syscall;

@@ -6,7 +6,7 @@
 
 use aya_ebpf::{macros::uretprobe, programs::RetProbeContext};
 
-use super::go::NOWHERE;
+use super::nowhere::NOWHERE;
 use crate::path::{coroutines, select};
 
 #[uretprobe]

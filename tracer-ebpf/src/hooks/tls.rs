@@ -17,7 +17,7 @@ use aya_ebpf::{
     programs::{ProbeContext, RetProbeContext},
 };
 
-use super::go::NOWHERE;
+use super::nowhere::NOWHERE;
 use crate::{
     arch,
     path::{

@@ -345,6 +345,10 @@ impl<'a> Fields<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::mem::offset_of;
+
+    use tracer_common::record::CoroutineRecord;
+
     use super::*;
     use crate::testing::End;
 
@@ -376,6 +380,71 @@ mod tests {
         assert_ne!(client.local, client.peer);
         let (client, server) = (open(1, 0, true), open(2, 0, false));
         assert_ne!(client.local, server.peer);
+    }
+
+    /// A record of this size with these bytes in it.
+    fn bytes(size: usize, parts: &[(usize, &[u8])]) -> Vec<u8> {
+        let mut bytes = vec![0; size];
+        for (at, part) in parts {
+            bytes.splice(*at..*at + part.len(), part.iter().copied());
+        }
+        bytes
+    }
+
+    #[test]
+    fn who_sends_is_a_coroutine_where_there_is_no_goroutine() {
+        let size = size_of::<DataRecord>();
+        let data = |task: u64, maker: u64| {
+            let bytes = bytes(
+                size,
+                &[
+                    (0, &kind::DATA.to_ne_bytes()),
+                    (4, &u32::try_from(size).unwrap().to_ne_bytes()),
+                    (offset_of!(DataRecord, task), &task.to_ne_bytes()),
+                    (offset_of!(DataRecord, maker), &maker.to_ne_bytes()),
+                ],
+            );
+            match Record::decode(&bytes) {
+                Ok(Record::Data(data)) => (data.coroutine.map(|coroutine| coroutine.0.get()), data.maker),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(data(0, 9), (Some(9), None));
+        assert_eq!(data(7, 9), (None, Some(Task::goroutine(Pid(0), 9))));
+        assert_eq!(data(0, 0), (None, None));
+    }
+
+    #[test]
+    fn a_coroutine_that_was_made_has_a_number_and_a_maker() {
+        let size = size_of::<CoroutineRecord>();
+        let decoded = |coroutine: u64, maker: u64| {
+            let bytes = bytes(
+                size,
+                &[
+                    (0, &kind::COROUTINE.to_ne_bytes()),
+                    (4, &u32::try_from(size).unwrap().to_ne_bytes()),
+                    (offset_of!(CoroutineRecord, at_ns), &5_u64.to_ne_bytes()),
+                    (offset_of!(CoroutineRecord, coroutine), &coroutine.to_ne_bytes()),
+                    (offset_of!(CoroutineRecord, maker), &maker.to_ne_bytes()),
+                    (offset_of!(CoroutineRecord, tgid), &3_u32.to_ne_bytes()),
+                    (offset_of!(CoroutineRecord, tid), &4_u32.to_ne_bytes()),
+                ],
+            );
+            Record::decode(&bytes).map(|record| match record {
+                Record::Coroutine(made) => made,
+                other => panic!("{other:?}"),
+            })
+        };
+        let number = |number| Coroutine(NonZeroU64::new(number).unwrap());
+        let made = CoroutineMade {
+            at: BootNanos(5),
+            thread: Task::thread(Pid(3), 4),
+            coroutine: number(8),
+            maker: number(9),
+        };
+        assert_eq!(decoded(8, 9).unwrap(), made);
+        assert!(matches!(decoded(0, 9), Err(RecordError::Field("coroutine"))));
+        assert!(matches!(decoded(8, 0), Err(RecordError::Field("maker"))));
     }
 
     #[test]
