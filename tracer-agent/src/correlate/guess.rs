@@ -43,18 +43,23 @@ impl Correlator {
             may_be_told: false,
         };
         let by_thread = match cause {
-            Cause::Edge(Edge::Local(request, Evidence::Task)) if !outbound.task.is_goroutine() => {
-                Some(request)
+            Cause::Edge(Edge::Local(request, evidence @ (Evidence::Task | Evidence::Handoff)))
+                if !outbound.task.is_goroutine() =>
+            {
+                Some((request, evidence))
             }
             Cause::Unknown => None,
             Cause::Edge(_) | Cause::After(_) => return judged(cause, None, false),
         };
-        if let Some(request) = by_thread.filter(|request| self.follows_from(*request, outbound)) {
+        let follows = |(request, evidence): &_| {
+            *evidence == Evidence::Handoff || self.follows_from(*request, outbound)
+        };
+        if let Some(guess) = by_thread.filter(follows) {
             let pid = outbound.pid();
             if !self.timing.serves_several(pid) || self.processes.is_proven(pid) {
                 return judged(cause, None, false);
             }
-            return judged(Cause::Unknown, Some((request, Evidence::Task)), true);
+            return judged(Cause::Unknown, Some(guess), true);
         }
         match self.by_turn(outbound) {
             ByTurn::For(request) => judged(Cause::Edge(Edge::Local(request, Evidence::Turn)), None, false),
@@ -137,12 +142,17 @@ impl Correlator {
         };
         match evidence {
             Evidence::Turn => self.tells_by_turn(exchange.task),
-            _ => self.processes.is_proven(exchange.pid()) && self.is_unrefuted(exchange),
+            _ => self.processes.is_proven(exchange.pid()) && self.is_unrefuted(exchange, evidence),
         }
     }
 
-    fn is_unrefuted(&self, exchange: &Exchange) -> bool {
-        self.processes.keeps_to_request(exchange.task) && self.threads.trusts(exchange.task)
+    /// Whether nothing speaks against the thread that tells what a call was made for.
+    fn is_unrefuted(&self, call: &Exchange, evidence: Evidence) -> bool {
+        let teller = match evidence {
+            Evidence::Handoff => call.maker,
+            _ => Some(call.task),
+        };
+        teller.is_some_and(|task| self.processes.keeps_to_request(task) && self.threads.trusts(task))
     }
 
     pub(super) fn decide_guess(
@@ -167,10 +177,10 @@ impl Correlator {
             .exchange()
             .filter(|exchange| exchange.side == Side::Outbound)?;
         match (live.guess, live.candidate) {
-            (Some((request, Evidence::Task)), _)
-                if self.is_unrefuted(exchange) && self.known.contains(request) =>
+            (Some((request, evidence @ (Evidence::Task | Evidence::Handoff))), _)
+                if self.is_unrefuted(exchange, evidence) && self.known.contains(request) =>
             {
-                Some(Edge::Local(request, Evidence::Task))
+                Some(Edge::Local(request, evidence))
             }
             (_, Some((request, Evidence::Timing)))
                 if live.confidence >= Some(self.settings.min_confidence) && self.known.contains(request) =>

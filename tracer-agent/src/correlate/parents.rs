@@ -191,7 +191,8 @@ impl Correlator {
         live.candidate = request.map(|request| (request, Evidence::Timing));
         let is_sure = answer.confidence >= self.settings.min_confidence;
         // What its task tells is better, if that is proven yet.
-        let may_be_better = live.may_be_told || matches!(live.guess, Some((_, Evidence::Task)));
+        let may_be_better =
+            live.may_be_told || matches!(live.guess, Some((_, Evidence::Task | Evidence::Handoff)));
         match request.filter(|_| is_sure) {
             _ if may_be_better => {}
             Some(request) => self.decide(answer.call, Edge::Local(request, Evidence::Timing), out),
@@ -327,6 +328,20 @@ impl Correlator {
             Cause::Edge(Edge::Local(inbound, Evidence::Task)) if outbound.handed => {
                 Cause::Edge(Edge::Local(inbound, Evidence::Handoff))
             }
+            Cause::Unknown => self.by_other_thread(outbound),
+            cause => cause,
+        }
+    }
+
+    /// What the thread tells that had another send a request.
+    fn by_other_thread(&mut self, outbound: &Exchange) -> Cause {
+        let Some(thread) = outbound.maker.filter(|maker| !maker.is_goroutine()) else {
+            return Cause::Unknown;
+        };
+        match self.by_task(thread, outbound.start) {
+            Cause::Edge(Edge::Local(inbound, Evidence::Task)) => {
+                Cause::Edge(Edge::Local(inbound, Evidence::Handoff))
+            }
             cause => cause,
         }
     }
@@ -342,7 +357,9 @@ impl Correlator {
     /// What the goroutine tells that made this one, or the one that made that.
     fn by_makers(&mut self, mut task: Task, mut maker: Option<Task>, start: BootNanos) -> Cause {
         for _ in 0..GENERATIONS {
-            let Some(older) = maker else { break };
+            let Some(older) = maker.filter(|maker| maker.is_goroutine()) else {
+                break;
+            };
             match self.by_maker(older, task, start) {
                 Cause::Unknown => (task, maker) = (older, self.threads.maker(older)),
                 cause => return cause,

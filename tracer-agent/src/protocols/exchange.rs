@@ -91,7 +91,8 @@ pub struct Exchange {
     pub start: BootNanos,
     /// The task that read the last byte of the request's head (inbound), or wrote its first byte or had it written (outbound).
     pub task: Task,
-    /// The goroutine that made the task, where that is known.
+    /// The goroutine that made the task; of a thread, another that seems to have had it send the request (outbound): it has looked whether the
+    /// connection is alive, or made it. None where that is not known.
     pub maker: Option<Task>,
     /// The coroutine that wrote the first byte (outbound), where the language has such that are known.
     pub coroutine: Option<Coroutine>,

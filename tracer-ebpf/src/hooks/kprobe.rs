@@ -75,8 +75,8 @@ fn tracer_kprobe_recvmsg(ctx: ProbeContext) -> u32 {
         argument::FOURTH
     };
     let flags = at((ctx.as_ptr() as u64).wrapping_add(register));
-    if let (Some(sock), Some(message), Some(flags)) = (ctx.arg(0), ctx.arg(1), flags) {
-        tcp::receiving(sock, message, flags);
+    if let (Some(sock), Some(message), Some(len), Some(flags)) = (ctx.arg(0), ctx.arg(1), ctx.arg(2), flags) {
+        tcp::receiving(sock, message, len, flags);
     }
     0
 }

@@ -86,8 +86,10 @@ entries! {
 #[fentry]
 fn tracer_fentry_recvmsg(ctx: FEntryContext) -> i32 {
     let flags = word(&ctx, layout().recvmsg_flags);
-    if let (Some(sock), Some(message), Some(flags)) = (word(&ctx, 0), word(&ctx, 1), flags) {
-        tcp::receiving(sock, message, flags);
+    if let (Some(sock), Some(message), Some(len), Some(flags)) =
+        (word(&ctx, 0), word(&ctx, 1), word(&ctx, 2), flags)
+    {
+        tcp::receiving(sock, message, len, flags);
     }
     0
 }

@@ -25,7 +25,7 @@ use crate::{
         files,
         message::{Chain, Loop, Repeat},
         select::{self, Current},
-        tls, turn,
+        task, tls, turn,
     },
     peek::at,
 };
@@ -194,7 +194,7 @@ fn read(registers: u64, result: i64, repeat: &impl Repeat) -> Option<()> {
     let current = select::traced()?;
     if result == NOTHING_YET && !tls::is_inside(current) {
         turn::reads(current);
-        return None;
+        return looked(registers, form, current);
     }
     native()?;
     let arguments = Arguments::of(registers)?;
@@ -211,6 +211,20 @@ fn read(registers: u64, result: i64, repeat: &impl Repeat) -> Option<()> {
         call::read_nothing(sock, current);
     }
     None
+}
+
+/// Nothing has come of what a call wanted to read.
+#[inline(always)]
+fn looked(registers: u64, form: &Form, current: Current) -> Option<()> {
+    if !matches!(form.shape, Shape::Buffer) || current.kind != 0 {
+        return None;
+    }
+    let arguments = Arguments::of(registers)?;
+    if arguments.third != 1 {
+        return None;
+    }
+    native()?;
+    task::looked(files::socket(arguments.fd(form))?, arguments.third, current)
 }
 
 /// The first three arguments of a call.

@@ -10,6 +10,7 @@ use crate::{
         message::Repeat,
         select::{self, Current},
         sock::Sock,
+        task,
     },
     peek::{layout, member},
 };
@@ -24,9 +25,12 @@ pub fn sending(sock: u64, message: u64) -> Option<()> {
 
 /// `tcp_recvmsg(struct sock *sk, struct msghdr *msg, size_t len, …, int flags, int *addr_len)` is entered.
 #[inline(always)]
-pub fn receiving(sock: u64, message: u64, flags: u64) -> Option<()> {
+pub fn receiving(sock: u64, message: u64, len: u64, flags: u64) -> Option<()> {
     let current = select::traced()?;
     let sock = Sock::tcp(sock)?;
+    if sock.unread() == 0 {
+        task::looked(sock, len, current);
+    }
     let memory = match flags::moves(false, flags as u32 as u64) {
         Move::Nothing => return None,
         Move::Discarded => Memory::unseen(false),

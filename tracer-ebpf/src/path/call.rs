@@ -105,7 +105,7 @@ pub struct Call {
     pub turn: u32,
     /// See [`turn::Moment`].
     pub reads: u32,
-    /// The goroutine that has another make the call.
+    /// The goroutine that has another make the call, or the thread that does.
     pub caller: Task,
 }
 
@@ -183,8 +183,8 @@ pub fn begin(sock: Sock, memory: Memory, current: Current) -> Option<()> {
         returned_ns: 0,
         done: 0,
         seq,
-        caller: if memory.sent != 0 && current.has_goroutines() {
-            task::caller(connection, seq)
+        caller: if memory.sent != 0 {
+            task::caller(connection, seq, current)
         } else {
             Task::NONE
         },

@@ -70,7 +70,7 @@ pub struct Connection {
     reads: u32,
     /// See [`Sock::identity`].
     identity: u32,
-    /// The goroutine that has handed a request to the one that writes.
+    /// The goroutine that has handed a request to the one that writes, or the thread that has looked at the connection.
     pub caller: Task,
     /// Sequence number of the first byte of that request: what is written there is the caller's, and nothing else. Or [`NEXT_WRITE`].
     pub caller_seq: u64,

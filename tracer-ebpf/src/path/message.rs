@@ -233,7 +233,7 @@ fn prepare(scratch: &mut Scratch) -> Option<()> {
         call.returned_ns
     };
     work.record.connection = connection.id;
-    let task = if call.caller.id != 0 {
+    let task = if call.caller.is_known() {
         work.of_call = data_flags::HANDED;
         call.caller
     } else {

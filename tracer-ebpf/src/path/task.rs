@@ -3,6 +3,9 @@
 //! Go keeps its current goroutine (`runtime.g`) in a register (`arch`), and calls the kernel on the goroutine's own stack. So of the registers
 //! that a process has left when it called the kernel, that one is the goroutine if the stack pointer lies within that goroutine's stack;
 //! where C code called, it is not. Nothing is attached to the process for that.
+//!
+//! A thread may have another send for it. Clients that keep connections and have threads of their own to write them look whether one is still
+//! there before they use it: the thread that wants to use it tries to read a byte where none is to come.
 
 use aya_ebpf::{
     helpers::{bpf_get_current_task, generated},
@@ -11,7 +14,12 @@ use aya_ebpf::{
 };
 use tracer_common::layout::{GO_KINDS, Goroutines, mark, registers};
 
-use super::{connection::Connection, coroutines, select::Current};
+use super::{
+    connection::{self, Connection},
+    coroutines,
+    select::Current,
+    sock::Sock,
+};
 use crate::{
     arch::{self, saved},
     peek::{at, layout, member, settings, user},
@@ -21,19 +29,28 @@ use crate::{
 #[map]
 static GOROUTINES: Array<Goroutines> = Array::with_max_entries(GO_KINDS as u32, 0);
 
+/// So much is read by who only looks.
+const ONE_BYTE: u64 = 1;
+
 /// A goroutine and the one that made it, by number; 0 where that is not known.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Task {
     /// `goid`
     pub id: u64,
-    /// `parentGoid`; of what is no goroutine, its coroutine.
+    /// `parentGoid`; of what is no goroutine, its coroutine, or the thread that has another make the call.
     pub maker: u64,
 }
 
 impl Task {
     /// Not known.
     pub const NONE: Self = Self { id: 0, maker: 0 };
+
+    /// Whether anything is.
+    #[inline(always)]
+    pub fn is_known(self) -> bool {
+        self.id | self.maker != 0
+    }
 }
 
 /// The goroutine that makes the current call into the kernel, or the coroutine that does if it sends.
@@ -81,15 +98,33 @@ pub fn running(current: Current, address: u64, stack: u64) -> Option<Task> {
     })
 }
 
-/// The goroutine for which another is about to write at `seq`. Asked at the entry of the write: at its return the response may have
-/// come, and the connection been handed the next request.
+/// For whom the current thread is about to write at `seq`, if for another. Asked at the entry of the write: at its return the response may
+/// have come, and the connection been handed the next request.
 #[inline(always)]
-pub fn caller(connection: &Connection, seq: u32) -> Task {
-    if connection.caller_seq == seq as u64 {
-        connection.caller
+pub fn caller(connection: &Connection, seq: u32, current: Current) -> Task {
+    let caller = connection.caller;
+    let is_itself = caller.id == 0 && caller.maker == current.tid as u64;
+    if connection.caller_seq == seq as u64 && !is_itself {
+        caller
     } else {
         Task::NONE
     }
+}
+
+/// The current thread has tried to read so many bytes of the sock, and nothing has come.
+#[inline(always)]
+pub fn looked(sock: Sock, bytes: u64, current: Current) -> Option<()> {
+    // Goroutines and coroutines are known by themselves.
+    if bytes != ONE_BYTE || current.kind != 0 || sock.unix {
+        return None;
+    }
+    let connection = unsafe { &mut *connection::known(sock)? };
+    connection.caller = Task {
+        id: 0,
+        maker: current.tid as u64,
+    };
+    connection.caller_seq = sock.write_seq() as u64;
+    Some(())
 }
 
 /// Where the registers are that the process had when it called the kernel.

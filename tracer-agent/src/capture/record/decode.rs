@@ -98,7 +98,13 @@ fn data<'a>(whole: &mut Fields<'a>) -> Result<Data<'a>, RecordError> {
     let exchange = NonZeroU32::new(read.u32()?);
     let maker = read.u64()?;
     let at = if flags & data_flags::SENT != 0 { start } else { end };
-    let coroutine = NonZeroU64::new(maker).filter(|_| context == 0).map(Coroutine);
+    let is_handed = flags & data_flags::HANDED != 0;
+    let coroutine = NonZeroU64::new(maker).filter(|_| context == 0 && !is_handed);
+    let maker = match context {
+        0 if is_handed => Some(Task::thread(pid, maker as u32)),
+        _ if context == 0 || maker == 0 => None,
+        _ => Some(Task::goroutine(pid, maker)),
+    };
     let moment = read.moment(flags & data_flags::TIMER != 0, at)?;
     let captured = whole.slice(captured as usize)?;
     if captured.len() as u64 > len || offset.0.checked_add(len).is_none() {
@@ -119,8 +125,8 @@ fn data<'a>(whole: &mut Fields<'a>) -> Result<Data<'a>, RecordError> {
             0 => Task::thread(pid, tid),
             goroutine => Task::goroutine(pid, goroutine),
         },
-        coroutine,
-        maker: (context != 0 && maker != 0).then(|| Task::goroutine(pid, maker)),
+        coroutine: coroutine.map(Coroutine),
+        maker,
         moment,
         seq,
         marks: Marks::new(flags),

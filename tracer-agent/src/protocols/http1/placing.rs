@@ -201,7 +201,9 @@ fn begin_exchange(
     cx: &mut Context<'_>,
 ) -> Option<ExchangeId> {
     let beginning = &seen.beginning;
-    let moment = begin::open(cx).map_or(beginning.moment, |open| asked(open, seen, first));
+    let open = begin::open(cx);
+    let connecting = open.filter(|_| first).and_then(|open| connected(open, seen));
+    let moment = open.map_or(beginning.moment, |open| asked(open, seen, first));
     begin(
         Begins {
             direction: seen.direction,
@@ -210,7 +212,7 @@ fn begin_exchange(
             seq: beginning.seq,
             cover: beginning.cover,
             task: beginning.task,
-            maker: beginning.maker,
+            maker: beginning.maker.or(connecting),
             coroutine: beginning.coroutine,
             handed: beginning.handed,
             multiplexed: false,
@@ -222,6 +224,13 @@ fn begin_exchange(
         },
         cx,
     )
+}
+
+/// The thread that has connected for the first request, if another has sent that.
+fn connected(open: &Open, seen: &SeenHead<'_>) -> Option<Task> {
+    let (sender, thread) = (seen.beginning.task, Task::thread(open.pid, open.tid));
+    let is_other = !sender.is_goroutine() && sender.pid == open.pid && sender != thread;
+    (seen.direction == Direction::Sent && open.origin == Origin::Connected && is_other).then_some(thread)
 }
 
 /// When it was asked for. The first request on a connection waits until that is established, and is asked for with it.

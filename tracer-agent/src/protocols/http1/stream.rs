@@ -64,7 +64,7 @@ impl Beginning {
             task: data.task,
             maker: data.maker,
             coroutine: data.coroutine,
-            handed: data.marks.handed(),
+            handed: data.marks.handed() && data.task.is_goroutine(),
             is_received: data.direction == Direction::Received,
             moment: data.moment,
             seq: data.seq,
