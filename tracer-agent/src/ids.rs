@@ -99,6 +99,16 @@ pub struct Moment {
     pub at: BootNanos,
 }
 
+/// Who made a task of the same process, or had it do something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Maker {
+    /// A goroutine, which made this one.
+    Goroutine(NonZeroU64),
+    /// A thread that seems to have had this one send, with when, if that is known: it has woken or made the one that sends, or the one that has taken the
+    /// connection for it; or it has done that itself.
+    Thread(u32, Option<BootNanos>),
+}
+
 /// A coroutine among those of its process that are not over: another may have the same number later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Coroutine(pub NonZeroU64);

@@ -28,7 +28,7 @@ use crate::{
     ids::BootNanos,
     metrics::Board,
     observe::{Event, Log},
-    symbols::{Go, Interpreter},
+    symbols::{Go, Runtime},
 };
 
 /// The kernel side, attached.
@@ -77,11 +77,11 @@ pub trait Probes {
     /// # Errors
     /// When they cannot be.
     fn follow(&mut self, pid: u32, go: &Go) -> io::Result<()>;
-    /// The coroutines of a process are told apart from now on, and which makes which.
+    /// What works in a process is told apart from now on, and which has what done by which.
     ///
     /// # Errors
-    /// When they cannot be.
-    fn tell_apart(&mut self, pid: u32, python: &Interpreter) -> io::Result<()>;
+    /// When it cannot be.
+    fn tell_apart(&mut self, pid: u32, runtime: &Runtime) -> io::Result<()>;
     /// A process has ended, or runs another program.
     fn unfollow(&mut self, pid: u32);
     /// A process runs a new program, or is seen for the first time: what libraries of TLS it has is to be looked at.
@@ -294,8 +294,8 @@ impl<'a, P: Probes, C: Core, D: Processes> Live<'a, P, C, D> {
                 None => self.probes.unfollow(pid),
             }
         }
-        for (pid, python) in self.feed.pythons() {
-            self.tell_apart(pid, &python);
+        for (pid, runtime) in self.feed.runtimes() {
+            self.tell_apart(pid, &runtime);
         }
         self.feed.deliver();
         for line in self.probes.said() {
@@ -311,15 +311,15 @@ impl<'a, P: Probes, C: Core, D: Processes> Live<'a, P, C, D> {
             if let Some(go) = self.feed.go(pid) {
                 self.follow(pid, &go);
             }
-            if let Some(python) = self.feed.python(pid) {
-                self.tell_apart(pid, &python);
+            if let Some(runtime) = self.feed.runtime(pid) {
+                self.tell_apart(pid, &runtime);
             }
         }
     }
 
-    fn tell_apart(&mut self, pid: u32, python: &Interpreter) {
-        if let Err(error) = self.probes.tell_apart(pid, python) {
-            let version = python.python.version();
+    fn tell_apart(&mut self, pid: u32, runtime: &Runtime) {
+        if let Err(error) = self.probes.tell_apart(pid, runtime) {
+            let version = runtime.version();
             self.log.say(&Event::NotFollowed { pid, version, error });
         }
     }

@@ -239,7 +239,7 @@ pub struct CoroutineKind {
 const _: () = assert!(size_of::<CoroutineKind>() == 24);
 
 /// Kinds of [`Coroutines`] that can be told apart in the process map.
-pub const COROUTINE_KINDS: u8 = 8;
+pub const COROUTINE_KINDS: u8 = 7;
 
 /// A value of the process map: what is decided about the process, and above it the number of its kind of tasks: first 0 for
 /// none, then those of goroutines, then those of coroutines.
@@ -275,6 +275,14 @@ pub mod mark {
     /// The kind of the coroutines with this number, below [`super::COROUTINE_KINDS`].
     pub const fn of_coroutines(number: u8) -> u8 {
         super::GO_KINDS + number
+    }
+
+    /// Of processes whose threads hand work on to others that wait for it, by waking them.
+    pub const POOLS: u8 = (1 << (u8::BITS - BITS)) - 1;
+
+    /// Whether the threads of a process are all that there is to tell its work by.
+    pub const fn has_threads_only(kind: u8) -> bool {
+        kind == 0 || kind == POOLS
     }
 }
 

@@ -45,7 +45,7 @@ pub mod data_flags {
     pub const UNSAMPLED_REQUEST: u32 = 1 << 8;
     /// The same for the response to such a request.
     pub const UNSAMPLED_RESPONSE: u32 = 1 << 9;
-    /// The task handed the bytes to whoever made the call; where there is none, the thread did that [`super::DataRecord::maker`] says.
+    /// The task handed the bytes to whoever made the call.
     pub const HANDED: u32 = 1 << 10;
     /// A timer of the thread's event loop may have expired in this turn before the call.
     pub const TIMER: u32 = 1 << 11;
@@ -56,6 +56,9 @@ pub mod data_flags {
     pub const DECRYPTED: u32 = 1 << 13;
     /// With `DECRYPTED`: such bytes may have passed before the first that was seen, so that the sequence number says nothing.
     pub const APART: u32 = 1 << 14;
+    /// The process has no goroutines, and another thread seems to have had the call made: [`super::DataRecord::maker`] says which, and
+    /// [`super::DataRecord::task`] when it did, 0 where that is not known.
+    pub const BY_THREAD: u32 = 1 << 15;
 }
 
 /// The first nine bytes of a frame of HTTP/2 (RFC 9113 §4.1): length, type, flags, stream.
@@ -133,7 +136,7 @@ pub struct DataRecord {
     /// whole, and from where the kernel side itself has lost its place in this direction.
     pub exchange: u32,
     /// The goroutine that made `task`, 0 where that is not known. Without a goroutine: the coroutine that makes a call which sends, 0 where
-    /// there is none; with [`data_flags::HANDED`] the thread it was made for.
+    /// there is none. See also [`data_flags::BY_THREAD`].
     pub maker: u64,
     /// The turn of its event loop in which the thread made the call: how often it has waited for many files at once. 0 where it is
     /// no loop.

@@ -12,7 +12,7 @@ use tracer_common::{
 pub use decode::RecordError;
 
 use super::address::Address;
-use crate::ids::{BootNanos, ConnectionId, Coroutine, Moment, Pid, StreamOffset, Task};
+use crate::ids::{BootNanos, ConnectionId, Coroutine, Maker, Moment, Pid, StreamOffset, Task};
 
 /// A record, borrowing its captured bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +65,7 @@ pub struct Data<'a> {
     pub start: BootNanos,
     pub end: BootNanos,
     pub task: Task,
-    pub maker: Option<Task>,
+    pub maker: Option<Maker>,
     pub coroutine: Option<Coroutine>,
     pub moment: Option<Moment>,
     pub seq: u32,

@@ -216,7 +216,8 @@ fn hooks() -> Vec<Finding> {
             let unix = unix_sockets(probes.unix_obstacle);
             let tls = in_tls(probes.tls_obstacle);
             let python = python_programs(probes.python_obstacle);
-            let seen = [unix, go, python, tls];
+            let java = java_programs(probes.java_obstacle);
+            let seen = [unix, go, python, java, tls];
             let left_out = probes.left_out.into_iter().map(left_out);
             let findings = [taken].into_iter().chain(refused).chain(left_out);
             findings.chain(seen).collect()
@@ -260,6 +261,20 @@ fn python_programs(obstacle: Option<&'static str>) -> Finding {
         ),
     };
     Finding::new("python programs", state, detail, "")
+}
+
+fn java_programs(obstacle: Option<&'static str>) -> Finding {
+    let (state, detail) = match obstacle {
+        None => (
+            State::Ok,
+            "calls are linked by thread, also those that a pool makes for it".to_owned(),
+        ),
+        Some(obstacle) => (
+            State::Degraded,
+            format!("calls that a pool makes for a thread are linked by times only: {obstacle}"),
+        ),
+    };
+    Finding::new("java programs", state, detail, "")
 }
 
 fn in_tls(obstacle: Option<&'static str>) -> Finding {

@@ -51,9 +51,8 @@ impl Correlator {
             Cause::Unknown => None,
             Cause::Edge(_) | Cause::After(_) => return judged(cause, None, false),
         };
-        let follows = |(request, evidence): &_| {
-            *evidence == Evidence::Handoff || self.follows_from(*request, outbound)
-        };
+        let follows =
+            |(request, evidence): &_| *evidence == Evidence::Handoff || self.follows_from(*request, outbound);
         if let Some(guess) = by_thread.filter(follows) {
             let pid = outbound.pid();
             if !self.timing.serves_several(pid) || self.processes.is_proven(pid) {
@@ -149,7 +148,7 @@ impl Correlator {
     /// Whether nothing speaks against the thread that tells what a call was made for.
     fn is_unrefuted(&self, call: &Exchange, evidence: Evidence) -> bool {
         let teller = match evidence {
-            Evidence::Handoff => call.maker,
+            Evidence::Handoff => call.asked_by(),
             _ => Some(call.task),
         };
         teller.is_some_and(|task| self.processes.keeps_to_request(task) && self.threads.trusts(task))

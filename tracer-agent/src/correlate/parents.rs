@@ -1,7 +1,7 @@
 //! Where an exchange comes from: the ladder of evidence, and the truth table of contexts.
 
 use crate::{
-    ids::{BootNanos, Task},
+    ids::{BootNanos, Maker, Task},
     protocols::{
         Exchange, ExchangeId,
         exchange::{ConnectFailure, OtherEnd, RemoteParent, Sampled, Side},
@@ -319,12 +319,12 @@ impl Correlator {
         let (task, start) = (outbound.task, outbound.start);
         if outbound.multiplexed {
             // One that was made to send this is no one that writes for all.
-            return match self.by_makers(task, outbound.maker, start) {
+            return match self.by_makers(task, outbound.made_by(), start) {
                 cause @ Cause::Edge(Edge::Local(..)) => cause,
                 _ => Cause::Unknown,
             };
         }
-        match self.by_goroutine(task, outbound.maker, start) {
+        match self.by_goroutine(task, outbound.made_by(), start) {
             Cause::Edge(Edge::Local(inbound, Evidence::Task)) if outbound.handed => {
                 Cause::Edge(Edge::Local(inbound, Evidence::Handoff))
             }
@@ -335,12 +335,18 @@ impl Correlator {
 
     /// What the thread tells that had another send a request.
     fn by_other_thread(&mut self, outbound: &Exchange) -> Cause {
-        let Some(thread) = outbound.maker.filter(|maker| !maker.is_goroutine()) else {
+        let Some(Maker::Thread(tid, at)) = outbound.maker else {
             return Cause::Unknown;
         };
-        match self.by_task(thread, outbound.start) {
+        match self.by_task(Task::thread(outbound.pid(), tid), outbound.start) {
             Cause::Edge(Edge::Local(inbound, Evidence::Task)) => {
-                Cause::Edge(Edge::Local(inbound, Evidence::Handoff))
+                let head_end = self.known.live(inbound).and_then(Live::exchange);
+                let is_since = |at| head_end.is_some_and(|inbound| inbound.head_end <= at);
+                if at.is_none_or(is_since) {
+                    Cause::Edge(Edge::Local(inbound, Evidence::Handoff))
+                } else {
+                    Cause::Unknown
+                }
             }
             cause => cause,
         }
@@ -357,9 +363,7 @@ impl Correlator {
     /// What the goroutine tells that made this one, or the one that made that.
     fn by_makers(&mut self, mut task: Task, mut maker: Option<Task>, start: BootNanos) -> Cause {
         for _ in 0..GENERATIONS {
-            let Some(older) = maker.filter(|maker| maker.is_goroutine()) else {
-                break;
-            };
+            let Some(older) = maker else { break };
             match self.by_maker(older, task, start) {
                 Cause::Unknown => (task, maker) = (older, self.threads.maker(older)),
                 cause => return cause,

@@ -15,7 +15,7 @@ use crate::{
         input::{AttributeValue, HostInfo, ProcessInfo},
         record::Verdict,
     },
-    symbols::{Executables, Go, Interpreter},
+    symbols::{Executables, Go, Runtime},
 };
 
 mod awaiting;
@@ -24,7 +24,6 @@ mod cgroup;
 mod cloud;
 mod containers;
 mod containment;
-mod coroutines;
 mod docker;
 mod environment;
 mod glob;
@@ -37,6 +36,7 @@ mod json;
 mod kubernetes;
 mod proc;
 mod program;
+mod runtimes;
 mod selection;
 mod sources;
 mod text;
@@ -145,9 +145,9 @@ impl Discovery {
         self.executables.go(&self.proc.path(pid, "exe"))
     }
 
-    /// The CPython that this process runs, if it does.
-    pub fn python(&self, pid: u32) -> Option<Interpreter> {
-        coroutines::look_up(&self.proc, &self.executables, pid)
+    /// What this process runs, if that is known.
+    pub fn runtime(&self, pid: u32) -> Option<Runtime> {
+        runtimes::look_up(&self.proc, &self.executables, pid)
     }
 
     /// What is true of the host, with the clocks read now and a new random seed.

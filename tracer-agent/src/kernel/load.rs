@@ -17,6 +17,7 @@ use super::{
     layout::Resolved,
     preemption::{PREEMPTED, Preemption},
     tls::{self, Libraries},
+    wakes::WAKING,
 };
 use crate::symbols::Session;
 
@@ -174,6 +175,7 @@ fn attach_family(
         let programs = Purpose::all().map(|purpose| (purpose.program().to_owned(), Hook::User));
         ahead.extend(programs);
     }
+    ahead.push((WAKING.program.to_owned(), WAKING.hook));
     if kernel.sees_tls {
         ahead.extend(tls_parts(loaded, kernel));
     }

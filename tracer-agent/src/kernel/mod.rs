@@ -22,6 +22,7 @@ mod shielded;
 mod sizes;
 mod tls;
 mod voice;
+mod wakes;
 
 pub use descriptors::allow_all as allow_open_files;
 pub use error::KernelError;
@@ -37,7 +38,7 @@ pub use probes::{Probes, ReselectError, give_back_free_memory};
 use crate::{
     capture::record::Verdict,
     live,
-    symbols::{Go, Interpreter},
+    symbols::{Go, Runtime},
 };
 
 impl live::Probes for Probes {
@@ -93,8 +94,8 @@ impl live::Probes for Probes {
         self.follow(pid, go)
     }
 
-    fn tell_apart(&mut self, pid: u32, python: &Interpreter) -> io::Result<()> {
-        self.tell_apart(pid, python)
+    fn tell_apart(&mut self, pid: u32, runtime: &Runtime) -> io::Result<()> {
+        self.tell_apart(pid, runtime)
     }
 
     fn unfollow(&mut self, pid: u32) {

@@ -28,6 +28,7 @@ use super::{
     ring::Ring,
     tls::Libraries,
     voice::Voice,
+    wakes::Wakes,
 };
 use follow::GrpcKind;
 
@@ -51,6 +52,7 @@ pub struct Probes {
     attached: Attached,
     breakpoints: Breakpoints,
     libraries: Libraries,
+    wakes: Wakes,
     /// Whether goroutines can be told apart.
     knows_registers: bool,
     coroutines: Kinds,
@@ -70,6 +72,8 @@ pub struct Probes {
     pub go_obstacle: Option<&'static str>,
     /// By what calls of CPython's event loops are linked and why, if not all are by coroutine.
     pub python_obstacle: Option<&'static str>,
+    /// Why calls that a pool's threads make for others are not linked by who has woken them, if they are not.
+    pub java_obstacle: Option<&'static str>,
     /// Why nothing of what is in TLS is seen, if nothing is.
     pub tls_obstacle: Option<&'static str>,
     /// Those that were tried before it, and why they were not.

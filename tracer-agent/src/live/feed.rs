@@ -25,7 +25,7 @@ use crate::{
     metrics::{Board, Family, own},
     observe::{Event, Log},
     spans::Span,
-    symbols::{Go, Interpreter},
+    symbols::{Go, Runtime},
 };
 
 /// Inputs to spans.
@@ -58,8 +58,8 @@ pub trait Processes {
     fn lookup(&self, pid: u32, comm: &str) -> ProcessInfo;
     /// The Go program that it runs.
     fn go(&self, pid: u32) -> Option<Go>;
-    /// The CPython that it runs, if it is one that is known.
-    fn python(&self, _pid: u32) -> Option<Interpreter> {
+    /// What it runs, if that is known.
+    fn runtime(&self, _pid: u32) -> Option<Runtime> {
         None
     }
     /// A process made another, which is what it is until it is looked up itself.
@@ -85,8 +85,8 @@ impl Processes for &Discovery {
         Discovery::go(self, pid)
     }
 
-    fn python(&self, pid: u32) -> Option<Interpreter> {
-        Discovery::python(self, pid)
+    fn runtime(&self, pid: u32) -> Option<Runtime> {
+        Discovery::runtime(self, pid)
     }
 
     fn forked(&self, parent: u32, child: u32) {
@@ -338,17 +338,17 @@ impl<'a, C: Core, D: Processes> Feed<'a, C, D> {
         mem::take(&mut self.begun)
     }
 
-    /// The CPython of processes that have begun to run event loops with it, in order.
-    pub fn pythons(&mut self) -> Vec<(u32, Interpreter)> {
+    /// What processes run that have begun to run event loops with it, in order.
+    pub fn runtimes(&mut self) -> Vec<(u32, Runtime)> {
         let loops = mem::take(&mut self.loops).into_iter();
         loops
-            .filter_map(|pid| Some((pid, self.processes.python(pid)?)))
+            .filter_map(|pid| Some((pid, self.processes.runtime(pid)?)))
             .collect()
     }
 
-    /// The CPython that a process runs.
-    pub fn python(&self, pid: u32) -> Option<Interpreter> {
-        self.processes.python(pid)
+    /// What a process runs.
+    pub fn runtime(&self, pid: u32) -> Option<Runtime> {
+        self.processes.runtime(pid)
     }
 
     /// The Go program that a process runs.

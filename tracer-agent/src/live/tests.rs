@@ -24,7 +24,7 @@ use crate::{
     config::values::Level,
     discovery::Group,
     spans::Span,
-    symbols::{GoProgram, Python},
+    symbols::{GoProgram, Interpreter, Python},
 };
 
 /// What the core was told, in words.
@@ -124,8 +124,8 @@ impl Processes for FakeProcesses {
         }
     }
 
-    fn python(&self, pid: u32) -> Option<Interpreter> {
-        (pid == PYTHON).then(|| Interpreter {
+    fn runtime(&self, pid: u32) -> Option<Runtime> {
+        let interpreter = || Interpreter {
             file: Arc::new(File::open("/proc/self/exe").unwrap()),
             python: Arc::new(Python {
                 minor: 11,
@@ -138,7 +138,8 @@ impl Processes for FakeProcesses {
                 state: 8,
                 context: 224,
             },
-        })
+        };
+        (pid == PYTHON).then(|| Runtime::Python(interpreter()))
     }
 
     /// Of the processes it began with more is known, once each has been looked up.
@@ -242,7 +243,10 @@ impl Probes for FakeProbes {
         Err(io::Error::other("it is too new"))
     }
 
-    fn tell_apart(&mut self, pid: u32, python: &Interpreter) -> io::Result<()> {
+    fn tell_apart(&mut self, pid: u32, runtime: &Runtime) -> io::Result<()> {
+        let Runtime::Python(python) = runtime else {
+            panic!("{runtime:?}")
+        };
         let context = python.coroutines.context;
         self.judged
             .borrow_mut()

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     capture::record::{Direction, Open},
     connections::{Connection, FarEnd},
-    ids::{BootNanos, Coroutine, Moment, Task},
+    ids::{BootNanos, Coroutine, Maker, Moment, Task},
 };
 
 /// A request that was seen: see [`Exchange`] for what is not said here.
@@ -18,7 +18,7 @@ pub(super) struct Begins {
     pub seq: u32,
     pub cover: Cover,
     pub task: Task,
-    pub maker: Option<Task>,
+    pub maker: Option<Maker>,
     pub coroutine: Option<Coroutine>,
     pub handed: bool,
     pub multiplexed: bool,

@@ -9,7 +9,7 @@ use crate::{
         address::Address,
         record::{CoroutineMade, Marks, StreamTask},
     },
-    ids::{BootNanos, ConnectionId, Coroutine, Moment, Pid, SpanId, Task, TraceId},
+    ids::{BootNanos, ConnectionId, Coroutine, Maker, Moment, Pid, SpanId, Task, TraceId},
     sampling::Action,
 };
 
@@ -91,9 +91,8 @@ pub struct Exchange {
     pub start: BootNanos,
     /// The task that read the last byte of the request's head (inbound), or wrote its first byte or had it written (outbound).
     pub task: Task,
-    /// The goroutine that made the task; of a thread, another that seems to have had it send the request (outbound): it has looked whether the
-    /// connection is alive, or made it. None where that is not known.
-    pub maker: Option<Task>,
+    /// Who made the task, or had it send the request (outbound), where that is known.
+    pub maker: Option<Maker>,
     /// The coroutine that wrote the first byte (outbound), where the language has such that are known.
     pub coroutine: Option<Coroutine>,
     /// The task had another write the request.
@@ -160,6 +159,22 @@ impl Exchange {
     /// The process that was seen.
     pub fn pid(&self) -> Pid {
         self.task.pid
+    }
+
+    /// The goroutine that made the task, where that is known.
+    pub fn made_by(&self) -> Option<Task> {
+        match self.maker? {
+            Maker::Goroutine(number) => Some(Task::goroutine(self.pid(), number.get())),
+            Maker::Thread(..) => None,
+        }
+    }
+
+    /// The thread that had the task send the request, where that is known.
+    pub fn asked_by(&self) -> Option<Task> {
+        match self.maker? {
+            Maker::Thread(tid, _) => Some(Task::thread(self.pid(), tid)),
+            Maker::Goroutine(_) => None,
+        }
     }
 }
 

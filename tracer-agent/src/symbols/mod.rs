@@ -30,6 +30,26 @@ use machine::Machine;
 pub use go::{GOROUTINES, Go, GoHook, GoProgram, Goroutines};
 pub use libc::Threads;
 pub use python::{Interpreter, Python};
+
+/// What a process runs, where its threads alone do not tell what is done for which request.
+#[derive(Clone, Debug)]
+pub enum Runtime {
+    /// CPython.
+    Python(Interpreter),
+    /// A virtual machine for Java.
+    Java,
+}
+
+impl Runtime {
+    /// It, for people.
+    pub fn version(&self) -> String {
+        match self {
+            Self::Python(interpreter) => interpreter.python.version(),
+            Self::Java => "Java".to_owned(),
+        }
+    }
+}
+
 pub use tls::{Exit, Library, Session};
 
 /// Files that are remembered; past it all are forgotten and looked at again.

@@ -20,6 +20,7 @@ pub mod number {
     pub const SENDMMSG: usize = 269;
     pub const PREADV2: usize = 286;
     pub const PWRITEV2: usize = 287;
+    pub const FUTEX: u64 = 98;
     pub const EPOLL_PWAIT2: u64 = 441;
 
     /// `epoll_pwait`; there is no other.

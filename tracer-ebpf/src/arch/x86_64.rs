@@ -20,6 +20,7 @@ pub mod number {
     pub const SENDMMSG: usize = 307;
     pub const PREADV2: usize = 327;
     pub const PWRITEV2: usize = 328;
+    pub const FUTEX: u64 = 202;
     pub const EPOLL_PWAIT2: u64 = 441;
 
     /// `epoll_wait`, `epoll_pwait`
@@ -34,8 +35,9 @@ pub mod saved {
     /// Holds any of them.
     pub type Offset = u8;
 
-    /// Arguments: RDI, RDX, R10; RSI lies between the first two.
+    /// Arguments: RDI, RSI, RDX, R10.
     pub const FIRST: u64 = 112;
+    pub const SECOND: u64 = 104;
     pub const THIRD: u64 = 96;
     pub const FOURTH: u64 = 56;
     /// Go's current goroutine: R14.

@@ -17,6 +17,7 @@ use aya_ebpf::{
     macros::{kprobe, raw_tracepoint},
     programs::{ProbeContext, RawTracePointContext},
 };
+use tracer_common::layout::mark;
 
 use crate::{
     path::{
@@ -24,6 +25,7 @@ use crate::{
         connection::{self, TCP_CLOSE},
         select::{self, Current, Names},
         sock::Sock,
+        wakes,
     },
     peek::{layout, member, member_or_zero},
 };
@@ -81,10 +83,15 @@ fn tracer_kprobe_fork(ctx: ProbeContext) -> u32 {
 #[inline(always)]
 fn born(child: u64) {
     let parent = Current::get().tgid;
-    if let Some(tgid) = member::<u32>(child, layout().task_tgid)
-        && tgid != parent
-    {
+    let Some(tgid) = member::<u32>(child, layout().task_tgid) else {
+        return;
+    };
+    if tgid != parent {
         select::forked(parent, tgid);
+    } else if let Some(current) = select::followed()
+        && current.kind == mark::POOLS
+    {
+        wakes::noted(current, child);
     }
 }
 

@@ -17,3 +17,4 @@ mod tls;
 mod tls_go;
 mod turn;
 mod unix;
+mod wakes;

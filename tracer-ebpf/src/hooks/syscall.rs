@@ -16,6 +16,7 @@ use aya_ebpf::{
     maps::ProgramArray,
     programs::RawTracePointContext,
 };
+use tracer_common::layout::mark;
 
 use super::flags::{self, Move};
 use crate::{
@@ -216,7 +217,7 @@ fn read(registers: u64, result: i64, repeat: &impl Repeat) -> Option<()> {
 /// Nothing has come of what a call wanted to read.
 #[inline(always)]
 fn looked(registers: u64, form: &Form, current: Current) -> Option<()> {
-    if !matches!(form.shape, Shape::Buffer) || current.kind != 0 {
+    if !matches!(form.shape, Shape::Buffer) || !mark::has_threads_only(current.kind) {
         return None;
     }
     let arguments = Arguments::of(registers)?;

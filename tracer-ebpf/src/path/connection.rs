@@ -21,7 +21,7 @@ use super::{
     select::{self, Current},
     sock::Sock,
     task::Task,
-    turn,
+    turn, wakes,
 };
 use crate::peek::{layout, member_or_zero};
 
@@ -53,6 +53,9 @@ mod own_flags {
 /// What is written next in TLS is the caller's: how far it was written may not be told yet when the next request is handed on.
 pub const NEXT_WRITE: u64 = u64::MAX;
 
+/// The first that is written is the caller's.
+const FIRST_WRITE: u64 = u64::MAX - 1;
+
 /// One end of a connection.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -72,7 +75,8 @@ pub struct Connection {
     identity: u32,
     /// The goroutine that has handed a request to the one that writes, or the thread that has looked at the connection.
     pub caller: Task,
-    /// Sequence number of the first byte of that request: what is written there is the caller's, and nothing else. Or [`NEXT_WRITE`].
+    /// Sequence number of the first byte of that request: what is written there is the caller's, and nothing else. Or [`NEXT_WRITE`], or
+    /// [`FIRST_WRITE`].
     pub caller_seq: u64,
     /// 1 while a library that says where it works is asked for what has come.
     reading: u64,
@@ -117,6 +121,12 @@ impl Connection {
     #[inline(always)]
     fn is_of(&self, sock: Sock, identity: u32) -> bool {
         (sock.unix || self.flags & own_flags::NUMBERED != 0) && self.identity == identity
+    }
+
+    /// Whether what is written now is the caller's, by who has connected.
+    #[inline(always)]
+    pub fn is_of_caller(&self) -> bool {
+        self.caller_seq == FIRST_WRITE && self.sent.offset == 0
     }
 
     /// Nothing more of this connection is of interest.
@@ -344,11 +354,14 @@ pub fn connecting(sock: Sock, current: Current) {
     let flags = open_flags::CONNECTED | if own { open_flags::OWN } else { 0 };
     let maker = if sock.unix { Maker::Connect } else { Maker::State };
     if let Some(made) = make(sock, current, flags, maker as u32) {
+        let connection = unsafe { &mut *made };
+        if let Some(caller) = wakes::taken(current.tid) {
+            connection.caller = caller;
+            connection.caller_seq = FIRST_WRITE;
+        }
         debug!(
             (),
-            "connection {} of process {}, connects",
-            unsafe { (*made).id },
-            current.tgid
+            "connection {} of process {}, connects", connection.id, current.tgid
         );
     }
 }

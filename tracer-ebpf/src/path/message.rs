@@ -12,7 +12,7 @@ use tracer_common::{
     Loss,
     framer::{self, HEAD_MAX, Port, Step, Work},
     lane::{CARRY, Lane, State, fact},
-    layout::scratch_areas,
+    layout::{mark, scratch_areas},
     record::{DataRecord, data_flags},
 };
 
@@ -25,7 +25,7 @@ use super::{
     call::{Call, Shape},
     connection, emit,
     select::Current,
-    task, tls, turn,
+    task, tls, turn, wakes,
 };
 
 /// Steps of the framer in one call: a head of HEAD_SEARCH_MAX bytes of usual lines, many times over.
@@ -234,7 +234,11 @@ fn prepare(scratch: &mut Scratch) -> Option<()> {
     };
     work.record.connection = connection.id;
     let task = if call.caller.is_known() {
-        work.of_call = data_flags::HANDED;
+        work.of_call = if current.has_goroutines() {
+            data_flags::HANDED
+        } else {
+            data_flags::BY_THREAD
+        };
         call.caller
     } else {
         work.of_call = 0;
@@ -252,6 +256,10 @@ fn prepare(scratch: &mut Scratch) -> Option<()> {
     };
     work.record.turn = moment.turn;
     work.record.reads = moment.reads;
+    if !is_sent && current.kind == mark::POOLS {
+        // What it works on from now on it has read itself.
+        wakes::forget(current.tid);
+    }
     if moment.timer {
         work.of_call |= data_flags::TIMER;
     }

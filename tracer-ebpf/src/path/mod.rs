@@ -13,3 +13,4 @@ pub mod task;
 pub mod tls;
 pub mod tls_go;
 pub mod turn;
+pub mod wakes;

@@ -5,7 +5,8 @@
 //! where C code called, it is not. Nothing is attached to the process for that.
 //!
 //! A thread may have another send for it. Clients that keep connections and have threads of their own to write them look whether one is still
-//! there before they use it: the thread that wants to use it tries to read a byte where none is to come.
+//! there before they use it: the thread that wants to use it tries to read a byte where none is to come. That one may do so for a third, which
+//! has woken it for that (`wakes`).
 
 use aya_ebpf::{
     helpers::{bpf_get_current_task, generated},
@@ -19,6 +20,7 @@ use super::{
     coroutines,
     select::Current,
     sock::Sock,
+    wakes,
 };
 use crate::{
     arch::{self, saved},
@@ -38,7 +40,7 @@ const ONE_BYTE: u64 = 1;
 pub struct Task {
     /// `goid`
     pub id: u64,
-    /// `parentGoid`; of what is no goroutine, its coroutine, or the thread that has another make the call.
+    /// `parentGoid`; of what is no goroutine its coroutine, or the thread that has another make the call, with when in the place of `id`.
     pub maker: u64,
 }
 
@@ -102,10 +104,12 @@ pub fn running(current: Current, address: u64, stack: u64) -> Option<Task> {
 /// have come, and the connection been handed the next request.
 #[inline(always)]
 pub fn caller(connection: &Connection, seq: u32, current: Current) -> Task {
-    let caller = connection.caller;
-    let is_itself = caller.id == 0 && caller.maker == current.tid as u64;
-    if connection.caller_seq == seq as u64 && !is_itself {
-        caller
+    let is_meant = connection.caller_seq == seq as u64 || connection.is_of_caller();
+    let is_itself = !current.has_goroutines() && connection.caller.maker == current.tid as u64;
+    if is_meant && !is_itself {
+        connection.caller
+    } else if current.kind == mark::POOLS {
+        wakes::taken(current.tid).unwrap_or(Task::NONE)
     } else {
         Task::NONE
     }
@@ -115,21 +119,21 @@ pub fn caller(connection: &Connection, seq: u32, current: Current) -> Task {
 #[inline(always)]
 pub fn looked(sock: Sock, bytes: u64, current: Current) -> Option<()> {
     // Goroutines and coroutines are known by themselves.
-    if bytes != ONE_BYTE || current.kind != 0 || sock.unix {
+    if bytes != ONE_BYTE || !mark::has_threads_only(current.kind) || sock.unix {
         return None;
     }
     let connection = unsafe { &mut *connection::known(sock)? };
-    connection.caller = Task {
+    connection.caller = wakes::taken(current.tid).unwrap_or(Task {
         id: 0,
         maker: current.tid as u64,
-    };
+    });
     connection.caller_seq = sock.write_seq() as u64;
     Some(())
 }
 
 /// Where the registers are that the process had when it called the kernel.
 #[inline(always)]
-fn registers() -> Option<u64> {
+pub fn registers() -> Option<u64> {
     match settings().registers {
         registers::BY_HELPER => {
             let place = unsafe { generated::bpf_task_pt_regs(generated::bpf_get_current_task_btf()) };

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     capture::address::Address,
-    ids::{BootNanos, ConnectionId, Coroutine, Moment, Pid, StreamOffset, Task},
+    ids::{BootNanos, ConnectionId, Coroutine, Maker, Moment, Pid, StreamOffset, Task},
 };
 
 impl Ask {
@@ -98,12 +98,22 @@ fn data<'a>(whole: &mut Fields<'a>) -> Result<Data<'a>, RecordError> {
     let exchange = NonZeroU32::new(read.u32()?);
     let maker = read.u64()?;
     let at = if flags & data_flags::SENT != 0 { start } else { end };
-    let is_handed = flags & data_flags::HANDED != 0;
-    let coroutine = NonZeroU64::new(maker).filter(|_| context == 0 && !is_handed);
-    let maker = match context {
-        0 if is_handed => Some(Task::thread(pid, maker as u32)),
-        _ if context == 0 || maker == 0 => None,
-        _ => Some(Task::goroutine(pid, maker)),
+    let is_by_thread = flags & data_flags::BY_THREAD != 0;
+    let (task, coroutine, maker) = match NonZeroU64::new(context) {
+        when if is_by_thread => {
+            let thread = u32::try_from(maker).map_err(|_| RecordError::Field("maker"))?;
+            let at = when.map(|at| BootNanos(at.get()));
+            (Task::thread(pid, tid), None, Some(Maker::Thread(thread, at)))
+        }
+        None => (
+            Task::thread(pid, tid),
+            NonZeroU64::new(maker).map(Coroutine),
+            None,
+        ),
+        Some(goroutine) => {
+            let maker = NonZeroU64::new(maker).map(Maker::Goroutine);
+            (Task::goroutine(pid, goroutine.get()), None, maker)
+        }
     };
     let moment = read.moment(flags & data_flags::TIMER != 0, at)?;
     let captured = whole.slice(captured as usize)?;
@@ -121,11 +131,8 @@ fn data<'a>(whole: &mut Fields<'a>) -> Result<Data<'a>, RecordError> {
         len,
         start,
         end,
-        task: match context {
-            0 => Task::thread(pid, tid),
-            goroutine => Task::goroutine(pid, goroutine),
-        },
-        coroutine: coroutine.map(Coroutine),
+        task,
+        coroutine,
         maker,
         moment,
         seq,
@@ -400,24 +407,37 @@ mod tests {
     #[test]
     fn who_sends_is_a_coroutine_where_there_is_no_goroutine() {
         let size = size_of::<DataRecord>();
-        let data = |task: u64, maker: u64| {
+        let data = |flags: u32, task: u64, maker: u64| {
             let bytes = bytes(
                 size,
                 &[
                     (0, &kind::DATA.to_ne_bytes()),
                     (4, &u32::try_from(size).unwrap().to_ne_bytes()),
+                    (offset_of!(DataRecord, flags), &flags.to_ne_bytes()),
                     (offset_of!(DataRecord, task), &task.to_ne_bytes()),
+                    (offset_of!(DataRecord, tid), &3_u32.to_ne_bytes()),
                     (offset_of!(DataRecord, maker), &maker.to_ne_bytes()),
                 ],
             );
             match Record::decode(&bytes) {
-                Ok(Record::Data(data)) => (data.coroutine.map(|coroutine| coroutine.0.get()), data.maker),
+                Ok(Record::Data(data)) => (
+                    data.task,
+                    data.coroutine.map(|coroutine| coroutine.0.get()),
+                    data.maker,
+                ),
                 other => panic!("{other:?}"),
             }
         };
-        assert_eq!(data(0, 9), (Some(9), None));
-        assert_eq!(data(7, 9), (None, Some(Task::goroutine(Pid(0), 9))));
-        assert_eq!(data(0, 0), (None, None));
+        let (thread, goroutine) = (Task::thread(Pid(0), 3), Task::goroutine(Pid(0), 7));
+        assert_eq!(data(0, 0, 9), (thread, Some(9), None));
+        let nine = NonZeroU64::new(9).unwrap();
+        assert_eq!(data(0, 7, 9), (goroutine, None, Some(Maker::Goroutine(nine))));
+        assert_eq!(data(0, 7, 0), (goroutine, None, None));
+        assert_eq!(data(0, 0, 0), (thread, None, None));
+        let by_thread = |at, other| data(data_flags::BY_THREAD, at, other);
+        let other = |at| (thread, None, Some(Maker::Thread(9, at)));
+        assert_eq!(by_thread(0, 9), other(None));
+        assert_eq!(by_thread(7, 9), other(Some(BootNanos(7))));
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! Scenes: exchanges of a few processes, written down briefly.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, num::NonZeroU64};
 
 use crate::{
     capture::ProcessInfo,
     capture::record::{Change, Comm, CoroutineMade, ProcessEvent},
     correlate::{Correlator, Counters, Evidence, Linked, Observed, Settings, identity::Identity},
-    ids::{BootNanos, ConnectionId, Coroutine, Moment, Pid, SpanId, Task, TraceId},
+    ids::{BootNanos, ConnectionId, Coroutine, Maker, Moment, Pid, SpanId, Task, TraceId},
     protocols::{
         Exchange, ExchangeEvent, ExchangeId,
         exchange::{
@@ -121,7 +121,14 @@ impl Draft {
 
     /// That goroutine was made by this one.
     pub fn made_by(mut self, number: u64) -> Self {
-        self.0.maker = Some(goroutine(self.0.task.pid.0, number));
+        self.0.maker = NonZeroU64::new(number).map(Maker::Goroutine);
+        self
+    }
+
+    /// It was had sent by this thread: at this millisecond, or nobody knows when.
+    pub fn asked_by(mut self, tid: u32, at: Option<u64>) -> Self {
+        let at = at.map(|at| BootNanos(DAWN + at * MILLISECOND));
+        self.0.maker = Some(Maker::Thread(tid, at));
         self
     }
 

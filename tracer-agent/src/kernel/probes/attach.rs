@@ -31,6 +31,7 @@ use crate::{
         ring::Ring,
         sizes::Sizes,
         voice::{self, Voice},
+        wakes::Wakes,
     },
     symbols,
 };
@@ -188,6 +189,13 @@ impl Probes {
         } else {
             breakpoints.obstacle_in_python()
         };
+        let wakes = Wakes::of(&loaded);
+        let java_obstacle =
+            if resolved.layout.task_stack == ABSENT || settings.registers == registers::UNKNOWN {
+                Some(NO_REGISTERS)
+            } else {
+                wakes.obstacle()
+            };
         let mut libraries = load::libraries(&mut loaded, &kernel);
         libraries.attach(&plan.libraries);
         let tls_obstacle = libraries.obstacle();
@@ -208,6 +216,7 @@ impl Probes {
             attached,
             breakpoints,
             libraries,
+            wakes,
             coroutines,
             knows_registers: settings.registers != registers::UNKNOWN,
             join,
@@ -218,6 +227,7 @@ impl Probes {
             unix_obstacle: family.unix_obstacle(&resolved),
             go_obstacle,
             python_obstacle,
+            java_obstacle,
             tls_obstacle,
             refused,
         })

@@ -10,7 +10,7 @@ use crate::{
         followed::{Places, Refused},
         tls,
     },
-    symbols::{Go, Interpreter},
+    symbols::{Go, Runtime},
 };
 
 pub(super) const NO_REGISTERS: &str = "the registers of programs cannot be found on this kernel";
@@ -43,19 +43,26 @@ impl Probes {
         Ok(())
     }
 
-    /// The coroutines of a process are told apart from now on, and which makes which.
+    /// What works in a process is told apart from now on: the coroutines of CPython and which makes which, the threads of Java and which has work for
+    /// which.
     ///
     /// # Errors
-    /// When there are more kinds of them than can be.
-    pub fn tell_apart(&mut self, pid: u32, python: &Interpreter) -> io::Result<()> {
+    /// When there are more kinds of coroutines than can be, or the kernel cannot tell which thread wakes which.
+    pub fn tell_apart(&mut self, pid: u32, runtime: &Runtime) -> io::Result<()> {
         let before = self.known(pid).map(mark::decided);
         let Some(decided @ (process::SELECTED | process::DUE)) = before else {
             return Ok(());
         };
-        let number = self.coroutines.number(python.coroutines)?;
-        self.replace(pid, mark::of(decided, mark::of_coroutines(number)))
+        let kind = match runtime {
+            Runtime::Python(python) => mark::of_coroutines(self.coroutines.number(python.coroutines)?),
+            Runtime::Java => mark::POOLS,
+        };
+        self.replace(pid, mark::of(decided, kind))
             .map_err(io::Error::other)?;
-        self.breakpoints.attach(pid, Places::of_python(python));
+        match runtime {
+            Runtime::Python(python) => self.breakpoints.attach(pid, Places::of_python(python)),
+            Runtime::Java => self.wakes.follow(pid)?,
+        }
         Ok(())
     }
 
@@ -66,6 +73,7 @@ impl Probes {
             let _ = self.grpc.remove(&pid);
         }
         self.breakpoints.detach(pid);
+        self.wakes.unfollow(pid);
     }
 
     /// From here on breakpoints are set in processes that are followed, by threads that keep what rights they need.

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     capture::record::{Direction, Marks, Open, Origin},
-    ids::{BootNanos, Moment, Task},
+    ids::{BootNanos, Maker, Moment, Task},
     protocols::{
         begin::{self, Begins, begin},
         context::Context,
@@ -227,10 +227,11 @@ fn begin_exchange(
 }
 
 /// The thread that has connected for the first request, if another has sent that.
-fn connected(open: &Open, seen: &SeenHead<'_>) -> Option<Task> {
+fn connected(open: &Open, seen: &SeenHead<'_>) -> Option<Maker> {
     let (sender, thread) = (seen.beginning.task, Task::thread(open.pid, open.tid));
     let is_other = !sender.is_goroutine() && sender.pid == open.pid && sender != thread;
-    (seen.direction == Direction::Sent && open.origin == Origin::Connected && is_other).then_some(thread)
+    (seen.direction == Direction::Sent && open.origin == Origin::Connected && is_other)
+        .then_some(Maker::Thread(open.tid, None))
 }
 
 /// When it was asked for. The first request on a connection waits until that is established, and is asked for with it.

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use super::message::Gap;
 use crate::{
     capture::record::{Data, Direction},
-    ids::{BootNanos, Coroutine, Moment, Task},
+    ids::{BootNanos, Coroutine, Maker, Moment, Task},
     protocols::{context::Context, exchange::Cover},
 };
 
@@ -44,7 +44,7 @@ pub(super) enum At {
 pub(super) struct Beginning {
     pub start: BootNanos,
     pub task: Task,
-    pub maker: Option<Task>,
+    pub maker: Option<Maker>,
     /// Of the first byte that was sent.
     pub coroutine: Option<Coroutine>,
     pub handed: bool,
@@ -64,7 +64,7 @@ impl Beginning {
             task: data.task,
             maker: data.maker,
             coroutine: data.coroutine,
-            handed: data.marks.handed() && data.task.is_goroutine(),
+            handed: data.marks.handed(),
             is_received: data.direction == Direction::Received,
             moment: data.moment,
             seq: data.seq,

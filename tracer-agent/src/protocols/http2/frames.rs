@@ -6,7 +6,7 @@ use tracer_common::record::frame::{self, KEPT, KEPT_AT};
 
 use crate::{
     capture::record::{Data, Direction},
-    ids::{BootNanos, Task},
+    ids::{BootNanos, Maker, Task},
     protocols::exchange::Cover,
 };
 
@@ -75,7 +75,7 @@ pub(super) struct Beginning {
     pub stream: u32,
     pub start: BootNanos,
     pub task: Task,
-    pub maker: Option<Task>,
+    pub maker: Option<Maker>,
     pub seq: u32,
     pub cover: Cover,
 }

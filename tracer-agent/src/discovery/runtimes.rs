@@ -1,4 +1,4 @@
-//! Whether a process runs CPython, and where in it a thread finds its coroutine.
+//! What a process runs: CPython, and where in it a thread finds its coroutine; or Java.
 //!
 //! ```text
 //!  /proc/PID/maps ── the file that has the interpreter ─▶ where the key is ── /proc/PID/mem ─▶ key ┐
@@ -10,10 +10,13 @@ use std::{fs::File, os::unix::fs::FileExt as _, sync::Arc};
 use tracer_common::layout::Coroutines;
 
 use super::Proc;
-use crate::symbols::{Executables, Interpreter};
+use crate::symbols::{Executables, Interpreter, Runtime};
 
 /// Bytes of a list of memory that are looked at.
 const MAPS_MAX: usize = 1 << 20;
+
+/// The library that is Java.
+const JAVA: &str = "libjvm.so";
 
 /// The start of a file in the memory of a process.
 struct Mapped<'a> {
@@ -47,11 +50,18 @@ impl<'a> Mapped<'a> {
     }
 }
 
-/// See the head of this module; `None` where there are no coroutines that are known.
-pub(super) fn look_up(proc: &Proc, executables: &Executables, pid: u32) -> Option<Interpreter> {
+/// See the head of this module; `None` where it is neither, or there are no coroutines that are known.
+pub(super) fn look_up(proc: &Proc, executables: &Executables, pid: u32) -> Option<Runtime> {
     let maps = proc.read(pid, "maps", MAPS_MAX)?;
     let maps = String::from_utf8_lossy(&maps);
     let mapped: Vec<_> = maps.lines().filter_map(Mapped::read).collect();
+    if mapped.iter().any(|mapped| mapped.name() == JAVA) {
+        return Some(Runtime::Java);
+    }
+    python(proc, executables, pid, &mapped).map(Runtime::Python)
+}
+
+fn python(proc: &Proc, executables: &Executables, pid: u32, mapped: &[Mapped<'_>]) -> Option<Interpreter> {
     let exe = proc.link(pid, "exe")?;
     let root = proc.link(pid, "root")?;
     // Of a process in another mount namespace paths begin at its root, of one that has changed its root in this one they do not.
@@ -149,6 +159,9 @@ mod tests {
         let is_known = Path::new("/lib64/ld-linux-x86-64.so.2").exists() && (9..=14).contains(&minor);
         assert_eq!(found.is_some(), is_known, "3.{minor}");
         let Some(found) = found else { return };
+        let Runtime::Python(found) = found else {
+            panic!("{found:?}")
+        };
         assert_eq!(found.python.minor, minor);
         assert!(found.python.copies.is_some());
         let Coroutines {
