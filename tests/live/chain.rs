@@ -82,6 +82,12 @@ pub const TESTS: &[Test] = &[
         let more: &[&str] = if in_guest() { &[] } else { &["--total", "1000"] };
         loops(agent, 8, "pool", "task", &[&gather, more].concat())
     }),
+    ("chain_of_java_hops_32_in_flight_kept_alive", |agent| {
+        java(agent, 32, &["--calls", "2"])
+    }),
+    ("chain_of_java_hops_that_fan_out_in_a_pool_8_in_flight", |agent| {
+        java(agent, 8, &["--calls", "3", "--order", "nested"])
+    }),
     ("chain_over_unix_sockets_8_in_flight_kept_alive", |agent| {
         unix(agent, 8, "pool")
     }),
@@ -141,12 +147,24 @@ fn node(agent: &Agent, in_flight: u32, client: &str, options: &[&str]) -> Result
     )
 }
 
+/// Threads that have others send for them.
+fn java(agent: &Agent, in_flight: u32, options: &[&str]) -> Result<()> {
+    needs(&["java", "javac"])?;
+    loops(
+        agent,
+        in_flight,
+        "pool",
+        "handoff",
+        &[&["--runtime", "java"], options].concat(),
+    )
+}
+
 /// Event loops that act on what they have read.
 fn turns(agent: &Agent, in_flight: u32, client: &str, options: &[&str]) -> Result<()> {
     loops(agent, in_flight, client, "turn", options)
 }
 
-/// Every span is there, and no link is wrong, of event loops, which are believed only when they have answered many requests: of the first calls some are without a
+/// Every span is there, and no link is wrong, of what is believed only when it has answered many requests: of the first calls some are without a
 /// parent, on an emulated machine most.
 fn loops(agent: &Agent, in_flight: u32, client: &str, evidence: &str, options: &[&str]) -> Result<()> {
     let (verdict, errors) = traced(agent, in_flight, client, options)?;

@@ -104,9 +104,26 @@ pub struct Moment {
 pub enum Maker {
     /// A goroutine, which made this one.
     Goroutine(NonZeroU64),
-    /// A thread that seems to have had this one send, with when, if that is known: it has woken or made the one that sends, or the one that has taken the
-    /// connection for it; or it has done that itself.
-    Thread(u32, Option<BootNanos>),
+    /// A thread that has taken the connection for this one to send on, if it has not done that itself.
+    Thread {
+        /// It.
+        taker: u32,
+        /// The one that has woken or made it for that; 0 where none is known.
+        waker: u32,
+        /// When that was.
+        at: BootNanos,
+    },
+}
+
+impl Maker {
+    /// This thread took the connection, for whomever.
+    pub const fn took(taker: u32) -> Self {
+        Self::Thread {
+            taker,
+            waker: 0,
+            at: BootNanos(0),
+        }
+    }
 }
 
 /// A coroutine among those of its process that are not over: another may have the same number later.

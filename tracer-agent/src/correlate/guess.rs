@@ -9,7 +9,7 @@
 //! ```
 
 use crate::{
-    ids::Pid,
+    ids::{Maker, Pid, Task},
     protocols::{
         Exchange, ExchangeId,
         exchange::{Ending, Side},
@@ -147,11 +147,16 @@ impl Correlator {
 
     /// Whether nothing speaks against the thread that tells what a call was made for.
     fn is_unrefuted(&self, call: &Exchange, evidence: Evidence) -> bool {
-        let teller = match evidence {
-            Evidence::Handoff => call.asked_by(),
-            _ => Some(call.task),
-        };
-        teller.is_some_and(|task| self.processes.keeps_to_request(task) && self.threads.trusts(task))
+        let is_trusted = |task| self.processes.keeps_to_request(task) && self.threads.trusts(task);
+        match (evidence, call.maker) {
+            (Evidence::Handoff, Some(Maker::Thread { taker, waker, .. })) => {
+                let mut tellers = [taker, waker]
+                    .map(|tid| Task::thread(call.pid(), tid))
+                    .into_iter();
+                tellers.any(is_trusted)
+            }
+            _ => is_trusted(call.task),
+        }
     }
 
     pub(super) fn decide_guess(

@@ -335,20 +335,27 @@ impl Correlator {
 
     /// What the thread tells that had another send a request.
     fn by_other_thread(&mut self, outbound: &Exchange) -> Cause {
-        let Some(Maker::Thread(tid, at)) = outbound.maker else {
+        let Some(Maker::Thread { taker, waker, at }) = outbound.maker else {
             return Cause::Unknown;
         };
-        match self.by_task(Task::thread(outbound.pid(), tid), outbound.start) {
-            Cause::Edge(Edge::Local(inbound, Evidence::Task)) => {
-                let head_end = self.known.live(inbound).and_then(Live::exchange);
-                let is_since = |at| head_end.is_some_and(|inbound| inbound.head_end <= at);
-                if at.is_none_or(is_since) {
-                    Cause::Edge(Edge::Local(inbound, Evidence::Handoff))
-                } else {
-                    Cause::Unknown
-                }
-            }
+        let by = |tid| Task::thread(outbound.pid(), tid);
+        let handed = |cause| match cause {
+            Cause::Edge(Edge::Local(inbound, _)) => Cause::Edge(Edge::Local(inbound, Evidence::Handoff)),
             cause => cause,
+        };
+        match self.by_task(by(taker), outbound.start) {
+            Cause::Unknown if waker != 0 => {}
+            cause => return handed(cause),
+        }
+        let cause = self.by_task(by(waker), outbound.start);
+        // What it has read since is not what it had in mind.
+        let was_held = |inbound: ExchangeId| {
+            let inbound = self.known.live(inbound).and_then(Live::exchange);
+            inbound.is_some_and(|inbound| inbound.head_end <= at)
+        };
+        match cause {
+            Cause::Edge(Edge::Local(inbound, _)) if !was_held(inbound) => Cause::Unknown,
+            cause => handed(cause),
         }
     }
 

@@ -52,17 +52,26 @@ impl<'a> Mapped<'a> {
 
 /// See the head of this module; `None` where it is neither, or there are no coroutines that are known.
 pub(super) fn look_up(proc: &Proc, executables: &Executables, pid: u32) -> Option<Runtime> {
+    let exe = proc.link(pid, "exe")?;
+    if Runtime::is_java(&exe) {
+        return Some(Runtime::Java);
+    }
     let maps = proc.read(pid, "maps", MAPS_MAX)?;
     let maps = String::from_utf8_lossy(&maps);
     let mapped: Vec<_> = maps.lines().filter_map(Mapped::read).collect();
     if mapped.iter().any(|mapped| mapped.name() == JAVA) {
         return Some(Runtime::Java);
     }
-    python(proc, executables, pid, &mapped).map(Runtime::Python)
+    python(proc, executables, pid, &exe, &mapped).map(Runtime::Python)
 }
 
-fn python(proc: &Proc, executables: &Executables, pid: u32, mapped: &[Mapped<'_>]) -> Option<Interpreter> {
-    let exe = proc.link(pid, "exe")?;
+fn python(
+    proc: &Proc,
+    executables: &Executables,
+    pid: u32,
+    exe: &str,
+    mapped: &[Mapped<'_>],
+) -> Option<Interpreter> {
     let root = proc.link(pid, "root")?;
     // Of a process in another mount namespace paths begin at its root, of one that has changed its root in this one they do not.
     let open = |path: &str| {

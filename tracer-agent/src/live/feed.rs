@@ -451,6 +451,9 @@ impl<'a, C: Core, D: Processes> Feed<'a, C, D> {
             let go = self.processes.go(pid);
             self.turned.push((pid, go));
         }
+        if info.exe.as_deref().is_some_and(Runtime::is_java) {
+            self.introduce_loop(pid);
+        }
         self.tell(info);
     }
 

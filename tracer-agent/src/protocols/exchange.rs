@@ -165,15 +165,7 @@ impl Exchange {
     pub fn made_by(&self) -> Option<Task> {
         match self.maker? {
             Maker::Goroutine(number) => Some(Task::goroutine(self.pid(), number.get())),
-            Maker::Thread(..) => None,
-        }
-    }
-
-    /// The thread that had the task send the request, where that is known.
-    pub fn asked_by(&self) -> Option<Task> {
-        match self.maker? {
-            Maker::Thread(tid, _) => Some(Task::thread(self.pid(), tid)),
-            Maker::Goroutine(_) => None,
+            Maker::Thread { .. } => None,
         }
     }
 }

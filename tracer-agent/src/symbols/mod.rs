@@ -41,6 +41,11 @@ pub enum Runtime {
 }
 
 impl Runtime {
+    /// Whether this executable is the launcher of Java, which loads the virtual machine a moment later.
+    pub fn is_java(exe: &str) -> bool {
+        exe.rsplit('/').next() == Some("java")
+    }
+
     /// It, for people.
     pub fn version(&self) -> String {
         match self {

@@ -40,7 +40,7 @@ const ONE_BYTE: u64 = 1;
 pub struct Task {
     /// `goid`
     pub id: u64,
-    /// `parentGoid`; of what is no goroutine its coroutine, or the thread that has another make the call, with when in the place of `id`.
+    /// `parentGoid`; of what is no goroutine its coroutine, or the threads of [`data_flags::BY_THREAD`].
     pub maker: u64,
 }
 

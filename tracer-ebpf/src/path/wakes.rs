@@ -1,5 +1,5 @@
-//! Who has woken threads that had nothing to do. The threads of a pool wait for work, for a limited time, and who has work for one wakes it; or makes
-//! it, where there is none. Who waits for a lock, or for an answer, waits without limit: who wakes that hands it nothing.
+//! Who has woken threads that had nothing to do. The threads of a pool wait for work, for a minute or so, and who has work for one wakes it; or makes
+//! it, where there is none. Who waits for a lock, or for an answer, waits without limit, or looks again after a moment: who wakes that hands it nothing.
 //!
 //! ```text
 //!          woken or made ──▶ noted ── sends, connects, looks at a connection ──▶ that is for who has woken it; forgotten
@@ -7,7 +7,7 @@
 //! ```
 
 use aya_ebpf::{
-    helpers::{bpf_get_current_task, bpf_ktime_get_boot_ns},
+    helpers::{bpf_get_current_task, bpf_ktime_get_boot_ns, generated::bpf_ktime_get_ns},
     macros::map,
     maps::Array,
 };
@@ -18,13 +18,14 @@ use super::{
 };
 use crate::{
     arch::{self, number, saved},
-    peek::{at, layout, member},
+    peek::{at, layout, member, user},
 };
 
-/// Commands of `futex`, and what else stands in its second argument.
-const FUTEX_WAIT: u32 = 0;
-const FUTEX_WAIT_BITSET: u32 = 9;
-const FUTEX_COMMAND: u32 = 127;
+/// `FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG`: until some time of `CLOCK_MONOTONIC`.
+const WAIT_UNTIL: u32 = 9 | 128;
+
+/// Who waits for a lock of Java may do so for a second at a time, to look whether it is free.
+const WORK_IS_WAITED_FOR: u64 = 2_000_000_000;
 
 /// Threads are told apart by so many numbers.
 const NUMBERS: u32 = 2048;
@@ -68,11 +69,14 @@ pub fn wakes(current: Current, task: u64) -> Option<()> {
     }
     let command: u64 = at(registers.wrapping_add(saved::SECOND))?;
     let timeout: u64 = at(registers.wrapping_add(saved::FOURTH))?;
-    let waits = matches!(command as u32 & FUTEX_COMMAND, FUTEX_WAIT | FUTEX_WAIT_BITSET);
-    if !waits || timeout == 0 {
+    if command as u32 != WAIT_UNTIL || timeout == 0 {
         return None;
     }
-    noted(current, task)
+    // Both have the same memory.
+    let [seconds, nanos]: [u64; 2] = user(timeout)?;
+    let until = seconds.wrapping_mul(1_000_000_000).wrapping_add(nanos);
+    let is_for_work = until > unsafe { bpf_ktime_get_ns() } + WORK_IS_WAITED_FOR;
+    if is_for_work { noted(current, task) } else { None }
 }
 
 /// The current thread has work for another, which it has made or woken.
@@ -86,7 +90,7 @@ pub fn noted(current: Current, task: u64) -> Option<()> {
     Some(())
 }
 
-/// Who has woken a thread and when, if that was for what it does now.
+/// The current thread, and who has woken it and when, if that was for what it does now.
 #[inline(always)]
 pub fn taken(thread: u32) -> Option<Task> {
     let woken = place(thread)?;
@@ -96,7 +100,7 @@ pub fn taken(thread: u32) -> Option<Task> {
     }
     let task = Task {
         id: woken.at_ns,
-        maker: threads >> 32,
+        maker: threads,
     };
     woken.threads = 0;
     Some(task)

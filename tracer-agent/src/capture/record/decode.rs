@@ -100,10 +100,14 @@ fn data<'a>(whole: &mut Fields<'a>) -> Result<Data<'a>, RecordError> {
     let at = if flags & data_flags::SENT != 0 { start } else { end };
     let is_by_thread = flags & data_flags::BY_THREAD != 0;
     let (task, coroutine, maker) = match NonZeroU64::new(context) {
-        when if is_by_thread => {
-            let thread = u32::try_from(maker).map_err(|_| RecordError::Field("maker"))?;
-            let at = when.map(|at| BootNanos(at.get()));
-            (Task::thread(pid, tid), None, Some(Maker::Thread(thread, at)))
+        _ if is_by_thread => {
+            let [taker, waker] = [maker, maker >> 32].map(|tid| tid as u32);
+            let at = BootNanos(context);
+            (
+                Task::thread(pid, tid),
+                None,
+                Some(Maker::Thread { taker, waker, at }),
+            )
         }
         None => (
             Task::thread(pid, tid),
@@ -435,9 +439,12 @@ mod tests {
         assert_eq!(data(0, 7, 0), (goroutine, None, None));
         assert_eq!(data(0, 0, 0), (thread, None, None));
         let by_thread = |at, other| data(data_flags::BY_THREAD, at, other);
-        let other = |at| (thread, None, Some(Maker::Thread(9, at)));
-        assert_eq!(by_thread(0, 9), other(None));
-        assert_eq!(by_thread(7, 9), other(Some(BootNanos(7))));
+        let other = |waker, at| {
+            let (taker, at) = (9, BootNanos(at));
+            (thread, None, Some(Maker::Thread { taker, waker, at }))
+        };
+        assert_eq!(by_thread(0, 9), other(0, 0));
+        assert_eq!(by_thread(7, 8 << 32 | 9), other(8, 7));
     }
 
     #[test]

@@ -125,10 +125,16 @@ impl Draft {
         self
     }
 
-    /// It was had sent by this thread: at this millisecond, or nobody knows when.
-    pub fn asked_by(mut self, tid: u32, at: Option<u64>) -> Self {
-        let at = at.map(|at| BootNanos(DAWN + at * MILLISECOND));
-        self.0.maker = Some(Maker::Thread(tid, at));
+    /// This thread has taken the connection for it.
+    pub fn taken_by(mut self, taker: u32) -> Self {
+        self.0.maker = Some(Maker::took(taker));
+        self
+    }
+
+    /// This thread has woken another at this millisecond, which has taken the connection.
+    pub fn woken_by(mut self, taker: u32, waker: u32, at: u64) -> Self {
+        let at = BootNanos(DAWN + at * MILLISECOND);
+        self.0.maker = Some(Maker::Thread { taker, waker, at });
         self
     }
 

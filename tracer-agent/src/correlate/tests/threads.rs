@@ -222,3 +222,70 @@ fn threads_that_have_answered_what_they_read_are_believed_at_once_and_for_what_t
     assert_eq!(tree.place(of_early), Place::Under(early, Evidence::Task));
     assert_eq!(tree.place(call), Place::Under(request, Evidence::Task));
 }
+
+#[test]
+fn what_one_thread_sends_on_a_connection_that_another_has_taken_is_for_the_request_of_that() {
+    let mut scene = Scene::new();
+    let request = scene.begin(inbound(7, 1));
+    let call = scene.begin(outbound(7, 50).taken_by(1));
+    scene.end(call);
+    scene.end(request);
+    let of_nobody = scene.begin(outbound(7, 50).taken_by(2));
+    let tree = scene.finish();
+    assert_eq!(tree.place(call), Place::Under(request, Evidence::Handoff));
+    assert_eq!(tree.place(of_nobody), Place::Root);
+}
+
+#[test]
+fn a_thread_that_has_a_request_of_its_own_sends_for_that_whoever_has_looked_at_the_connection() {
+    let mut scene = Scene::without_timing();
+    let (own, other) = (scene.begin(inbound(7, 1)), scene.begin(inbound(7, 2)));
+    let call = scene.begin(outbound(7, 1).taken_by(2));
+    // And one that has taken the connection does so for its own, whoever has woken it.
+    let woken = scene.begin(outbound(7, 50).woken_by(2, 1, 3));
+    for id in [woken, call] {
+        scene.end(id);
+    }
+    scene.end(own);
+    scene.end(other);
+    let tree = scene.finish();
+    assert_eq!(tree.place(call), Place::Under(own, Evidence::Task));
+    assert_eq!(tree.place(woken), Place::Under(other, Evidence::Handoff));
+}
+
+#[test]
+fn a_thread_of_a_pool_works_for_what_the_one_that_has_woken_it_had_read_by_then() {
+    let mut scene = Scene::without_timing();
+    let first = scene.begin(inbound(7, 1).at(1));
+    let call = scene.begin(outbound(7, 50).woken_by(8, 1, 1));
+    scene.end(call);
+    scene.end(first);
+    let second = scene.begin(inbound(7, 1).at(6));
+    let of_first = scene.begin(outbound(7, 50).woken_by(9, 1, 5));
+    let of_second = scene.begin(outbound(7, 50).woken_by(9, 1, 6));
+    scene.end(of_first);
+    scene.end(of_second);
+    scene.end(second);
+    let tree = scene.finish();
+    assert_eq!(tree.place(call), Place::Under(first, Evidence::Handoff));
+    assert_eq!(tree.place(of_first), Place::Root);
+    assert_eq!(tree.place(of_second), Place::Under(second, Evidence::Handoff));
+}
+
+#[test]
+fn what_is_handed_on_waits_until_threads_have_proven_to_keep_to_their_requests() {
+    let mut scene = Scene::without_timing();
+    let (request, other) = (scene.begin(inbound(7, 1)), scene.begin(inbound(7, 2)));
+    let (taken, woken) = (
+        scene.begin(outbound(7, 50).taken_by(1)),
+        scene.begin(outbound(7, 50).woken_by(51, 1, 3)),
+    );
+    assert!(!scene.is_out(taken) && !scene.is_out(woken));
+    scene.end(taken);
+    scene.end(woken);
+    // Another thread answers: this one hands on what it reads, and nothing is to be learned of it.
+    scene.end_by(request, task(7, 60));
+    scene.end(other);
+    let tree = scene.finish();
+    assert_eq!([taken, woken].map(|id| tree.place(id)), [Place::Root; 2]);
+}

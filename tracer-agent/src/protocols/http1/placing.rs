@@ -231,7 +231,7 @@ fn connected(open: &Open, seen: &SeenHead<'_>) -> Option<Maker> {
     let (sender, thread) = (seen.beginning.task, Task::thread(open.pid, open.tid));
     let is_other = !sender.is_goroutine() && sender.pid == open.pid && sender != thread;
     (seen.direction == Direction::Sent && open.origin == Origin::Connected && is_other)
-        .then_some(Maker::Thread(open.tid, None))
+        .then_some(Maker::took(open.tid))
 }
 
 /// When it was asked for. The first request on a connection waits until that is established, and is asked for with it.
