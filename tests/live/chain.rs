@@ -83,10 +83,11 @@ pub const TESTS: &[Test] = &[
         loops(agent, 8, "pool", "task", &[&gather, more].concat())
     }),
     ("chain_of_java_hops_32_in_flight_kept_alive", |agent| {
-        java(agent, 32, &["--calls", "2"])
+        java(agent, 32, 1.0, &["--calls", "2"])
     }),
     ("chain_of_java_hops_that_fan_out_in_a_pool_8_in_flight", |agent| {
-        java(agent, 8, &["--calls", "3", "--order", "nested"])
+        // Up to Java 20 one that hands work on may wake the thread that another has work for.
+        java(agent, 8, 0.99, &["--calls", "3", "--order", "nested"])
     }),
     ("chain_over_unix_sockets_8_in_flight_kept_alive", |agent| {
         unix(agent, 8, "pool")
@@ -147,16 +148,18 @@ fn node(agent: &Agent, in_flight: u32, client: &str, options: &[&str]) -> Result
     )
 }
 
-/// Threads that have others send for them.
-fn java(agent: &Agent, in_flight: u32, options: &[&str]) -> Result<()> {
+/// Threads that have others send for them: every span is there, and so much of the links by that is right.
+fn java(agent: &Agent, in_flight: u32, precision: f64, options: &[&str]) -> Result<()> {
     needs(&["java", "javac"])?;
-    loops(
-        agent,
-        in_flight,
-        "pool",
-        "handoff",
-        &[&["--runtime", "java"], options].concat(),
-    )
+    let options = [&["--runtime", "java"], options].concat();
+    let (verdict, errors) = traced(agent, in_flight, "pool", &options)?;
+    let (_, by_it) = verdict.by_evidence.get("handoff").copied().unwrap_or_default();
+    let is_right = verdict.found_spans == verdict.expected_spans
+        && verdict.precision() >= precision
+        && by_it > 0
+        && (in_guest() || verdict.recall() > 0.9);
+    ensure!(is_right, "{verdict}\nstandard error was:\n{errors}");
+    Ok(())
 }
 
 /// Event loops that act on what they have read.
@@ -164,7 +167,7 @@ fn turns(agent: &Agent, in_flight: u32, client: &str, options: &[&str]) -> Resul
     loops(agent, in_flight, client, "turn", options)
 }
 
-/// Every span is there, and no link is wrong, of what is believed only when it has answered many requests: of the first calls some are without a
+/// Every span is there, and no link is wrong, of event loops, which are believed only when they have answered many requests: of the first calls some are without a
 /// parent, on an emulated machine most.
 fn loops(agent: &Agent, in_flight: u32, client: &str, evidence: &str, options: &[&str]) -> Result<()> {
     let (verdict, errors) = traced(agent, in_flight, client, options)?;

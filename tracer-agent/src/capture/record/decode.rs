@@ -101,7 +101,7 @@ fn data<'a>(whole: &mut Fields<'a>) -> Result<Data<'a>, RecordError> {
     let is_by_thread = flags & data_flags::BY_THREAD != 0;
     let (task, coroutine, maker) = match NonZeroU64::new(context) {
         _ if is_by_thread => {
-            let [taker, waker] = [maker, maker >> 32].map(|tid| tid as u32);
+            let [taker, waker] = halves(maker);
             let at = BootNanos(context);
             (
                 Task::thread(pid, tid),
@@ -144,6 +144,12 @@ fn data<'a>(whole: &mut Fields<'a>) -> Result<Data<'a>, RecordError> {
         captured,
         exchange,
     })
+}
+
+/// The lower and the upper half.
+fn halves(word: u64) -> [u32; 2] {
+    let [a, b, c, d, e, f, g, h] = word.to_le_bytes();
+    [u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h])]
 }
 
 fn open(read: &mut Fields<'_>) -> Result<Open, RecordError> {
