@@ -144,7 +144,7 @@ pub struct Task {
     pub pid: Pid,
     /// The thread; 0 for a goroutine, which may run in any.
     pub tid: u32,
-    /// The goroutine; 0 where there is none.
+    /// The goroutine, or the virtual thread of Java; 0 where there is none.
     pub context: u64,
 }
 

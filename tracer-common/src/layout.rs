@@ -207,6 +207,20 @@ pub struct GrpcGo {
     pub is_pointed: u32,
 }
 
+/// Where Java keeps what tells its virtual threads apart, all of them offsets in its `JavaThread`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct JavaThreads {
+    /// Of the address that the thread's stack begins at, from which it grows down.
+    pub stack_base: u32,
+    /// Of how large it may get.
+    pub stack_size: u32,
+    /// Of the entry of the continuation that is mounted; 0 there while none is.
+    pub continuation: u32,
+    /// Of `Thread.threadId()` of what runs, of a virtual thread while one is mounted.
+    pub id: u32,
+}
+
 /// Kinds of [`Goroutines`] that can be told apart in the process map, with that of none.
 pub const GO_KINDS: u8 = 8;
 

@@ -118,7 +118,7 @@ pub struct DataRecord {
     pub start_ns: u64,
     /// When the last call returned.
     pub end_ns: u64,
-    /// The goroutine that made the call, or with [`data_flags::HANDED`] the one it was made for; 0 where there is none.
+    /// The goroutine or the virtual thread of Java that made the call, or with [`data_flags::HANDED`] the one it was made for; 0 where there is none.
     pub task: u64,
     /// Process that made the call.
     pub tgid: u32,

@@ -1,4 +1,4 @@
-//! What a process runs: CPython, and where in it a thread finds its coroutine; or Java.
+//! What a process runs: CPython, and where in it a thread finds its coroutine; or Java, and where it keeps its virtual threads.
 //!
 //! ```text
 //!  /proc/PID/maps ── the file that has the interpreter ─▶ where the key is ── /proc/PID/mem ─▶ key ┐
@@ -7,7 +7,7 @@
 
 use std::{fs::File, os::unix::fs::FileExt as _, sync::Arc};
 
-use tracer_common::layout::Coroutines;
+use tracer_common::layout::{Coroutines, JavaThreads};
 
 use super::Proc;
 use crate::symbols::{Executables, Interpreter, Runtime};
@@ -17,6 +17,17 @@ const MAPS_MAX: usize = 1 << 20;
 
 /// The library that is Java.
 const JAVA: &str = "libjvm.so";
+/// `VMStructEntry` of HotSpot: names of the struct and of the field, each a pointer, the name of its type, whether it is static, the offset, an
+/// address; the last has no names.
+const ENTRY: u64 = 48;
+const OFFSET: u64 = 32;
+const THREAD: &[u8; 11] = b"JavaThread\0";
+/// Java 25 has 585.
+const MAX_STRUCTS: usize = 4096;
+/// Bytes of a field's name that are read; those that are looked for have fewer.
+const LONGEST: usize = 24;
+/// The struct takes some 2,100 bytes.
+const MAX_OFFSET: u32 = 1 << 14;
 
 /// The start of a file in the memory of a process.
 struct Mapped<'a> {
@@ -53,16 +64,69 @@ impl<'a> Mapped<'a> {
 /// See the head of this module; `None` where it is neither, or there are no coroutines that are known.
 pub(super) fn look_up(proc: &Proc, executables: &Executables, pid: u32) -> Option<Runtime> {
     let exe = proc.link(pid, "exe")?;
-    if Runtime::is_java(&exe) {
-        return Some(Runtime::Java);
-    }
     let maps = proc.read(pid, "maps", MAPS_MAX)?;
     let maps = String::from_utf8_lossy(&maps);
     let mapped: Vec<_> = maps.lines().filter_map(Mapped::read).collect();
-    if mapped.iter().any(|mapped| mapped.name() == JAVA) {
-        return Some(Runtime::Java);
+    let root = proc.link(pid, "root")?;
+    // Of a process in another mount namespace paths begin at its root, of one that has changed its root in this one they do not.
+    let open = |path: &str| {
+        let inside = path.strip_prefix(&root).filter(|inside| inside.starts_with('/'));
+        proc.open_in_root_of(pid, inside.unwrap_or(path))
+    };
+    let java = mapped.iter().find(|mapped| mapped.name() == JAVA);
+    if java.is_some() || Runtime::is_java(&exe) {
+        let threads = java.and_then(|java| {
+            let hotspot = executables.hotspot(&open(java.path)?)?;
+            java_threads(
+                &proc.open(pid, "mem")?,
+                java.address.checked_add(hotspot.structs)?,
+            )
+        });
+        return Some(Runtime::Java(threads));
     }
-    python(proc, executables, pid, &exe, &mapped).map(Runtime::Python)
+    python(proc, executables, pid, &exe, &mapped, open).map(Runtime::Python)
+}
+
+/// Where the virtual machine says that it keeps virtual threads; `None` up to Java 23, where no number tells them apart.
+fn java_threads(memory: &File, structs: u64) -> Option<JavaThreads> {
+    let mut threads = JavaThreads::default();
+    let mut first: [u8; THREAD.len()] = [0; THREAD.len()];
+    let mut entry = word(memory, structs)?;
+    for _ in 0..MAX_STRUCTS {
+        let [name, field] = [0, 8].map(|at| word(memory, entry.wrapping_add(at)));
+        let (Some(name @ 1..), Some(field)) = (name, field) else {
+            break;
+        };
+        if memory.read_exact_at(&mut first, name).is_ok() && first == *THREAD {
+            let offset = u32::try_from(word(memory, entry.wrapping_add(OFFSET))?).ok()?;
+            let mut text = [0; LONGEST];
+            memory.read_exact_at(&mut text, field).ok()?;
+            match text.split(|byte| *byte == 0).next() {
+                Some(b"_stack_base") => threads.stack_base = offset,
+                Some(b"_stack_size") => threads.stack_size = offset,
+                Some(b"_cont_entry") => threads.continuation = offset,
+                Some(b"_monitor_owner_id") => threads.id = offset,
+                _ => {}
+            }
+        }
+        entry = entry.checked_add(ENTRY)?;
+    }
+    let JavaThreads {
+        stack_base,
+        stack_size,
+        continuation,
+        id,
+    } = threads;
+    [stack_base, stack_size, continuation, id]
+        .iter()
+        .all(|offset| (1..MAX_OFFSET).contains(offset))
+        .then_some(threads)
+}
+
+fn word(memory: &File, at: u64) -> Option<u64> {
+    let mut bytes = [0; 8];
+    memory.read_exact_at(&mut bytes, at).ok()?;
+    Some(u64::from_ne_bytes(bytes))
 }
 
 fn python(
@@ -71,13 +135,8 @@ fn python(
     pid: u32,
     exe: &str,
     mapped: &[Mapped<'_>],
+    open: impl Fn(&str) -> Option<File>,
 ) -> Option<Interpreter> {
-    let root = proc.link(pid, "root")?;
-    // Of a process in another mount namespace paths begin at its root, of one that has changed its root in this one they do not.
-    let open = |path: &str| {
-        let inside = path.strip_prefix(&root).filter(|inside| inside.starts_with('/'));
-        proc.open_in_root_of(pid, inside.unwrap_or(path))
-    };
     let (start, file, python) = mapped.iter().find_map(|mapped| {
         let file = if mapped.path == exe {
             proc.open(pid, "exe")?

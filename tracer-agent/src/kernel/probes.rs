@@ -30,7 +30,7 @@ use super::{
     voice::Voice,
     wakes::Wakes,
 };
-use follow::GrpcKind;
+use follow::{GrpcKind, JavaKind};
 
 /// Of `bpf_map_update_elem`: only a key that is there.
 const BPF_EXIST: u64 = 2;
@@ -46,6 +46,9 @@ pub struct Probes {
     grpc: HashMap<MapData, u32, GrpcKind>,
     /// The processes in it.
     have_grpc: HashSet<u32>,
+    java: HashMap<MapData, u32, JavaKind>,
+    /// The processes in it.
+    have_java: HashSet<u32>,
     losses: Counters,
     /// See [`Selection::chosen`](super::plan::Selection::chosen).
     chosen: u8,

@@ -176,8 +176,10 @@ pub struct Feed<'a, C, D> {
     turned: Vec<(u32, Option<Go>)>,
     /// Processes that were told, since that was asked for.
     begun: Vec<u32>,
-    /// Processes that were seen to run event loops, since that was asked for.
+    /// Processes whose runtime tells something, since that was asked for: they run event loops, or Java.
     loops: Vec<u32>,
+    /// Processes of Java of which nothing was seen yet, and which may have loaded little of it.
+    launched: HashSet<u32>,
     tally: Tally,
     lag: Lag,
     host: HostInfo,
@@ -220,6 +222,7 @@ impl<'a, C: Core, D: Processes> Feed<'a, C, D> {
             turned: Vec::new(),
             begun: Vec::new(),
             loops: Vec::new(),
+            launched: HashSet::new(),
             tally: Tally::default(),
             lag: Lag::default(),
             host: HostInfo::default(),
@@ -275,7 +278,7 @@ impl<'a, C: Core, D: Processes> Feed<'a, C, D> {
                     self.lag.oldest = Some(self.lag.oldest.map_or(data.end, |oldest| oldest.min(data.end)));
                 }
                 let pid = data.task.pid.0;
-                if data.moment.is_some() {
+                if data.moment.is_some() || (!self.launched.is_empty() && self.launched.remove(&pid)) {
                     self.introduce_loop(pid);
                 } else {
                     self.introduce(pid, Comm::default());
@@ -415,6 +418,7 @@ impl<'a, C: Core, D: Processes> Feed<'a, C, D> {
             Change::Exited => {
                 self.known.remove(&pid);
                 self.alive.remove(&pid);
+                self.launched.remove(&pid);
                 self.processes.ended(pid);
                 self.turned.push((pid, None));
             }
@@ -452,7 +456,8 @@ impl<'a, C: Core, D: Processes> Feed<'a, C, D> {
             self.turned.push((pid, go));
         }
         if info.exe.as_deref().is_some_and(Runtime::is_java) {
-            self.introduce_loop(pid);
+            self.loops.push(pid);
+            self.launched.insert(pid);
         }
         self.tell(info);
     }

@@ -5,6 +5,7 @@
 mod build_info;
 mod go;
 mod grpc_go;
+mod java;
 mod libc;
 mod machine;
 mod names;
@@ -24,10 +25,12 @@ use std::{
 };
 
 use object::{Object as _, ObjectSection as _, ObjectSegment as _, read::ReadCache};
+use tracer_common::layout::JavaThreads;
 
 use machine::Machine;
 
 pub use go::{GOROUTINES, Go, GoHook, GoProgram, Goroutines};
+pub use java::HotSpot;
 pub use libc::Threads;
 pub use python::{Interpreter, Python};
 
@@ -36,8 +39,8 @@ pub use python::{Interpreter, Python};
 pub enum Runtime {
     /// CPython.
     Python(Interpreter),
-    /// A virtual machine for Java.
-    Java,
+    /// A virtual machine for Java, and where it keeps its virtual threads, if it is known and has such.
+    Java(Option<JavaThreads>),
 }
 
 impl Runtime {
@@ -50,7 +53,7 @@ impl Runtime {
     pub fn version(&self) -> String {
         match self {
             Self::Python(interpreter) => interpreter.python.version(),
-            Self::Java => "Java".to_owned(),
+            Self::Java(_) => "Java".to_owned(),
         }
     }
 }
@@ -69,6 +72,7 @@ pub struct Executables {
     go: Known<GoProgram>,
     python: Known<Python>,
     libc: Known<Threads>,
+    java: Known<HotSpot>,
 }
 
 /// Files that were looked at, and what was found.
@@ -91,6 +95,11 @@ impl Executables {
     /// The CPython in a file; `None` if there is none, or none that is known here.
     pub fn python(&self, file: &File) -> Option<Arc<Python>> {
         self.python.of(file, Python::read)
+    }
+
+    /// The virtual machine for Java in a file; `None` if there is none.
+    pub fn hotspot(&self, file: &File) -> Option<Arc<HotSpot>> {
+        self.java.of(file, HotSpot::read)
     }
 
     /// Where the library of C in a file keeps what threads have for themselves.

@@ -42,6 +42,8 @@ pub mod saved {
     pub const FOURTH: u64 = 24;
     /// Go's current goroutine: X28.
     pub const GOROUTINE: u64 = 28 * 8;
+    /// HotSpot's current thread: X28 too.
+    pub const JAVA_THREAD: u64 = 28 * 8;
     /// SP
     pub const STACK: u64 = 248;
     /// All of them.

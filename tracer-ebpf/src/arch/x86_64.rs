@@ -42,6 +42,8 @@ pub mod saved {
     pub const FOURTH: u64 = 56;
     /// Go's current goroutine: R14.
     pub const GOROUTINE: u64 = 8;
+    /// HotSpot's current thread: R15.
+    pub const JAVA_THREAD: u64 = 0;
     /// RSP
     pub const STACK: u64 = 152;
     /// All of them.

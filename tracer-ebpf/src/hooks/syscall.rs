@@ -221,11 +221,11 @@ fn looked(registers: u64, form: &Form, current: Current) -> Option<()> {
         return None;
     }
     let arguments = Arguments::of(registers)?;
-    if arguments.third != 1 {
+    if arguments.third != task::LOOK {
         return None;
     }
     native()?;
-    task::looked(files::socket(arguments.fd(form))?, arguments.third, current)
+    task::looked(files::socket(arguments.fd(form))?, current)
 }
 
 /// The first three arguments of a call.

@@ -28,8 +28,8 @@ pub fn sending(sock: u64, message: u64) -> Option<()> {
 pub fn receiving(sock: u64, message: u64, len: u64, flags: u64) -> Option<()> {
     let current = select::traced()?;
     let sock = Sock::tcp(sock)?;
-    if sock.unread() == 0 {
-        task::looked(sock, len, current);
+    if len == task::LOOK && sock.unread() == 0 {
+        task::looked(sock, current);
     }
     let memory = match flags::moves(false, flags as u32 as u64) {
         Move::Nothing => return None,

@@ -12,7 +12,7 @@ use tracer_common::{
     Loss,
     framer::Waiting,
     lane::{Lane, State, fact},
-    layout::ABSENT,
+    layout::{ABSENT, mark},
     record::{CloseRecord, OpenRecord, PATH_MAX, data_flags, kind, open_flags},
 };
 
@@ -20,8 +20,8 @@ use super::{
     emit,
     select::{self, Current},
     sock::Sock,
-    task::Task,
-    turn, wakes,
+    task::{self, Task},
+    turn,
 };
 use crate::peek::{layout, member_or_zero};
 
@@ -355,7 +355,10 @@ pub fn connecting(sock: Sock, current: Current) {
     let maker = if sock.unix { Maker::Connect } else { Maker::State };
     if let Some(made) = make(sock, current, flags, maker as u32) {
         let connection = unsafe { &mut *made };
-        if let Some(caller) = wakes::taken(current.tid) {
+        if let Some(current) = select::followed()
+            && current.kind == mark::POOLS
+            && let Some(caller) = task::taking(current)
+        {
             connection.caller = caller;
             connection.caller_seq = FIRST_WRITE;
         }

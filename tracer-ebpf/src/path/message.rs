@@ -234,7 +234,7 @@ fn prepare(scratch: &mut Scratch) -> Option<()> {
     };
     work.record.connection = connection.id;
     let task = if call.caller.is_known() {
-        work.of_call = if current.has_goroutines() {
+        work.of_call = if current.has_goroutines() || call.caller.is_alone() {
             data_flags::HANDED
         } else {
             data_flags::BY_THREAD

@@ -5,6 +5,7 @@ pub mod connection;
 pub mod coroutines;
 pub mod emit;
 pub mod files;
+pub mod java;
 pub mod message;
 pub mod select;
 pub mod sock;

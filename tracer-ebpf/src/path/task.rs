@@ -17,7 +17,7 @@ use tracer_common::layout::{GO_KINDS, Goroutines, mark, registers};
 
 use super::{
     connection::{self, Connection},
-    coroutines,
+    coroutines, java,
     select::Current,
     sock::Sock,
     wakes,
@@ -31,8 +31,8 @@ use crate::{
 #[map]
 static GOROUTINES: Array<Goroutines> = Array::with_max_entries(GO_KINDS as u32, 0);
 
-/// So much is read by who only looks.
-const ONE_BYTE: u64 = 1;
+/// So many bytes are read by who only looks.
+pub const LOOK: u64 = 1;
 
 /// A goroutine and the one that made it, by number; 0 where that is not known.
 #[repr(C)]
@@ -53,13 +53,21 @@ impl Task {
     pub fn is_known(self) -> bool {
         self.id | self.maker != 0
     }
+
+    /// Whether it is a goroutine or a virtual thread of which nobody knows who made it.
+    #[inline(always)]
+    pub fn is_alone(self) -> bool {
+        self.id != 0 && self.maker == 0
+    }
 }
 
-/// The goroutine that makes the current call into the kernel, or the coroutine that does if it sends.
+/// The goroutine or the virtual thread that makes the current call into the kernel, or the coroutine that does if it sends.
 #[inline(always)]
 pub fn calling(current: Current, is_sent: bool) -> Task {
     let task = if current.has_goroutines() {
         goroutine(current)
+    } else if current.kind == mark::POOLS {
+        virtual_thread(current)
     } else if is_sent {
         coroutines::running(current).map(|coroutine| Task {
             id: 0,
@@ -69,6 +77,17 @@ pub fn calling(current: Current, is_sent: bool) -> Task {
         None
     };
     task.unwrap_or(Task::NONE)
+}
+
+#[inline(always)]
+fn virtual_thread(current: Current) -> Option<Task> {
+    java::running(current).map(|id| Task { id, maker: 0 })
+}
+
+/// Who takes a connection now for whoever sends on it, as far as a thread of Java tells.
+#[inline(always)]
+pub fn taking(current: Current) -> Option<Task> {
+    virtual_thread(current).or_else(|| wakes::taken(current.tid))
 }
 
 #[inline(always)]
@@ -105,28 +124,42 @@ pub fn running(current: Current, address: u64, stack: u64) -> Option<Task> {
 #[inline(always)]
 pub fn caller(connection: &Connection, seq: u32, current: Current) -> Task {
     let is_meant = connection.caller_seq == seq as u64 || connection.is_of_caller();
-    let is_itself = !current.has_goroutines() && connection.caller.maker == current.tid as u64;
-    if is_meant && !is_itself {
-        connection.caller
-    } else if current.kind == mark::POOLS {
+    let caller = if is_meant { connection.caller } else { Task::NONE };
+    if current.has_goroutines() {
+        return caller;
+    }
+    let has_pools = current.kind == mark::POOLS;
+    let own = if has_pools { virtual_thread(current) } else { None };
+    let is_itself = match own {
+        Some(own) => caller.is_alone() && caller.id == own.id,
+        None => caller.maker == current.tid as u64,
+    };
+    if is_itself {
+        Task::NONE
+    } else if has_pools && own.is_none() && !caller.is_known() {
         wakes::taken(current.tid).unwrap_or(Task::NONE)
     } else {
-        Task::NONE
+        caller
     }
 }
 
-/// The current thread has tried to read so many bytes of the sock, and nothing has come.
+/// The current thread has tried to read [`LOOK`] of the sock, and nothing has come.
 #[inline(always)]
-pub fn looked(sock: Sock, bytes: u64, current: Current) -> Option<()> {
+pub fn looked(sock: Sock, current: Current) -> Option<()> {
     // Goroutines and coroutines are known by themselves.
-    if bytes != ONE_BYTE || !mark::has_threads_only(current.kind) || sock.unix {
+    if !mark::has_threads_only(current.kind) || sock.unix {
         return None;
     }
     let connection = unsafe { &mut *connection::known(sock)? };
-    connection.caller = wakes::taken(current.tid).unwrap_or(Task {
+    let itself = Task {
         id: 0,
         maker: current.tid as u64,
-    });
+    };
+    connection.caller = if current.kind == mark::POOLS {
+        taking(current).unwrap_or(itself)
+    } else {
+        itself
+    };
     connection.caller_seq = sock.write_seq() as u64;
     Some(())
 }

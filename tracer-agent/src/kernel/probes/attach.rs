@@ -150,6 +150,7 @@ impl Probes {
         let voice = if plan.speaks { Voice::of(&mut loaded) } else { None };
         let exes = take(&mut loaded, "EXES")?;
         let grpc = take(&mut loaded, "GRPC_GO")?;
+        let java = take(&mut loaded, "JAVA")?;
         let ring = Ring::take(&mut loaded, "RECORDS", ring_bytes)?;
         let losses = Counters::of_map(&loaded, "LOSSES", cpus)?;
         let kernel = Kernel {
@@ -211,6 +212,8 @@ impl Probes {
             voice,
             grpc,
             have_grpc: HashSet::new(),
+            java,
+            have_java: HashSet::new(),
             losses,
             chosen: plan.selection.chosen(),
             attached,

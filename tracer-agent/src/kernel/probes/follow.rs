@@ -2,7 +2,7 @@
 
 use std::io;
 
-use tracer_common::layout::{GrpcGo, mark, process};
+use tracer_common::layout::{GrpcGo, JavaThreads, mark, process};
 
 use super::Probes;
 use crate::{
@@ -55,13 +55,21 @@ impl Probes {
         };
         let kind = match runtime {
             Runtime::Python(python) => mark::of_coroutines(self.coroutines.number(python.coroutines)?),
-            Runtime::Java => mark::POOLS,
+            Runtime::Java(_) => mark::POOLS,
         };
         self.replace(pid, mark::of(decided, kind))
             .map_err(io::Error::other)?;
         match runtime {
             Runtime::Python(python) => self.breakpoints.attach(pid, Places::of_python(python)),
-            Runtime::Java => self.wakes.follow(pid)?,
+            Runtime::Java(threads) => {
+                if let Some(threads) = threads {
+                    self.java
+                        .insert(pid, JavaKind(*threads), 0)
+                        .map_err(io::Error::other)?;
+                    self.have_java.insert(pid);
+                }
+                self.wakes.follow(pid)?;
+            }
         }
         Ok(())
     }
@@ -71,6 +79,10 @@ impl Probes {
         if self.have_grpc.remove(&pid) {
             // It is there.
             let _ = self.grpc.remove(&pid);
+        }
+        if self.have_java.remove(&pid) {
+            // The same holds for this.
+            let _ = self.java.remove(&pid);
         }
         self.breakpoints.detach(pid);
         self.wakes.unfollow(pid);
@@ -99,3 +111,12 @@ pub(super) struct GrpcKind(GrpcGo);
 #[expect(unsafe_code, reason = "values are handed to the kernel as bytes")]
 // SAFETY: it is repr(C), without padding, and any bytes are one.
 unsafe impl aya::Pod for GrpcKind {}
+
+/// A version of Java as a value of a map.
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+pub(super) struct JavaKind(JavaThreads);
+
+#[expect(unsafe_code, reason = "values are handed to the kernel as bytes")]
+// SAFETY: it is repr(C), without padding, and any bytes are one.
+unsafe impl aya::Pod for JavaKind {}
