@@ -3,6 +3,7 @@
 use std::env;
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use tempfile::TempDir;
@@ -89,6 +90,16 @@ pub const TESTS: &[Test] = &[
         // Up to Java 20 one that hands work on may wake the thread that another has work for.
         java(agent, 8, 0.99, &["--calls", "3", "--order", "nested"])
     }),
+    (
+        "chain_of_java_hops_in_virtual_threads_32_in_flight_kept_alive",
+        |agent| {
+            needs(&["java", "javac"])?;
+            if release_of_java()? < Some(24) {
+                bail!(Skip("virtual threads have numbers from Java 24 on".to_owned()));
+            }
+            java(agent, 32, 1.0, &["--threads", "virtual", "--calls", "2"])
+        },
+    ),
     ("chain_over_unix_sockets_8_in_flight_kept_alive", |agent| {
         unix(agent, 8, "pool")
     }),
@@ -146,6 +157,14 @@ fn node(agent: &Agent, in_flight: u32, client: &str, options: &[&str]) -> Result
         client,
         &[&["--runtime", "node"], options].concat(),
     )
+}
+
+/// 25 of `openjdk 25.0.3 2026-04-21 LTS`.
+fn release_of_java() -> Result<Option<u32>> {
+    let said = Command::new("java").arg("--version").output()?.stdout;
+    let said = String::from_utf8_lossy(&said);
+    let number = said.split(' ').nth(1).and_then(|number| number.split('.').next());
+    Ok(number.and_then(|number| number.parse().ok()))
 }
 
 /// Threads that have others send for them: every span is there, and so much of the links by that is right.

@@ -176,7 +176,7 @@ fn key(memory: &File, at: u64) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use std::{
-        io::{BufRead as _, BufReader},
+        io::{BufRead as _, BufReader, Write as _},
         path::Path,
         process::{Command, Stdio},
     };
@@ -238,6 +238,53 @@ mod tests {
             context,
         } = found.coroutines;
         assert!(values >= 704 && state % 16 == 8 && context >= 200, "{found:?}");
+    }
+
+    /// What HotSpot says of its structs: where that begins, then the entries, then the names.
+    fn described(entries: &[(&str, &str, u64)]) -> File {
+        let mut bytes = 8_u64.to_ne_bytes().to_vec();
+        let mut names = Vec::new();
+        let names_at = 8 + (entries.len() as u64 + 1) * ENTRY;
+        for (name, field, offset) in entries {
+            let mut entry = [0; ENTRY as usize];
+            for (place, text) in [(0, name), (8, field)] {
+                entry[place..place + 8].copy_from_slice(&(names_at + names.len() as u64).to_ne_bytes());
+                names.extend([text.as_bytes(), b"\0"].concat());
+            }
+            entry[OFFSET as usize..][..8].copy_from_slice(&offset.to_ne_bytes());
+            bytes.extend(entry);
+        }
+        bytes.extend([0; ENTRY as usize]);
+        bytes.extend(names);
+        bytes.extend([0; LONGEST]);
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&bytes).unwrap();
+        file
+    }
+
+    #[test]
+    fn java_says_where_it_keeps_its_virtual_threads_if_it_numbers_them() {
+        let of_25 = [
+            ("Thread", "_osthread", 1016),
+            ("JavaThread", "_stack_base", 1048),
+            ("JavaThread", "_stack_size", 1056),
+            ("JavaThreadState", "_monitor_owner_id", 1),
+            ("JavaThread", "_monitor_owner_id", 1312),
+            ("JavaThread", "_cont_entry", 1560),
+        ];
+        let threads = JavaThreads {
+            stack_base: 1048,
+            stack_size: 1056,
+            continuation: 1560,
+            id: 1312,
+        };
+        assert_eq!(java_threads(&described(&of_25), 0), Some(threads));
+        let of_21 = [&of_25[..4], &of_25[5..]].concat();
+        assert_eq!(java_threads(&described(&of_21), 0), None);
+        let absurd = [&of_25[..5], &[("JavaThread", "_cont_entry", 1 << 40)]].concat();
+        assert_eq!(java_threads(&described(&absurd), 0), None);
+        assert_eq!(java_threads(&described(&[]), 0), None);
+        assert_eq!(java_threads(&described(&of_25), 1 << 30), None);
     }
 
     #[test]

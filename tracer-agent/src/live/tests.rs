@@ -112,6 +112,7 @@ struct FakeProcesses(Cell<u32>, RefCell<Vec<u32>>);
 /// A process that is written in Go.
 const GO: u32 = 27;
 const PYTHON: u32 = 28;
+const JAVA: u32 = 30;
 
 impl Processes for FakeProcesses {
     fn lookup(&self, pid: u32, _: &str) -> ProcessInfo {
@@ -120,6 +121,7 @@ impl Processes for FakeProcesses {
             pid,
             service_name: format!("look{}", self.0.get()),
             has_goroutines: pid == GO,
+            exe: (pid == JAVA).then(|| "/opt/java/bin/java".to_owned()),
             ..ProcessInfo::default()
         }
     }
@@ -139,7 +141,11 @@ impl Processes for FakeProcesses {
                 context: 224,
             },
         };
-        (pid == PYTHON).then(|| Runtime::Python(interpreter()))
+        match pid {
+            PYTHON => Some(Runtime::Python(interpreter())),
+            JAVA => Some(Runtime::Java(None)),
+            _ => None,
+        }
     }
 
     /// Of the processes it began with more is known, once each has been looked up.
@@ -244,13 +250,13 @@ impl Probes for FakeProbes {
     }
 
     fn tell_apart(&mut self, pid: u32, runtime: &Runtime) -> io::Result<()> {
-        let Runtime::Python(python) = runtime else {
-            panic!("{runtime:?}")
+        let by = match runtime {
+            Runtime::Python(python) => format!("at {}", python.coroutines.context),
+            Runtime::Java(threads) => format!("by {threads:?}"),
         };
-        let context = python.coroutines.context;
         self.judged
             .borrow_mut()
-            .push(format!("process {pid} told apart at {context}"));
+            .push(format!("process {pid} told apart {by}"));
         Ok(())
     }
 
@@ -576,6 +582,19 @@ fn a_process_that_runs_an_event_loop_is_asked_for_its_coroutines_once() {
     ];
     let run = run(records, vec![], 0, &[]);
     let told = "process 28 told apart at 224";
+    assert_eq!(run.judged, [told, told]);
+}
+
+#[test]
+fn java_is_looked_at_when_it_is_launched_and_when_it_has_loaded_what_it_runs_in() {
+    let records = vec![
+        process(process_event::EXEC, JAVA),
+        sent(JAVA, 0, 0),
+        sent(JAVA, 0, 0),
+        process(process_event::EXIT, JAVA),
+    ];
+    let run = run(records, vec![], 0, &[]);
+    let told = "process 30 told apart by None";
     assert_eq!(run.judged, [told, told]);
 }
 

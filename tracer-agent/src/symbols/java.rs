@@ -25,3 +25,25 @@ impl HotSpot {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+
+    use super::*;
+
+    #[test]
+    fn each_virtual_machine_of_this_host_says_where_it_describes_itself() {
+        let homes = fs::read_dir("/usr/lib/jvm").into_iter().flatten().flatten();
+        for home in homes {
+            // Some are links to others, or to nothing.
+            let Ok(file) = File::open(home.path().join("lib/server/libjvm.so")) else {
+                continue;
+            };
+            let hotspot = HotSpot::read(&Elf::open(&file).unwrap());
+            assert!(hotspot.is_some_and(|hotspot| hotspot.structs > 0), "{home:?}");
+        }
+        let own = File::open("/proc/self/exe").unwrap();
+        assert_eq!(Elf::open(&own).and_then(|elf| HotSpot::read(&elf)), None);
+    }
+}
