@@ -357,9 +357,8 @@ pub fn connecting(sock: Sock, current: Current) {
         let connection = unsafe { &mut *made };
         if let Some(current) = select::followed()
             && current.kind == mark::POOLS
-            && let Some(caller) = task::taking(current)
         {
-            connection.caller = caller;
+            connection.caller = task::taking(current);
             connection.caller_seq = FIRST_WRITE;
         }
         debug!(

@@ -84,10 +84,18 @@ fn virtual_thread(current: Current) -> Option<Task> {
     java::running(current).map(|id| Task { id, maker: 0 })
 }
 
-/// Who takes a connection now for whoever sends on it, as far as a thread of Java tells.
+/// Who takes a connection now, for whoever sends on it.
 #[inline(always)]
-pub fn taking(current: Current) -> Option<Task> {
-    virtual_thread(current).or_else(|| wakes::taken(current.tid))
+pub fn taking(current: Current) -> Task {
+    let told = if current.kind == mark::POOLS {
+        virtual_thread(current).or_else(|| wakes::taken(current.tid))
+    } else {
+        None
+    };
+    told.unwrap_or(Task {
+        id: 0,
+        maker: current.tid as u64,
+    })
 }
 
 #[inline(always)]
@@ -151,15 +159,7 @@ pub fn looked(sock: Sock, current: Current) -> Option<()> {
         return None;
     }
     let connection = unsafe { &mut *connection::known(sock)? };
-    let itself = Task {
-        id: 0,
-        maker: current.tid as u64,
-    };
-    connection.caller = if current.kind == mark::POOLS {
-        taking(current).unwrap_or(itself)
-    } else {
-        itself
-    };
+    connection.caller = taking(current);
     connection.caller_seq = sock.write_seq() as u64;
     Some(())
 }
