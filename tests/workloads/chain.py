@@ -98,7 +98,15 @@ def grpc_java(folder):
     return ["java", "-cp", f"{folder}:{libraries}", "Hop"]
 
 
-COMPILED = {"go": go, "java": java, "axum": lambda _: rust("axum")}
+def tomcat(folder):
+    """The hop in Tomcat, which is installed under target/, compiled into the folder."""
+    libraries = f"{TARGET}/tomcat/*"
+    sources = [HERE / "Hop.java", HERE / "tomcat/TomcatHop.java"]
+    subprocess.run(["javac", "-cp", libraries, "-d", folder, *sources], check=True)
+    return ["java", "-Djava.io.tmpdir=" + folder, "-cp", f"{folder}:{libraries}", "TomcatHop"]
+
+
+COMPILED = {"go": go, "java": java, "tomcat": tomcat, "axum": lambda _: rust("axum")}
 # Those that speak gRPC, also as a load.
 GRPC = {
     "grpcio": lambda _: python("hop_grpc.py"),

@@ -166,6 +166,21 @@ const WORKLOADS: &[Workload] = &[
         "--runtime java --threads virtual --calls 2",
         false,
     ),
+    (
+        "tomcat, HttpURLConnection",
+        "--runtime tomcat --send url --calls 2",
+        false,
+    ),
+    (
+        "tomcat, RestClient",
+        "--runtime tomcat --send spring --calls 2",
+        false,
+    ),
+    (
+        "tomcat, RestClient, virtual threads",
+        "--runtime tomcat --send spring --threads virtual --calls 2",
+        false,
+    ),
 ];
 /// What `timing` claims for each link that it gives, at least.
 const LIKELY: f64 = 0.9;

@@ -33,6 +33,7 @@ const RUNTIMES: &[Runtime] = &[
     ("node+sdk", sdk_of_node),
     ("go", || version("go", "version")),
     ("java", java),
+    ("tomcat", tomcat),
     ("virtual", java_with_virtual_threads),
 ];
 /// The first release of Java with virtual threads.
@@ -67,6 +68,14 @@ const GRPC_JAVA: Pinned = Pinned {
     why: "workloads call by it",
     pinned_by: "tests/workloads/grpc-java/pom.xml",
     program: "target/grpc-java/grpc-netty-shaded-1.85.1.jar",
+    make: make_java,
+};
+
+const TOMCAT: Pinned = Pinned {
+    name: "Tomcat",
+    why: "workloads are served by it",
+    pinned_by: "tests/workloads/tomcat/pom.xml",
+    program: "target/tomcat/tomcat-embed-core-10.1.30.jar",
     make: make_java,
 };
 
@@ -230,8 +239,18 @@ fn sdk_of_node() -> Result<String> {
 
 fn grpc_java() -> Result<String> {
     let java = java()?;
-    GRPC_JAVA.install()?;
-    let jar = GRPC_JAVA.program();
+    in_jar(&GRPC_JAVA, &java)
+}
+
+fn tomcat() -> Result<String> {
+    let java = java()?;
+    in_jar(&TOMCAT, &java)
+}
+
+/// Installs it, and says its version, and that of Java.
+fn in_jar(pinned: &Pinned, java: &str) -> Result<String> {
+    pinned.install()?;
+    let jar = pinned.program();
     let name = jar.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     Ok(format!("{name}, {java}"))
 }
