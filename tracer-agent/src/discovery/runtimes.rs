@@ -242,19 +242,22 @@ mod tests {
 
     /// What HotSpot says of its structs: where that begins, then the entries, then the names.
     fn described(entries: &[(&str, &str, u64)]) -> File {
-        let mut bytes = 8_u64.to_ne_bytes().to_vec();
         let mut names = Vec::new();
         let names_at = 8 + (entries.len() as u64 + 1) * ENTRY;
+        let mut bytes = 8_u64.to_ne_bytes().to_vec();
         for (name, field, offset) in entries {
-            let mut entry = [0; ENTRY as usize];
-            for (place, text) in [(0, name), (8, field)] {
-                entry[place..place + 8].copy_from_slice(&(names_at + names.len() as u64).to_ne_bytes());
+            let texts = [name, field].map(|text| {
+                let at = names_at + names.len() as u64;
                 names.extend([text.as_bytes(), b"\0"].concat());
+                at
+            });
+            for word in [texts[0], texts[1], 0, 0, *offset, 0] {
+                bytes.extend(word.to_ne_bytes());
             }
-            entry[OFFSET as usize..][..8].copy_from_slice(&offset.to_ne_bytes());
-            bytes.extend(entry);
         }
-        bytes.extend([0; ENTRY as usize]);
+        for _ in 0..ENTRY / 8 {
+            bytes.extend(0_u64.to_ne_bytes());
+        }
         bytes.extend(names);
         bytes.extend([0; LONGEST]);
         let mut file = tempfile::tempfile().unwrap();
