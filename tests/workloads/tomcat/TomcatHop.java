@@ -22,35 +22,43 @@ import org.apache.catalina.startup.Tomcat;
 import org.apache.coyote.AbstractProtocol;
 import org.springframework.web.client.RestClient;
 
-public class TomcatHop extends Hop {
-    final RestClient rest = RestClient.create();
-    final String send;
+public class TomcatHop {
+    static class Calls extends Hop {
+        final RestClient rest = RestClient.create();
+        final String send;
 
-    TomcatHop(Map<String, String> options) {
-        super(options);
-        send = options.get("--send");
-    }
+        Calls(Map<String, String> options) {
+            super(options);
+            send = options.get("--send");
+        }
 
-    @Override
-    List<String> call(String path) throws IOException, InterruptedException {
-        var target = URI.create(next + path);
-        return switch (send) {
-            case "spring" -> called(path, rest.get().uri(target).retrieve().body(String.class).lines());
-            case "url" -> {
-                var connection = (HttpURLConnection) target.toURL().openConnection();
-                try (var answer = connection.getInputStream()) {
-                    yield called(path, new String(answer.readAllBytes()).lines());
+        @Override
+        List<String> call(String path) throws IOException, InterruptedException {
+            var target = URI.create(next + path);
+            return switch (send) {
+                case "spring" -> called(path, rest.get().uri(target).retrieve().body(String.class).lines());
+                case "url" -> {
+                    var connection = (HttpURLConnection) target.toURL().openConnection();
+                    try (var answer = connection.getInputStream()) {
+                        yield called(path, new String(answer.readAllBytes()).lines());
+                    }
                 }
-            }
-            default -> super.call(path);
-        };
+                default -> super.call(path);
+            };
+        }
     }
 
-    class Servlet extends HttpServlet {
+    static class Servlet extends HttpServlet {
+        final Hop hop;
+
+        Servlet(Hop hop) {
+            this.hop = hop;
+        }
+
         @Override
         protected void doGet(HttpServletRequest request, HttpServletResponse response) throws IOException {
             try {
-                var body = String.join("\n", work(request.getRequestURI())).getBytes();
+                var body = String.join("\n", hop.work(request.getRequestURI())).getBytes();
                 response.setContentLength(body.length);
                 response.getOutputStream().write(body);
             } catch (InterruptedException error) {
@@ -61,7 +69,7 @@ public class TomcatHop extends Hop {
 
     public static void main(String[] arguments)
             throws IOException, LifecycleException, ReflectiveOperationException {
-        var options = new HashMap<>(DEFAULTS);
+        var options = new HashMap<>(Hop.DEFAULTS);
         for (var at = 0; at < arguments.length; at += 2) {
             if (options.replace(arguments[at], arguments[at + 1]) == null) {
                 throw new IllegalArgumentException(arguments[at]);
@@ -74,10 +82,10 @@ public class TomcatHop extends Hop {
         tomcat.setPort(0);
         var connector = tomcat.getConnector();
         if (options.get("--threads").equals("virtual")) {
-            ((AbstractProtocol<?>) connector.getProtocolHandler()).setExecutor(virtualThreads());
+            ((AbstractProtocol<?>) connector.getProtocolHandler()).setExecutor(Hop.virtualThreads());
         }
         var context = tomcat.addContext("", null);
-        Tomcat.addServlet(context, "hop", new TomcatHop(options).new Servlet());
+        Tomcat.addServlet(context, "hop", new Servlet(new Calls(options)));
         context.addServletMappingDecoded("/*", "hop");
         tomcat.start();
         System.out.println(connector.getLocalPort());
