@@ -35,8 +35,6 @@ pub struct Agent {
 pub struct Running {
     agent: Child,
     folder: TempDir,
-    /// Its command runs.
-    is_loaded: bool,
     peak_memory_kib: u64,
 }
 
@@ -50,8 +48,7 @@ pub struct Traced {
     pub errors: String,
     /// How the agent ended, which is how the command ended.
     pub status: ExitStatus,
-    /// The most memory that the agent was seen to hold since it has let its command run: the kernel side is loaded then, which takes up to 137 MiB
-    /// for a moment.
+    /// The most memory that the agent was seen to hold.
     pub peak_memory_kib: u64,
 }
 
@@ -181,7 +178,6 @@ impl Agent {
         Ok(Running {
             agent,
             folder,
-            is_loaded: false,
             peak_memory_kib: 0,
         })
     }
@@ -270,16 +266,8 @@ impl Running {
             if let Some(status) = self.agent.try_wait()? {
                 return Ok(status);
             }
-            let pid = self.agent.id();
-            if !self.is_loaded && has_command(pid) {
-                self.is_loaded = true;
-                // From here on the kernel counts anew.
-                fs::write(format!("/proc/{pid}/clear_refs"), "5")?;
-            }
-            if self.is_loaded {
-                let peak = peak_memory_kib(pid).unwrap_or(0);
-                self.peak_memory_kib = self.peak_memory_kib.max(peak);
-            }
+            let peak = peak_memory_kib(self.agent.id()).unwrap_or(0);
+            self.peak_memory_kib = self.peak_memory_kib.max(peak);
             thread::sleep(STEP);
         }
         let group = format!("-{}", self.agent.id());
@@ -322,15 +310,7 @@ pub fn capabilities(folder: &Path) -> Result<u64> {
     Ok(u64::from_str_radix(set.context("no CapEff")?.trim(), 16)?)
 }
 
-/// Whether the command of an agent runs, which is a copy of the agent before.
-fn has_command(pid: u32) -> bool {
-    let name = |pid: &str| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    let own = name(&pid.to_string());
-    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    children.split_whitespace().any(|child| name(child) != own)
-}
-
-/// The most memory that a process has held since it was told to count, by the kernel's own book.
+/// The most memory that a process has held so far, by the kernel's own book.
 fn peak_memory_kib(pid: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

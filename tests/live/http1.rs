@@ -1,14 +1,14 @@
 //! HTTP/1 as clients that nobody here wrote speak it.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use tempfile::TempDir;
 
 use crate::Test;
 use crate::agent::{Agent, MEMORY_MAX_KIB, Traced, in_guest};
-use crate::skip::needs;
+use crate::skip::{Skip, needs};
 use crate::spans::{Kind, Span};
 
 pub const TESTS: &[Test] = &[
@@ -24,6 +24,7 @@ pub const TESTS: &[Test] = &[
         gibibyte,
     ),
     ("the_exit_status_is_that_of_the_command", exit_status),
+    ("the_agent_takes_small_pages_and_its_command_as_before", pages),
 ];
 
 /// Runs a client against `answer.py`, both traced.
@@ -201,5 +202,23 @@ fn exit_status(agent: &Agent) -> Result<()> {
     let traced = answered(agent, &[], &["sh", "-c", "exit 7"])?;
     ensure!(traced.status.code() == Some(7), "ended with {}", traced.status);
     ensure!(traced.spans.is_empty(), "spans of nothing: {:?}", traced.spans);
+    Ok(())
+}
+
+/// Where the kernel gives huge pages unasked, the agent would take several times its memory.
+fn pages(agent: &Agent) -> Result<()> {
+    let script = "grep THP_enabled /proc/$PPID/status /proc/self/status >&2";
+    let errors = agent.trace(&[], &["sh", "-c", script])?.successful()?.errors;
+    let said: Vec<_> = errors
+        .lines()
+        .filter_map(|line| line.split_once("THP_enabled:"))
+        .map(|(_, enabled)| enabled.trim())
+        .collect();
+    let before = fs::read_to_string("/proc/self/status")?;
+    let before = before.lines().find_map(|line| line.strip_prefix("THP_enabled:"));
+    let Some(before) = before else {
+        bail!(Skip("this kernel has no huge pages".to_owned()));
+    };
+    ensure!(said == ["0", before.trim()], "agent and command: {said:?}");
     Ok(())
 }

@@ -8,7 +8,10 @@ use tracer_common::{
     layout::process,
 };
 
-use super::places::{self, Places};
+use super::{
+    memory,
+    places::{self, Places},
+};
 
 use crate::{
     capture::record::Verdict,
@@ -106,6 +109,7 @@ pub fn attach<'a>(
     };
     // The command was started before, with what the agent was given.
     kernel::allow_open_files();
+    memory::take_small_pages();
     let mut probes = Probes::attach(&plan)
         .inspect_err(|error| {
             if let KernelError::NoFamily { refused } = error {

@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use super::{
     CliError,
     args::{Settings, Takes},
-    core_dump,
+    memory,
     service::{self, State},
 };
 use crate::{
@@ -65,7 +65,7 @@ impl Session {
     /// # Errors
     /// [`CliError::Misuse`] for what cannot be used.
     pub fn open<For: Takes>(settings: Settings<For>) -> Result<Self, CliError> {
-        core_dump::refuse().context("cannot keep core files from being made")?;
+        memory::keep_out_of_core_files().context("cannot keep core files from being made")?;
         let options = Options::resolve(&layers(settings)?)?;
         let log = Arc::new(Log::to_stderr(options.log_level, options.log_format));
         panics::end_agent_at_others(&log);
