@@ -124,6 +124,11 @@ impl Maker {
             at: BootNanos(0),
         }
     }
+
+    /// Whether it is known who has woken the thread.
+    pub const fn was_woken(&self) -> bool {
+        matches!(self, Self::Thread { waker: 1.., .. })
+    }
 }
 
 /// A coroutine among those of its process that are not over: another may have the same number later.

@@ -57,7 +57,8 @@ pub mod data_flags {
     /// With `DECRYPTED`: such bytes may have passed before the first that was seen, so that the sequence number says nothing.
     pub const APART: u32 = 1 << 14;
     /// The process has no goroutines, and another thread seems to have had the call made: [`super::DataRecord::maker`] says in its low half which has
-    /// taken the connection, in its high half which had that do so, 0 where none is known, and [`super::DataRecord::task`] when.
+    /// taken the connection, in its high half which had that do so, 0 where none is known, and [`super::DataRecord::task`] when. Of bytes that
+    /// were received: who has others make calls is known in this process; it is the thread itself.
     pub const BY_THREAD: u32 = 1 << 15;
 }
 

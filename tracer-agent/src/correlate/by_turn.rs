@@ -30,7 +30,7 @@ pub enum ByTurn {
 impl Correlator {
     pub(super) fn by_turn(&mut self, outbound: &Exchange) -> ByTurn {
         let Some(moment) = outbound.moment else {
-            return ByTurn::Unknown;
+            return self.by_relay(outbound);
         };
         let task = outbound.task;
         let last_read = self.turns.last_read(task, moment);
@@ -46,6 +46,17 @@ impl Correlator {
         }
     }
 
+    /// What a call was made for by what was read last by the thread that had others make it.
+    fn by_relay(&mut self, outbound: &Exchange) -> ByTurn {
+        let pid = outbound.pid();
+        let origin = self.relays.origin(pid, outbound.maker);
+        let Some(origin) = origin.filter(|origin| self.known.contains(origin.request)) else {
+            return ByTurn::Unknown;
+        };
+        self.relays.called(pid, outbound.id, origin.read);
+        ByTurn::Waits(Some(origin.request))
+    }
+
     /// Whether a task acts on what it reads as it comes, and on nothing that others have read.
     pub(super) fn tells_by_turn(&self, task: Task) -> bool {
         self.turns.trusts(task) && self.processes.is_proven(task.pid)
@@ -54,6 +65,8 @@ impl Correlator {
     /// A task of an event loop read something of an exchange: what it does next is done for the request that this belongs to.
     pub(super) fn note_read(&mut self, id: ExchangeId, task: Task, moment: Moment, out: &mut Vec<Linked>) {
         let request = self.known.live(id).and_then(Live::works_for);
+        self.relays
+            .read((task, moment.at), id, request, &mut self.counters);
         self.turn_reads(task, moment, request, out);
     }
 
@@ -89,6 +102,45 @@ impl Correlator {
                     } else {
                         self.turns.answered_doubtfully(task, moment, id);
                     }
+                }
+            }
+        }
+    }
+
+    /// An exchange is over: the response of a call was read, or that of a request written, which tells for what the calls were made that led to it.
+    pub(super) fn note_relay(&mut self, id: ExchangeId, ending: &Ending, out: &mut Vec<Linked>) {
+        let live = self.known.live(id);
+        let (Some((live, exchange)), Some(task)) = (
+            live.and_then(|live| Some((live, live.exchange()?))),
+            ending.response_task,
+        ) else {
+            return;
+        };
+        let pid = exchange.pid();
+        match exchange.side {
+            Side::Outbound => {
+                // Where it runs an event loop, each read is noted.
+                if ending.moment.is_none() {
+                    let read = (task, ending.end);
+                    self.relays.read(read, id, live.works_for(), &mut self.counters);
+                }
+            }
+            Side::Inbound => {
+                let origin = self.relays.origin(pid, ending.maker);
+                // Of a request that is alone everything is, whatever threads do.
+                match origin.filter(|_| self.timing.serves_several(pid)) {
+                    Some(origin) if origin.request == id => {
+                        let made = self.relays.confirmed(pid, origin, &mut self.counters);
+                        self.decide_made(made, Evidence::Turn, out);
+                    }
+                    Some(origin) => {
+                        for call in self.relays.refuted(pid, origin, &mut self.counters) {
+                            if let Some(live) = self.known.live_mut(call) {
+                                live.guess = None;
+                            }
+                        }
+                    }
+                    None => {}
                 }
             }
         }

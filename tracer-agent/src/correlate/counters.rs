@@ -69,6 +69,10 @@ counters! {
     turning_threads,
     /// Responses that were written after what was read for another request, or when another was due: turns tell nothing there.
     turns_refuted,
+    /// Processes whose threads were found to have others act at once on what they read.
+    relaying_processes,
+    /// Responses that were written by a thread which another had woken after it read for another request: what threads read tells nothing there.
+    relays_refuted,
     /// Processes that were found to answer each request in a coroutine of its own.
     coroutine_processes,
     /// Requests in flight at once that one coroutine answered.

@@ -359,6 +359,7 @@ fn cut_short(exchange: &Exchange) -> Ending {
         response: None,
         response_task: None,
         coroutine: None,
+        maker: None,
         moment: None,
         request_body: None,
         response_body: None,

@@ -58,6 +58,10 @@ impl Correlator {
             if !self.timing.serves_several(pid) || self.processes.is_proven(pid) {
                 return judged(cause, None, false);
             }
+            if outbound.maker.as_ref().is_some_and(Maker::was_woken) {
+                // Who was woken may tell where threads do not keep to their requests.
+                self.relays.called(pid, outbound.id, guess.0);
+            }
             return judged(Cause::Unknown, Some(guess), true);
         }
         match self.by_turn(outbound) {
@@ -66,7 +70,8 @@ impl Correlator {
                 let is_serving = self.timing.serves(outbound.pid());
                 let by_coroutine = self.coroutines.called(outbound, is_serving, &mut self.counters);
                 let by_lags = outbound.moment.is_some() && is_serving && self.lags.may_tell(outbound.task);
-                let may_be_told = by_coroutine || by_lags;
+                let by_relay = outbound.moment.is_none() && matches!(by_turn, ByTurn::Waits(_));
+                let may_be_told = by_coroutine || by_lags || by_relay;
                 let (guess, waits) = match by_turn {
                     ByTurn::Waits(request) => (request.map(|request| (request, Evidence::Turn)), true),
                     _ => (None, may_be_told),
@@ -140,6 +145,8 @@ impl Correlator {
             return false;
         };
         match evidence {
+            // That waits for its row.
+            Evidence::Turn if exchange.moment.is_none() => false,
             Evidence::Turn => self.tells_by_turn(exchange.task),
             _ => self.processes.is_proven(exchange.pid()) && self.is_unrefuted(exchange, evidence),
         }
@@ -185,6 +192,13 @@ impl Correlator {
                 if self.is_unrefuted(exchange, evidence) && self.known.contains(request) =>
             {
                 Some(Edge::Local(request, evidence))
+            }
+            (Some((request, Evidence::Turn)), _)
+                if exchange.moment.is_none()
+                    && self.relays.believes(exchange.pid())
+                    && self.known.contains(request) =>
+            {
+                Some(Edge::Local(request, Evidence::Turn))
             }
             (_, Some((request, Evidence::Timing)))
                 if live.confidence >= Some(self.settings.min_confidence) && self.known.contains(request) =>

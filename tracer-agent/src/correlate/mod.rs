@@ -27,6 +27,7 @@ mod linked;
 mod pairs;
 mod parents;
 mod processes;
+mod relays;
 mod request_ids;
 mod sampler;
 mod settings;
@@ -64,6 +65,7 @@ use known::{Begun, Known, Live};
 use lags::Lags;
 use pairs::Pairs;
 use processes::Processes;
+use relays::Relays;
 use request_ids::RequestIds;
 use threads::Threads;
 use timing::Timing;
@@ -82,6 +84,7 @@ pub struct Correlator {
     threads: Threads,
     turns: Turns,
     lags: Lags,
+    relays: Relays,
     coroutines: Coroutines,
     timing: Timing,
     processes: Processes,
@@ -104,6 +107,7 @@ impl Correlator {
             threads: Threads::new(&settings),
             turns: Turns::new(&settings),
             lags: Lags::new(&settings),
+            relays: Relays::new(&settings),
             coroutines: Coroutines::new(&settings),
             timing: Timing::new(&settings),
             processes: Processes::new(&settings),
@@ -236,6 +240,7 @@ impl Correlator {
 
     fn end(&mut self, id: ExchangeId, ending: Ending, out: &mut Vec<Linked>) {
         self.note_ending(id, &ending, out);
+        self.note_relay(id, &ending, out);
         self.note_answer(id, &ending, out);
         match self.known.live_mut(id).map(|live| &mut live.begun) {
             Some(Begun::Exchange(exchange, end @ None)) => {
@@ -270,6 +275,7 @@ impl Correlator {
         self.threads.forget(pid);
         self.turns.forget(pid);
         self.lags.forget(pid);
+        self.relays.forget(pid);
         self.coroutines.forget(pid);
         self.request_ids.forget(pid);
         self.timing.forget(pid);

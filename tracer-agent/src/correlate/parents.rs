@@ -62,6 +62,7 @@ impl Correlator {
         if self.processes.keeps_to_request(inbound.task) && !inbound.multiplexed {
             self.threads.hold(&inbound, &mut self.counters);
         }
+        self.relays.came(&inbound, &mut self.counters);
         if let Some(moment) = inbound.moment {
             self.turn_reads(inbound.task, moment, Some(id), out);
             self.lag_reads(inbound.task, moment, lags::Cause::Came(id), out);

@@ -22,7 +22,12 @@ impl Tally {
 
     /// Whether it was confirmed often enough, which is so often if it was never refuted.
     pub const fn is_convincing(self, enough: u32) -> bool {
-        self.confirmed >= enough.saturating_add(self.refuted.saturating_mul(FOR_REFUTED))
+        self.is_convincing_at(enough, FOR_REFUTED)
+    }
+
+    /// The same where so much more often is enough.
+    pub const fn is_convincing_at(self, enough: u32, for_refuted: u32) -> bool {
+        self.confirmed >= enough.saturating_add(self.refuted.saturating_mul(for_refuted))
     }
 
     /// The share that is confirmed, little before much is known.

@@ -228,6 +228,8 @@ pub struct Ending {
     pub response_task: Option<Task>,
     /// The coroutine that wrote it (inbound).
     pub coroutine: Option<Coroutine>,
+    /// Who had that task write it (inbound).
+    pub maker: Option<Maker>,
     /// In an event loop: when that task wrote the first byte (inbound) or read the last (outbound).
     pub moment: Option<Moment>,
     /// Bytes of the request body on the wire, after transfer coding (chunk framing included); `None` if not known.

@@ -183,6 +183,7 @@ mod tests {
             response: None,
             response_task: None,
             coroutine: None,
+            maker: None,
             moment: None,
             request_body: None,
             response_body: None,

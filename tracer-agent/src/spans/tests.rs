@@ -81,6 +81,7 @@ fn answer(status: u16) -> Ending {
         }),
         response_task: Some(TASK),
         coroutine: None,
+        maker: None,
         moment: None,
         request_body: Some(0),
         response_body: Some(512),

@@ -358,7 +358,7 @@ pub fn connecting(sock: Sock, current: Current) {
         if let Some(current) = select::followed()
             && current.kind == mark::POOLS
         {
-            connection.caller = task::taking(current);
+            connection.caller = task::taking(current, true);
             connection.caller_seq = FIRST_WRITE;
         }
         debug!(

@@ -233,7 +233,7 @@ fn prepare(scratch: &mut Scratch) -> Option<()> {
         call.returned_ns
     };
     work.record.connection = connection.id;
-    let task = if call.caller.is_known() {
+    let mut task = if call.caller.is_known() {
         work.of_call = if current.has_goroutines() || call.caller.is_alone() {
             data_flags::HANDED
         } else {
@@ -259,6 +259,11 @@ fn prepare(scratch: &mut Scratch) -> Option<()> {
     if !is_sent && current.kind == mark::POOLS {
         // What it works on from now on it has read itself.
         wakes::forget(current.tid);
+        if !task.is_known() {
+            // It may wake another for that.
+            work.of_call |= data_flags::BY_THREAD;
+            task.maker = current.tid as u64;
+        }
     }
     if moment.timer {
         work.of_call |= data_flags::TIMER;

@@ -84,18 +84,22 @@ fn virtual_thread(current: Current) -> Option<Task> {
     java::running(current).map(|id| Task { id, maker: 0 })
 }
 
-/// Who takes a connection now, for whoever sends on it.
+/// Who takes a connection now, for whoever sends on it; `is_over`: that is all that the current thread was woken for.
 #[inline(always)]
-pub fn taking(current: Current) -> Task {
-    let told = if current.kind == mark::POOLS {
-        virtual_thread(current).or_else(|| wakes::taken(current.tid))
-    } else {
-        None
-    };
-    told.unwrap_or(Task {
+pub fn taking(current: Current, is_over: bool) -> Task {
+    if current.kind == mark::POOLS {
+        if let Some(own) = virtual_thread(current) {
+            return own;
+        }
+        let woken = wakes::known(current.tid, is_over);
+        if woken.is_known() {
+            return woken;
+        }
+    }
+    Task {
         id: 0,
         maker: current.tid as u64,
-    })
+    }
 }
 
 #[inline(always)]
@@ -138,16 +142,21 @@ pub fn caller(connection: &Connection, seq: u32, current: Current) -> Task {
     }
     let has_pools = current.kind == mark::POOLS;
     let own = if has_pools { virtual_thread(current) } else { None };
+    let woken = if has_pools && own.is_none() {
+        wakes::known(current.tid, true)
+    } else {
+        Task::NONE
+    };
     let is_itself = match own {
         Some(own) => caller.is_alone() && caller.id == own.id,
         None => caller.maker == current.tid as u64,
     };
     if is_itself {
         Task::NONE
-    } else if has_pools && own.is_none() && !caller.is_known() {
-        wakes::taken(current.tid).unwrap_or(Task::NONE)
-    } else {
+    } else if caller.is_known() {
         caller
+    } else {
+        woken
     }
 }
 
@@ -159,8 +168,11 @@ pub fn looked(sock: Sock, current: Current) -> Option<()> {
         return None;
     }
     let connection = unsafe { &mut *connection::known(sock)? };
-    connection.caller = taking(current);
-    connection.caller_seq = sock.write_seq() as u64;
+    let seq = sock.write_seq() as u64;
+    // Who has a response looks first, and goes on with it; then who wants to send the next request.
+    let is_first = connection.caller_seq != seq;
+    connection.caller = taking(current, !is_first);
+    connection.caller_seq = seq;
     Some(())
 }
 

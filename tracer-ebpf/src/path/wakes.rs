@@ -2,8 +2,9 @@
 //! it, where there is none. Who waits for a lock, or for an answer, waits without limit, or looks again after a moment: who wakes that hands it nothing.
 //!
 //! ```text
-//!          woken or made ──▶ noted ── sends, connects, looks at a connection ──▶ that is for who has woken it; forgotten
-//!                              └───── reads: what it works on it has read itself ──▶ forgotten
+//!          woken or made ──▶ noted ┬─ wakes or makes another ──▶ who has woken this one has woken that one
+//!                                  ├─ sends, connects, takes a connection ──▶ that is for who has woken it; forgotten
+//!                                  └─ reads: what it works on it has read itself ──▶ forgotten
 //! ```
 
 use aya_ebpf::{
@@ -79,35 +80,44 @@ pub fn wakes(current: Current, task: u64) -> Option<()> {
     if is_for_work { noted(current, task) } else { None }
 }
 
-/// The current thread has work for another, which it has made or woken.
+/// The current thread has work for another, which it has made or woken; or passes on what it was woken for itself.
 #[inline(always)]
 pub fn noted(current: Current, task: u64) -> Option<()> {
     let thread: u32 = member(task, layout().task_pid)?;
+    let own = known(current.tid, false);
+    let (waker, at_ns) = if own.is_known() {
+        (own.maker >> 32 << 32, own.id)
+    } else {
+        ((current.tid as u64) << 32, unsafe { bpf_ktime_get_boot_ns() })
+    };
     let woken = place(thread)?;
-    woken.at_ns = unsafe { bpf_ktime_get_boot_ns() };
-    let threads = (current.tid as u64) << 32 | thread as u64;
-    unsafe { (&raw mut woken.threads).write_volatile(threads) };
+    woken.at_ns = at_ns;
+    unsafe { (&raw mut woken.threads).write_volatile(waker | thread as u64) };
     Some(())
 }
 
-/// The current thread, and who has woken it and when, if that was for what it does now.
+/// The current thread, and who has woken it and when, if that was for what it does now; `is_over`: and for nothing else.
 #[inline(always)]
-pub fn taken(thread: u32) -> Option<Task> {
-    let woken = place(thread)?;
+pub fn known(thread: u32, is_over: bool) -> Task {
+    let Some(woken) = place(thread) else {
+        return Task::NONE;
+    };
     let threads = unsafe { (&raw const woken.threads).read_volatile() };
     if threads as u32 != thread {
-        return None;
+        return Task::NONE;
     }
-    let task = Task {
-        id: woken.at_ns,
+    let at = woken.at_ns;
+    if is_over {
+        woken.threads = 0;
+    }
+    Task {
+        id: at,
         maker: threads,
-    };
-    woken.threads = 0;
-    Some(task)
+    }
 }
 
 /// A thread does something else.
 #[inline(always)]
 pub fn forget(thread: u32) {
-    let _ = taken(thread);
+    known(thread, true);
 }

@@ -5,6 +5,7 @@ mod failures;
 mod goroutines;
 mod pairing;
 mod properties;
+mod relays;
 mod request_ids;
 mod sampling;
 pub(crate) mod scene;

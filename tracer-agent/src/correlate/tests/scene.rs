@@ -211,6 +211,7 @@ pub fn answer(end: BootNanos, task: Task) -> Ending {
         }),
         response_task: Some(task),
         coroutine: None,
+        maker: None,
         moment: None,
         request_body: Some(0),
         response_body: Some(0),
@@ -264,6 +265,11 @@ impl Scene {
         }
     }
 
+    /// The millisecond of the last step.
+    pub fn now(&self) -> u64 {
+        self.now
+    }
+
     pub fn begin(&mut self, draft: Draft) -> ExchangeId {
         self.now += 1;
         let mut exchange = draft.0;
@@ -288,6 +294,28 @@ impl Scene {
     pub fn end_by(&mut self, id: ExchangeId, task: Task) {
         self.now += 1;
         self.tell(ExchangeEvent::Ended(id, answer(time(self.now), task)));
+    }
+
+    /// At this millisecond of the scene, whenever it is told.
+    pub fn end_by_at(&mut self, id: ExchangeId, task: Task, millisecond: u64) {
+        self.now += 1;
+        self.tell(ExchangeEvent::Ended(id, answer(time(millisecond), task)));
+    }
+
+    /// Answered by a thread that another has just woken for that.
+    pub fn end_woken_by(&mut self, id: ExchangeId, tid: u32, waker: u32) {
+        let woken = Maker::Thread {
+            taker: tid,
+            waker,
+            at: time(self.now),
+        };
+        self.now += 1;
+        let pid = self.exchanges[&id].pid();
+        let ending = Ending {
+            maker: Some(woken),
+            ..answer(time(self.now), Task::thread(pid, tid))
+        };
+        self.tell(ExchangeEvent::Ended(id, ending));
     }
 
     /// In an event loop: answered, or its answer read, at this moment.
@@ -328,6 +356,7 @@ impl Scene {
         let ending = Ending {
             response_task: None,
             coroutine: None,
+            maker: None,
             ..answer(time(self.now), task(0, 0))
         };
         self.tell(ExchangeEvent::Ended(id, ending));
@@ -359,6 +388,7 @@ impl Scene {
             response: None,
             response_task: None,
             coroutine: None,
+            maker: None,
             moment: None,
             failure: Some(failure),
             ..answer(time(self.now), task(0, 0))

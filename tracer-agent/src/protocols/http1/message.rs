@@ -8,7 +8,7 @@ use super::{
     stream::Beginning,
 };
 use crate::{
-    ids::{BootNanos, Coroutine, Moment, Task},
+    ids::{BootNanos, Coroutine, Maker, Moment, Task},
     protocols::exchange::{self, ExchangeId, Failure},
 };
 
@@ -86,6 +86,8 @@ pub(super) struct Response {
     pub is_received: bool,
     /// Of its first byte if it is written.
     pub coroutine: Option<Coroutine>,
+    /// Of its first byte if it is written.
+    pub maker: Option<Maker>,
     /// Of its first byte if it is written, of the last that was seen if it is read.
     pub moment: Option<Moment>,
     pub start: BootNanos,
@@ -118,6 +120,7 @@ impl Response {
             task: beginning.task,
             is_received: beginning.is_received,
             coroutine: beginning.coroutine,
+            maker: beginning.maker.filter(|_| !beginning.is_received),
             moment: beginning.moment,
             start: beginning.start,
             last: beginning.start,

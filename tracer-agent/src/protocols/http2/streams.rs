@@ -328,6 +328,7 @@ fn end(stream: Stream, cx: &mut Context<'_>) {
             // Whoever wrote it wrote for all streams.
             response_task: None,
             coroutine: None,
+            maker: None,
             moment: None,
             request_body: stream.sent.len(),
             response_body: stream.answer.len(),
