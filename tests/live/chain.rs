@@ -100,6 +100,9 @@ pub const TESTS: &[Test] = &[
             java(agent, 32, 1.0, &["--threads", "virtual", "--calls", "2"])
         },
     ),
+    ("chain_of_puma_hops_32_in_flight_kept_alive", |agent| {
+        puma(agent, 32, "thread", &["--calls", "2"])
+    }),
     ("chain_over_unix_sockets_8_in_flight_kept_alive", |agent| {
         unix(agent, 8, "pool")
     }),
@@ -177,6 +180,26 @@ fn java(agent: &Agent, in_flight: u32, precision: f64, options: &[&str]) -> Resu
         && verdict.precision() >= precision
         && by_it > 0
         && (in_guest() || verdict.recall() > 0.9);
+    ensure!(is_right, "{verdict}\nstandard error was:\n{errors}");
+    Ok(())
+}
+
+/// A pool of threads that read what is there when they look: every span is there, and no link that is proven is wrong. What comes later is
+/// read by another thread, and left to times.
+fn puma(agent: &Agent, in_flight: u32, client: &str, options: &[&str]) -> Result<()> {
+    needs(&["ruby"])?;
+    let mut ask = Command::new("ruby");
+    ask.args(["-rrack", "-rrack/handler/puma", "-e", ""]);
+    if !ask.output()?.status.success() {
+        bail!(Skip("ruby does not find puma and rack".to_owned()));
+    }
+    let options = [&["--runtime", "puma"], options].concat();
+    let (verdict, errors) = traced(agent, in_flight, client, &options)?;
+    let (_, by_thread) = verdict.by_evidence.get("task").copied().unwrap_or_default();
+    let is_right = verdict.found_spans == verdict.expected_spans
+        && verdict.wrong_though_proven() == 0
+        && by_thread > 0
+        && (in_guest() || verdict.recall() > 0.8);
     ensure!(is_right, "{verdict}\nstandard error was:\n{errors}");
     Ok(())
 }

@@ -85,6 +85,7 @@ const ALIKE: &[&str] = &[
     "chain_of_node_hops_that_fan_out",
     "chain_of_asyncio_hops",
     "chain_of_java_hops",
+    "chain_of_puma_hops",
     "a_mixed_shop",
     "http_2_over_tls",
     "tls_1_2_by_curl",

@@ -47,6 +47,7 @@ HOPS = {
     "uvicorn": python("hop_uvicorn.py"),
     "gunicorn": python("hop_gunicorn.py"),
     "node": ["node", str(HERE / "hop.js")],
+    "puma": ["ruby", str(HERE / "hop.rb")],
 }
 
 

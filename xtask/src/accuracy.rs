@@ -181,6 +181,14 @@ const WORKLOADS: &[Workload] = &[
         "--runtime tomcat --send spring --threads virtual --calls 2",
         false,
     ),
+    // Requests that are not there when a thread of its pool looks are read by another thread.
+    ("puma", "--runtime puma --client thread --calls 2", false),
+    ("puma, one-shot", "--runtime puma --client oneshot", false),
+    (
+        "puma, fan-out",
+        "--runtime puma --client pool --calls 3 --order nested",
+        false,
+    ),
 ];
 /// What `timing` claims for each link that it gives, at least.
 const LIKELY: f64 = 0.9;

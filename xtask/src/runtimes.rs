@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 
 use crate::process::{find, output, root, run, say};
+use crate::setup;
 use crate::setup::pinned::{Pinned, make_java, make_node, make_python};
 
 /// A word among the options of chain.py, and the version of what it stands for.
@@ -35,6 +36,7 @@ const RUNTIMES: &[Runtime] = &[
     ("java", java),
     ("tomcat", tomcat),
     ("virtual", java_with_virtual_threads),
+    ("puma", puma),
 ];
 /// The first release of Java with virtual threads.
 const VIRTUAL_THREADS: u32 = 21;
@@ -95,7 +97,7 @@ const SDK_OF_NODE: Pinned = Pinned {
     make: make_node,
 };
 
-/// What calls by gRPC, and speaks HTTP/2, and what traces itself.
+/// What calls by gRPC, and speaks HTTP/2, what traces itself, and puma.
 const LIVE: &[&str] = &[
     "grpcio",
     "grpc-js",
@@ -103,6 +105,7 @@ const LIVE: &[&str] = &[
     "tonic",
     "uvicorn+sdk",
     "node+sdk",
+    "puma",
 ];
 
 /// What was looked for: why it cannot be used, if it cannot.
@@ -266,6 +269,17 @@ fn java_with_virtual_threads() -> Result<String> {
         Some(release) if release >= VIRTUAL_THREADS => Ok(format!("{version}, with virtual threads")),
         _ => bail!("virtual threads need Java {VIRTUAL_THREADS}, this is {version}"),
     }
+}
+
+/// Of whichever Ruby is there, if it has puma.
+fn puma() -> Result<String> {
+    const ASK: &str = "%w[puma rack rack/handler/puma].each { require _1 }; \
+                       puts \"puma #{Puma::Const::VERSION}, rack #{Rack.release}, ruby #{RUBY_VERSION}\"";
+    let ask = || output(Command::new("ruby").args(["-e", ASK]));
+    ask().or_else(|_| {
+        setup::need_puma()?;
+        ask()
+    })
 }
 
 /// `java: openjdk 17.0.15 2025-04-15` as 17.

@@ -43,6 +43,8 @@ const FOR_TESTS: &[Package] = &[
 ];
 /// Whichever is there will do.
 const GO: &[Package] = &[("golang-go", "go")];
+/// Ruby comes with them.
+const PUMA: &[Package] = &[("puma", "puma"), ("ruby-rack", "rackup")];
 /// What `cargo xtask bench` loads and looks with.
 const FOR_BENCH: &[Package] = &[
     ("apache2-utils", "ab"),
@@ -109,6 +111,11 @@ pub fn need_go() -> Result<()> {
         Some(_) => Ok(()),
         None => need(GO, "programs that are traced are written in it"),
     }
+}
+
+/// Ruby with puma, from Debian.
+pub fn need_puma() -> Result<()> {
+    need(PUMA, "workloads are served by puma")
 }
 
 /// Everything that `cargo xtask bench` needs.
