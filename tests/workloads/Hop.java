@@ -65,6 +65,16 @@ public class Hop {
         jitterMs = Double.parseDouble(options.get("--jitter-ms"));
     }
 
+    static Map<String, String> options(String[] arguments) {
+        Map<String, String> options = new HashMap<>(DEFAULTS);
+        for (var at = 0; at < arguments.length; at += 2) {
+            if (options.replace(arguments[at], arguments[at + 1]) == null) {
+                throw new IllegalArgumentException(arguments[at]);
+            }
+        }
+        return options;
+    }
+
     boolean isLast(String path) {
         return next.isEmpty() || path.contains(".late");
     }
@@ -205,12 +215,7 @@ public class Hop {
     }
 
     public static void main(String[] arguments) throws IOException, ReflectiveOperationException {
-        Map<String, String> options = new HashMap<>(DEFAULTS);
-        for (var at = 0; at < arguments.length; at += 2) {
-            if (options.replace(arguments[at], arguments[at + 1]) == null) {
-                throw new IllegalArgumentException(arguments[at]);
-            }
-        }
+        var options = options(arguments);
         var hop = new Hop(options);
         // Head and body go out in two writes; without this the second waits for the first one's acknowledgement.
         System.setProperty("sun.net.httpserver.nodelay", "true");

@@ -107,7 +107,15 @@ def tomcat(folder):
     return ["java", "-Djava.io.tmpdir=" + folder, "-cp", f"{folder}:{libraries}", "TomcatHop"]
 
 
-COMPILED = {"go": go, "java": java, "tomcat": tomcat, "axum": lambda _: rust("axum")}
+def webflux(folder):
+    """The hop in Spring WebFlux, which is installed under target/, compiled into the folder."""
+    libraries = f"{TARGET}/webflux/*"
+    sources = [HERE / "Hop.java", HERE / "webflux/FluxHop.java"]
+    subprocess.run(["javac", "-cp", libraries, "-d", folder, *sources], check=True)
+    return ["java", "-Djava.io.tmpdir=" + folder, "-cp", f"{folder}:{libraries}", "FluxHop"]
+
+
+COMPILED = {"go": go, "java": java, "tomcat": tomcat, "webflux": webflux, "axum": lambda _: rust("axum")}
 # Those that speak gRPC, also as a load.
 GRPC = {
     "grpcio": lambda _: python("hop_grpc.py"),

@@ -189,6 +189,17 @@ const WORKLOADS: &[Workload] = &[
         "--runtime puma --client pool --calls 3 --order nested",
         false,
     ),
+    ("webflux", "--runtime webflux --calls 2", false),
+    (
+        "webflux, fan-out",
+        "--runtime webflux --calls 3 --order nested",
+        false,
+    ),
+    (
+        "webflux, think time",
+        "--runtime webflux --think-ms 2 --jitter-ms 5",
+        false,
+    ),
 ];
 /// What `timing` claims for each link that it gives, at least.
 const LIKELY: f64 = 0.9;

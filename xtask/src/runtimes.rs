@@ -1,6 +1,7 @@
 //! What workloads are written in and sent through: whether it is there, and its version.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -35,6 +36,7 @@ const RUNTIMES: &[Runtime] = &[
     ("go", || version("go", "version")),
     ("java", java),
     ("tomcat", tomcat),
+    ("webflux", webflux),
     ("virtual", java_with_virtual_threads),
     ("puma", puma),
 ];
@@ -78,6 +80,14 @@ const TOMCAT: Pinned = Pinned {
     why: "workloads are served by it",
     pinned_by: "tests/workloads/tomcat/pom.xml",
     program: "target/tomcat/tomcat-embed-core-10.1.30.jar",
+    make: make_java,
+};
+
+const WEBFLUX: Pinned = Pinned {
+    name: "libraries of WebFlux",
+    why: "workloads are served by it",
+    pinned_by: "tests/workloads/webflux/pom.xml",
+    program: "target/webflux/spring-webflux-6.1.14.jar",
     make: make_java,
 };
 
@@ -248,6 +258,18 @@ fn grpc_java() -> Result<String> {
 fn tomcat() -> Result<String> {
     let java = java()?;
     in_jar(&TOMCAT, &java)
+}
+
+fn webflux() -> Result<String> {
+    let java = java()?;
+    WEBFLUX.install()?;
+    let folder = WEBFLUX.program().with_file_name("");
+    let jars = fs::read_dir(&folder).with_context(|| format!("reading {}", folder.display()))?;
+    let mut names = jars.filter_map(|jar| jar.ok()?.file_name().into_string().ok());
+    let loops = names
+        .find(|name| name.starts_with("reactor-netty-http-"))
+        .context("WebFlux has come without reactor-netty")?;
+    in_jar(&WEBFLUX, &format!("{}, {java}", loops.trim_end_matches(".jar")))
 }
 
 /// Installs it, and says its version, and that of Java.

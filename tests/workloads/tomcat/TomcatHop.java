@@ -12,7 +12,6 @@ import java.io.IOException;
 import java.net.HttpURLConnection;
 import java.net.URI;
 import java.nio.file.Files;
-import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.logging.Level;
@@ -69,12 +68,7 @@ public class TomcatHop {
 
     public static void main(String[] arguments)
             throws IOException, LifecycleException, ReflectiveOperationException {
-        var options = new HashMap<>(Hop.DEFAULTS);
-        for (var at = 0; at < arguments.length; at += 2) {
-            if (options.replace(arguments[at], arguments[at + 1]) == null) {
-                throw new IllegalArgumentException(arguments[at]);
-            }
-        }
+        var options = Hop.options(arguments);
         Logger.getLogger("").setLevel(Level.WARNING);
         var tomcat = new Tomcat();
         tomcat.setBaseDir(Files.createTempDirectory("tomcat").toString());
