@@ -38,8 +38,10 @@ impl Correlator {
             return ByTurn::Unknown;
         };
         if !self.turns.is_certain(task, moment, Act::Call(outbound.id)) {
-            ByTurn::Waits(None)
-        } else if self.tells_by_turn(task) {
+            return ByTurn::Waits(None);
+        }
+        self.loops.called(task.pid, outbound.id, request);
+        if self.tells_by_turn(task) {
             ByTurn::For(request)
         } else {
             ByTurn::Waits(Some(request))
@@ -59,7 +61,7 @@ impl Correlator {
 
     /// Whether a task acts on what it reads as it comes, and on nothing that others have read.
     pub(super) fn tells_by_turn(&self, task: Task) -> bool {
-        self.turns.trusts(task) && self.processes.is_proven(task.pid)
+        self.turns.trusts(task) && self.processes.is_proven(task.pid) && self.loops.trusts(task.pid)
     }
 
     /// A task of an event loop read something of an exchange: what it does next is done for the request that this belongs to.
@@ -95,6 +97,11 @@ impl Correlator {
             Side::Inbound => {
                 let act = Act::Answer(id);
                 self.lags.acted(task, moment, act);
+                let has_others = self.timing.serves_several(pid);
+                let is_own = self.turns.last_read(task, moment) == Some(id);
+                if self.loops.answered(pid, id, has_others, is_own) {
+                    self.decide_proven(|exchange| exchange.pid() == pid, out);
+                }
                 // Of a request that is alone everything is, whatever the loop does.
                 if self.timing.serves_several(pid) {
                     if self.turns.is_certain(task, moment, act) {
@@ -127,6 +134,9 @@ impl Correlator {
             }
             Side::Inbound => {
                 let origin = self.relays.origin(pid, ending.maker);
+                let by = (task, ending.end);
+                let made = self.workers.answered(exchange, by, &mut self.counters);
+                self.decide_made(made, Evidence::Task, out);
                 // Of a request that is alone everything is, whatever threads do.
                 match origin.filter(|_| self.timing.serves_several(pid)) {
                     Some(origin) if origin.request == id => {
@@ -172,7 +182,7 @@ impl Correlator {
     }
 
     fn decide_by_lags(&mut self, task: Task, made: Vec<Made>, out: &mut Vec<Linked>) {
-        if self.processes.is_proven(task.pid) {
+        if self.processes.is_proven(task.pid) && self.loops.trusts(task.pid) {
             self.decide_made(made, Evidence::Turn, out);
         }
     }

@@ -49,13 +49,19 @@ impl Correlator {
                 Some((request, evidence))
             }
             Cause::Unknown => None,
+            // Or for what another has read since.
+            Cause::After(_) if self.workers.hands_on(outbound.pid()) => None,
             Cause::Edge(_) | Cause::After(_) => return judged(cause, None, false),
         };
         let follows =
             |(request, evidence): &_| *evidence == Evidence::Handoff || self.follows_from(*request, outbound);
+        let pid = outbound.pid();
         if let Some(guess) = by_thread.filter(follows) {
-            let pid = outbound.pid();
-            if !self.timing.serves_several(pid) || self.processes.is_proven(pid) {
+            if outbound.moment.is_some() {
+                self.loops.called(pid, outbound.id, guess.0);
+            }
+            let is_proven = self.processes.is_proven(pid) && self.keeps_to_itself(outbound);
+            if !self.timing.serves_several(pid) || is_proven {
                 return judged(cause, None, false);
             }
             if outbound.maker.as_ref().is_some_and(Maker::was_woken) {
@@ -71,7 +77,8 @@ impl Correlator {
                 let by_coroutine = self.coroutines.called(outbound, is_serving, &mut self.counters);
                 let by_lags = outbound.moment.is_some() && is_serving && self.lags.may_tell(outbound.task);
                 let by_relay = outbound.moment.is_none() && matches!(by_turn, ByTurn::Waits(_));
-                let may_be_told = by_coroutine || by_lags || by_relay;
+                let by_worker = self.workers.called(outbound, is_serving);
+                let may_be_told = by_coroutine || by_lags || by_relay || by_worker;
                 let (guess, waits) = match by_turn {
                     ByTurn::Waits(request) => (request.map(|request| (request, Evidence::Turn)), true),
                     _ => (None, may_be_told),
@@ -82,6 +89,11 @@ impl Correlator {
                 }
             }
         }
+    }
+
+    /// Whether what a thread sends is for what it has read itself: of several event loops one that has a single request has it by chance.
+    fn keeps_to_itself(&self, outbound: &Exchange) -> bool {
+        outbound.moment.is_none() || self.loops.trusts(outbound.pid())
     }
 
     /// Whether a thread can have made a call because of the request that it holds: one that runs an event loop may be at work for
@@ -162,7 +174,7 @@ impl Correlator {
                     .into_iter();
                 tellers.any(is_trusted)
             }
-            _ => is_trusted(call.task),
+            _ => is_trusted(call.task) && self.keeps_to_itself(call),
         }
     }
 

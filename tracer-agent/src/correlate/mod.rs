@@ -24,6 +24,7 @@ mod identity;
 mod known;
 mod lags;
 mod linked;
+mod loops;
 mod pairs;
 mod parents;
 mod processes;
@@ -39,6 +40,7 @@ pub(crate) mod tests;
 mod threads;
 pub mod timing;
 mod turns;
+mod workers;
 
 use std::collections::BTreeSet;
 
@@ -63,6 +65,7 @@ use coroutines::Coroutines;
 use identity::Identity;
 use known::{Begun, Known, Live};
 use lags::Lags;
+use loops::Loops;
 use pairs::Pairs;
 use processes::Processes;
 use relays::Relays;
@@ -70,6 +73,7 @@ use request_ids::RequestIds;
 use threads::Threads;
 use timing::Timing;
 use turns::Turns;
+use workers::Workers;
 
 /// Finds the trace and the parent of every exchange.
 #[derive(Debug)]
@@ -84,7 +88,9 @@ pub struct Correlator {
     threads: Threads,
     turns: Turns,
     lags: Lags,
+    loops: Loops,
     relays: Relays,
+    workers: Workers,
     coroutines: Coroutines,
     timing: Timing,
     processes: Processes,
@@ -107,7 +113,9 @@ impl Correlator {
             threads: Threads::new(&settings),
             turns: Turns::new(&settings),
             lags: Lags::new(&settings),
+            loops: Loops::new(&settings),
             relays: Relays::new(&settings),
+            workers: Workers::new(&settings),
             coroutines: Coroutines::new(&settings),
             timing: Timing::new(&settings),
             processes: Processes::new(&settings),
@@ -253,6 +261,8 @@ impl Correlator {
                     Side::Inbound => self.timing.left(exchange, Some(ending.end)),
                     Side::Outbound => {
                         self.coroutines.ended(exchange, ending.end);
+                        self.loops.ended(exchange.pid(), id);
+                        self.workers.ended(exchange, &ending);
                         self.timing.answered(exchange, ending.end);
                     }
                 }
@@ -275,7 +285,9 @@ impl Correlator {
         self.threads.forget(pid);
         self.turns.forget(pid);
         self.lags.forget(pid);
+        self.loops.forget(pid);
         self.relays.forget(pid);
+        self.workers.forget(pid);
         self.coroutines.forget(pid);
         self.request_ids.forget(pid);
         self.timing.forget(pid);

@@ -63,6 +63,7 @@ impl Correlator {
             self.threads.hold(&inbound, &mut self.counters);
         }
         self.relays.came(&inbound, &mut self.counters);
+        self.loops.came(&inbound, &mut self.counters);
         if let Some(moment) = inbound.moment {
             self.turn_reads(inbound.task, moment, Some(id), out);
             self.lag_reads(inbound.task, moment, lags::Cause::Came(id), out);
@@ -113,6 +114,7 @@ impl Correlator {
         self.note_call(&outbound);
         let hint = outbound
             .moment
+            .filter(|_| self.loops.trusts(outbound.pid()))
             .and_then(|moment| self.turns.hint(outbound.task, moment));
         let in_flight = || self.known.served_by(outbound.pid());
         let is_timed =

@@ -3,6 +3,7 @@
 mod coroutines;
 mod failures;
 mod goroutines;
+mod loops;
 mod pairing;
 mod properties;
 mod relays;
@@ -14,3 +15,4 @@ mod threads;
 mod timing;
 mod truth_table;
 mod turns;
+mod workers;

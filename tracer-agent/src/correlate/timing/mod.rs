@@ -231,7 +231,7 @@ impl Timing {
 
 /// The thread, where it may tell something.
 fn thread_of(exchange: &Exchange) -> Option<u64> {
-    (!exchange.task.is_goroutine()).then(|| u64::from(exchange.task.tid))
+    (!exchange.task.is_goroutine() && exchange.moment.is_none()).then(|| u64::from(exchange.task.tid))
 }
 
 impl Watched {
