@@ -189,6 +189,11 @@ const WORKLOADS: &[Workload] = &[
         "--runtime puma --client pool --calls 3 --order nested",
         false,
     ),
+    (
+        "puma, after the answer",
+        "--runtime puma --client oneshot --late 1",
+        false,
+    ),
     ("webflux", "--runtime webflux --calls 2", false),
     (
         "webflux, fan-out",

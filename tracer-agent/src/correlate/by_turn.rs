@@ -48,17 +48,6 @@ impl Correlator {
         }
     }
 
-    /// What a call was made for by what was read last by the thread that had others make it.
-    fn by_relay(&mut self, outbound: &Exchange) -> ByTurn {
-        let pid = outbound.pid();
-        let origin = self.relays.origin(pid, outbound.maker);
-        let Some(origin) = origin.filter(|origin| self.known.contains(origin.request)) else {
-            return ByTurn::Unknown;
-        };
-        self.relays.called(pid, outbound.id, origin.read);
-        ByTurn::Waits(Some(origin.request))
-    }
-
     /// Whether a task acts on what it reads as it comes, and on nothing that others have read.
     pub(super) fn tells_by_turn(&self, task: Task) -> bool {
         self.turns.trusts(task) && self.processes.is_proven(task.pid) && self.loops.trusts(task.pid)
@@ -103,54 +92,12 @@ impl Correlator {
                     self.decide_proven(|exchange| exchange.pid() == pid, out);
                 }
                 // Of a request that is alone everything is, whatever the loop does.
-                if self.timing.serves_several(pid) {
+                if has_others {
                     if self.turns.is_certain(task, moment, act) {
                         self.certain(task, moment, act, out);
                     } else {
                         self.turns.answered_doubtfully(task, moment, id);
                     }
-                }
-            }
-        }
-    }
-
-    /// An exchange is over: the response of a call was read, or that of a request written, which tells for what the calls were made that led to it.
-    pub(super) fn note_relay(&mut self, id: ExchangeId, ending: &Ending, out: &mut Vec<Linked>) {
-        let live = self.known.live(id);
-        let (Some((live, exchange)), Some(task)) = (
-            live.and_then(|live| Some((live, live.exchange()?))),
-            ending.response_task,
-        ) else {
-            return;
-        };
-        let pid = exchange.pid();
-        match exchange.side {
-            Side::Outbound => {
-                // Where it runs an event loop, each read is noted.
-                if ending.moment.is_none() {
-                    let read = (task, ending.end);
-                    self.relays.read(read, id, live.works_for(), &mut self.counters);
-                }
-            }
-            Side::Inbound => {
-                let origin = self.relays.origin(pid, ending.maker);
-                let by = (task, ending.end);
-                let made = self.workers.answered(exchange, by, &mut self.counters);
-                self.decide_made(made, Evidence::Task, out);
-                // Of a request that is alone everything is, whatever threads do.
-                match origin.filter(|_| self.timing.serves_several(pid)) {
-                    Some(origin) if origin.request == id => {
-                        let made = self.relays.confirmed(pid, origin, &mut self.counters);
-                        self.decide_made(made, Evidence::Turn, out);
-                    }
-                    Some(origin) => {
-                        for call in self.relays.refuted(pid, origin, &mut self.counters) {
-                            if let Some(live) = self.known.live_mut(call) {
-                                live.guess = None;
-                            }
-                        }
-                    }
-                    None => {}
                 }
             }
         }
@@ -187,7 +134,7 @@ impl Correlator {
         }
     }
 
-    fn decide_made(&mut self, made: Vec<Made>, evidence: Evidence, out: &mut Vec<Linked>) {
+    pub(super) fn decide_made(&mut self, made: Vec<Made>, evidence: Evidence, out: &mut Vec<Linked>) {
         for (call, request) in made {
             self.decide_guess(call, (request, evidence), out);
         }

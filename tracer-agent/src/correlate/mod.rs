@@ -14,6 +14,7 @@
 //! is given out.
 
 mod blocks;
+mod by_relay;
 mod by_turn;
 mod contexts;
 mod coroutines;
@@ -248,7 +249,7 @@ impl Correlator {
 
     fn end(&mut self, id: ExchangeId, ending: Ending, out: &mut Vec<Linked>) {
         self.note_ending(id, &ending, out);
-        self.note_relay(id, &ending, out);
+        self.note_row(id, &ending, out);
         self.note_answer(id, &ending, out);
         match self.known.live_mut(id).map(|live| &mut live.begun) {
             Some(Begun::Exchange(exchange, end @ None)) => {

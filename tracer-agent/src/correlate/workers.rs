@@ -38,7 +38,7 @@ pub struct Workers {
 struct Process {
     /// A thread has answered what another had read.
     hands_on: bool,
-    /// A thread has called after its answer, while there was nothing else to do.
+    /// A thread has called after its answer, before there was anything else to do.
     calls_late: bool,
     threads: BTreeMap<u32, Worker>,
     /// Answers to calls that were read by who had made them, or by others.
@@ -134,6 +134,8 @@ impl Workers {
         let worker = process.worker(by.tid);
         let calls = mem::take(&mut worker.calls);
         let since = worker.answered.replace(end).max(Some(request.start));
+        // Before this came it had nothing to call for but what was over.
+        process.calls_late |= is_handed && calls.iter().any(|(_, start, _)| *start < request.start);
         if !is_handed || calls.iter().any(|(.., is_answered)| !is_answered) {
             // What it has read itself it holds (`threads`); who goes on before an answer comes may have gone on to anything.
             return Vec::new();

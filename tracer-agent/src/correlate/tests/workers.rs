@@ -122,3 +122,14 @@ fn a_process_that_calls_after_its_answers_is_not_believed() {
     assert_eq!(tree.place(late), Place::Root);
     assert!(calls.iter().all(|call| tree.place(*call) == Place::Root));
 }
+
+#[test]
+fn nor_is_one_whose_thread_has_called_before_what_it_answers_next_had_come() {
+    let mut scene = believed();
+    let late = call(&mut scene, 0);
+    scene.end(late);
+    let calls: Vec<_> = (0..ENOUGH).map(|_| served(&mut scene, 0).1).collect();
+    let tree = scene.finish();
+    assert_eq!(tree.place(late), Place::Root);
+    assert!(calls.iter().all(|call| tree.place(*call) == Place::Root));
+}
