@@ -28,8 +28,11 @@ use super::{Counters, Settings, lags::Made, table::Table, tally::Tally};
 
 /// So many rows must have led to their own requests,
 const PROOF: u32 = 32;
-/// and so many more for each that led to another's: in Java up to 20 a thread may be woken by another than who has work for it.
-const FOR_REFUTED: u32 = 64;
+/// and so many more for each that led to another's: in Java up to 20 a thread may be woken by another than who has work for it. What stands
+/// in a row is told by both its ends,
+const FOR_REFUTED: u32 = 16;
+/// and what does not by one.
+const FOR_REFUTED_ALONE: u32 = 64;
 /// Reads that are remembered of a thread: those between a wake-up and what the woken thread sends.
 const MAX_READS: usize = 256;
 /// Calls of a process that wait to be found in a row; past it the oldest is forgotten.
@@ -168,9 +171,10 @@ impl Relays {
         })
     }
 
-    /// Whether the threads of a process have others act at once on what they read.
+    /// Whether the threads of a process have others act at once on what they read, so that it tells also for what is in no row.
     pub fn believes(&self, pid: Pid) -> bool {
-        self.processes.get(pid).is_some_and(Process::is_believed)
+        let process = self.processes.get(pid);
+        process.is_some_and(|process| process.rows.is_convincing_at(PROOF, FOR_REFUTED_ALONE))
     }
 
     /// The program of this process ended: its threads are gone.
