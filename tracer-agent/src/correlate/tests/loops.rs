@@ -19,12 +19,13 @@ struct Loops {
 impl Loops {
     /// Two, of which one has a request throughout.
     fn new() -> Self {
-        let mut loops = Self {
-            scene: Scene::without_timing(),
-            turn: 0,
-        };
+        let mut loops = Self::idle(Scene::without_timing());
         loops.request(8);
         loops
+    }
+
+    fn idle(scene: Scene) -> Self {
+        Self { scene, turn: 0 }
     }
 
     /// In the turn that it is, after so many reads.
@@ -118,4 +119,28 @@ fn loops_whose_calls_outlive_what_they_have_read_call_for_anything() {
     }
     let tree = loops.scene.finish();
     assert!(calls.iter().all(|call| tree.place(*call) == Place::Root));
+}
+
+#[test]
+fn that_a_loop_has_read_a_request_does_not_make_it_likelier_by_time() {
+    let mut loops = Loops::idle(Scene::new());
+    let mut served = Vec::new();
+    for round in 0..10 * ENOUGH {
+        let requests = [7, 8].map(|tid| loops.request(tid));
+        // Each sends for the other, now the one first and now the other.
+        let mut order = [(requests[0], 8), (requests[1], 7)];
+        order.rotate_left(round as usize % 2);
+        let calls = order.map(|(request, tid)| {
+            let call = loops.call(tid);
+            served.push((request, call));
+            call
+        });
+        calls.into_iter().for_each(|call| loops.reads_answer(call));
+        requests
+            .into_iter()
+            .for_each(|request| loops.answers_when_told(request));
+    }
+    let tree = loops.scene.finish();
+    let is_wrong = |(request, call): &_| matches!(tree.place(*call), Place::Under(of, _) if of != *request);
+    assert_eq!(served.iter().filter(|served| is_wrong(served)).count(), 0);
 }

@@ -229,7 +229,8 @@ impl Timing {
     }
 }
 
-/// The thread, where it may tell something.
+/// The thread, where it may tell something: of event loops any may send what another has read, and to take it for the same where that is not
+/// known would teach itself.
 fn thread_of(exchange: &Exchange) -> Option<u64> {
     (!exchange.task.is_goroutine() && exchange.moment.is_none()).then(|| u64::from(exchange.task.tid))
 }
