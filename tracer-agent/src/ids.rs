@@ -113,6 +113,13 @@ pub enum Maker {
         /// When that was.
         at: BootNanos,
     },
+    /// A coroutine that has handed something to this one, which waited for that, or has made it.
+    Coroutine {
+        /// It.
+        waker: Coroutine,
+        /// When that was.
+        at: BootNanos,
+    },
 }
 
 impl Maker {

@@ -253,7 +253,14 @@ pub struct CoroutineKind {
 const _: () = assert!(size_of::<CoroutineKind>() == 24);
 
 /// Kinds of [`Coroutines`] that can be told apart in the process map.
-pub const COROUTINE_KINDS: u8 = 7;
+pub const COROUTINE_KINDS: u8 = 6;
+
+/// Where tokio keeps what tells its tasks apart.
+pub mod tokio {
+    /// Offset of the number of a task in its header. What is in front of it is `repr(C)`: four words of `Header`, and the scheduler of
+    /// `Core`.
+    pub const ID: u64 = 40;
+}
 
 /// A value of the process map: what is decided about the process, and above it the number of its kind of tasks: first 0 for
 /// none, then those of goroutines, then those of coroutines.
@@ -290,6 +297,9 @@ pub mod mark {
     pub const fn of_coroutines(number: u8) -> u8 {
         super::GO_KINDS + number
     }
+
+    /// Of processes that run the tasks of tokio.
+    pub const TASKS: u8 = super::GO_KINDS + super::COROUTINE_KINDS;
 
     /// Of processes whose threads hand work on to others that wait for it, by waking them.
     pub const POOLS: u8 = (1 << (u8::BITS - BITS)) - 1;

@@ -60,6 +60,9 @@ pub mod data_flags {
     /// taken the connection, in its high half which had that do so, 0 where none is known, and [`super::DataRecord::task`] when. Of bytes that
     /// were received: who has others make calls is known in this process; it is the thread itself.
     pub const BY_THREAD: u32 = 1 << 15;
+    /// A task of tokio has sent: [`super::DataRecord::maker`] has the last digits of its number in the low half, in the high half those of the one that has
+    /// woken or made it last, 0 where none is known, and [`super::DataRecord::task`] when that was.
+    pub const BY_TASK: u32 = 1 << 16;
 }
 
 /// The first nine bytes of a frame of HTTP/2 (RFC 9113 §4.1): length, type, flags, stream.

@@ -28,16 +28,16 @@ use crate::{
     protocols::{Exchange, ExchangeId},
 };
 
-use super::{Counters, Settings, lags::Made, table::Table, tally::Tally};
+use super::{Counters, Settings, lags::Made, recent::Recent, table::Table, tally::Tally};
 
 /// So many requests that were in flight at once must be answered in different coroutines.
 const PROOF: u32 = 16;
 /// Calls of a process of which none was told what it was made for, until it is taken for one that never tells.
 const HOPELESS: u32 = 1024;
-/// Coroutines, and connections, of a process that are kept in mind; past it all are forgotten.
-const MAX_COROUTINES: usize = 4096;
+/// Coroutines, and connections, of a process that are kept in mind after they were last heard of, while as many others are heard of.
+const MAX_COROUTINES: usize = 2048;
 /// The same of coroutines by who made them: many are made that send nothing.
-const MAX_MADE: usize = 16_384;
+const MAX_MADE: usize = 8192;
 /// Makers that are looked at one after the other, from the one that sends.
 const GENERATIONS: usize = 4;
 /// Calls for one coroutine that wait, and for all of a process; past it all of them are forgotten. One that never answers has more and more.
@@ -52,17 +52,17 @@ pub struct Coroutines {
     processes: Table<Pid, Process>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Process {
-    works: BTreeMap<Coroutine, Work>,
+    works: Recent<Coroutine, Work>,
     /// Calls in all of them.
     waiting: usize,
     /// Who made each, and when.
-    makers: BTreeMap<Coroutine, (Coroutine, BootNanos)>,
+    makers: Recent<Coroutine, (Coroutine, BootNanos)>,
     /// The last answer of each thread.
     last: BTreeMap<u32, (Coroutine, Answer)>,
     /// Who has answered last on each connection.
-    connections: BTreeMap<ConnectionId, Coroutine>,
+    connections: Recent<ConnectionId, Coroutine>,
     /// Requests that were answered by who had answered the former on their connection, or by another.
     stays: Tally,
     /// Requests in flight at once that one thread answered in different coroutines, or in the same.
@@ -94,8 +94,10 @@ struct Call {
     id: ExchangeId,
     start: BootNanos,
     end: Option<BootNanos>,
-    /// It was sent by another, that this one has made then, or has had made.
+    /// It was sent by another, that this one has made then, or has had made, or has handed something.
     made: Option<BootNanos>,
+    /// The last: it waits for the answer.
+    is_handed: bool,
 }
 
 impl Answer {
@@ -109,6 +111,11 @@ impl Call {
     /// Whether it was sent, and who sent it was made, since this.
     fn is_since(&self, came: BootNanos) -> bool {
         self.start >= came && self.made.is_none_or(|made| made >= came)
+    }
+
+    /// Whether who has handed it on may answer then.
+    fn is_over(&self, at: BootNanos) -> bool {
+        !self.is_handed || self.end.is_some_and(|end| end <= at)
     }
 
     /// It was sent for a former request, by the coroutine itself, which goes on with that when another comes.
@@ -127,9 +134,6 @@ impl Coroutines {
     /// A coroutine has made another.
     pub fn made(&mut self, made: &CoroutineMade, counters: &mut Counters) {
         let process = self.processes.entry(made.thread.pid, &mut counters.evicted_loops);
-        if process.makers.len() >= MAX_MADE {
-            process.makers.clear();
-        }
         process.makers.insert(made.coroutine, (made.maker, made.at));
     }
 
@@ -145,25 +149,36 @@ impl Coroutines {
             start: call.start,
             end: None,
             made: None,
+            is_handed: false,
         };
-        let makers: Vec<_> = process.makers_of(coroutine).collect();
+        let handed = call.handed_by();
+        let makers: Vec<_> = process.makers_of(coroutine, handed).collect();
+        let mut has_answered = process.work(coroutine).answered.is_some();
         process.add(coroutine, own);
-        for (maker, at) in makers {
-            let made = Some(at);
-            process.add(maker, Call { made, ..own });
+        for maker in makers {
+            let made = Call {
+                made: Some(maker.1),
+                is_handed: Some(maker) == handed,
+                ..own
+            };
+            has_answered |= process.work(maker.0).answered.is_some();
+            process.add(maker.0, made);
         }
-        let has_answered = process.work(coroutine).answered.is_some();
         (is_serving || has_answered) && process.untold <= HOPELESS
     }
 
     /// A call is answered, or will not be.
     pub fn ended(&mut self, call: &Exchange, end: BootNanos) {
-        let process = self.processes.get_mut(call.pid());
-        if let Some((coroutine, process)) = call.coroutine.zip(process)
-            && let Some(work) = process.works.get_mut(&coroutine)
-            && let Some(known) = work.calls.iter_mut().find(|known| known.id == call.id)
-        {
-            known.end = Some(end);
+        let Some(process) = self.processes.get_mut(call.pid()) else {
+            return;
+        };
+        let waker = call.handed_by().map(|(waker, _)| waker);
+        for coroutine in call.coroutine.into_iter().chain(waker) {
+            let work = process.works.get_mut(coroutine);
+            let calls = work.into_iter().flat_map(|work| &mut work.calls);
+            for known in calls.filter(|known| known.id == call.id) {
+                known.end = Some(end);
+            }
         }
     }
 
@@ -186,8 +201,9 @@ impl Coroutines {
         process.note_connection(request.connection, coroutine);
         let work = process.work(coroutine);
         let former = work.answered.replace(answer);
-        let calls: Vec<_> = work.calls.extract_if(.., |call| call.start <= end).collect();
+        let mut calls: Vec<_> = work.calls.extract_if(.., |call| call.start <= end).collect();
         process.waiting = process.waiting.saturating_sub(calls.len());
+        calls.retain(|call| call.is_over(end));
         let was_believed = process.is_believed();
         if former.is_some_and(|former| former.overlaps(request)) {
             process.apart.add(false);
@@ -219,34 +235,58 @@ impl Coroutines {
     }
 }
 
+impl Default for Process {
+    fn default() -> Self {
+        Self {
+            works: Recent::new(MAX_COROUTINES),
+            waiting: 0,
+            makers: Recent::new(MAX_MADE),
+            last: BTreeMap::new(),
+            connections: Recent::new(MAX_COROUTINES),
+            stays: Tally::default(),
+            apart: Tally::default(),
+            unproven: Vec::new(),
+            untold: 0,
+        }
+    }
+}
+
 impl Process {
     const fn is_believed(&self) -> bool {
         self.apart.is_convincing(PROOF)
     }
 
-    /// Who made a coroutine, who made that, and so on, each with when it made the next. A number that was given out anew since is another's.
-    fn makers_of(&self, coroutine: Coroutine) -> impl Iterator<Item = (Coroutine, BootNanos)> {
-        let maker = |coroutine| self.makers.get(&coroutine).copied();
+    /// Who made a coroutine or handed it something, who made that one, and so on, each with when it did so. A number that was given out anew since
+    /// is another's. What was handed on before an answer is over with it.
+    fn makers_of(
+        &self,
+        coroutine: Coroutine,
+        handed: Option<(Coroutine, BootNanos)>,
+    ) -> impl Iterator<Item = (Coroutine, BootNanos)> {
+        let maker = |coroutine| self.makers.get(coroutine).copied();
+        let first = match handed {
+            Some((waker, at)) => {
+                let answer = self.works.get(waker).and_then(|work| work.answered);
+                handed.filter(|_| answer.is_none_or(|answer| answer.at <= at))
+            }
+            None => maker(coroutine),
+        };
         let older =
             move |(younger, at): &(Coroutine, BootNanos)| maker(*younger).filter(|(_, made)| made < at);
-        iter::successors(maker(coroutine), older).take(GENERATIONS)
+        iter::successors(first, older).take(GENERATIONS)
     }
 
     fn note_connection(&mut self, connection: ConnectionId, coroutine: Coroutine) {
-        if self.connections.len() >= MAX_COROUTINES {
-            self.connections.clear();
-        }
         if let Some(former) = self.connections.insert(connection, coroutine) {
             self.stays.add(former == coroutine);
         }
     }
 
     fn work(&mut self, coroutine: Coroutine) -> &mut Work {
-        if self.works.len() >= MAX_COROUTINES && !self.works.contains_key(&coroutine) {
-            self.works.clear();
-            self.waiting = 0;
-        }
-        self.works.entry(coroutine).or_default()
+        let waiting = &mut self.waiting;
+        self.works.entry(coroutine, |forgotten| {
+            *waiting = waiting.saturating_sub(forgotten.calls.len());
+        })
     }
 
     fn add(&mut self, coroutine: Coroutine, call: Call) {

@@ -29,6 +29,7 @@ mod loops;
 mod pairs;
 mod parents;
 mod processes;
+mod recent;
 mod relays;
 mod request_ids;
 mod sampler;

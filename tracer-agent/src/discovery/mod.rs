@@ -150,6 +150,12 @@ impl Discovery {
         runtimes::look_up(&self.proc, &self.executables, pid)
     }
 
+    /// Whether this process runs the tasks of tokio.
+    pub fn has_tasks(&self, pid: u32) -> bool {
+        let file = self.proc.open(pid, "exe");
+        file.is_some_and(|file| self.executables.tokio(&file).is_some())
+    }
+
     /// What is true of the host, with the clocks read now and a new random seed.
     pub fn host(&self) -> HostInfo {
         host::describe(&self.proc, self.host_name.clone(), clock::unix_minus_boot_ns())

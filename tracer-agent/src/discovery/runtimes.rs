@@ -1,4 +1,5 @@
-//! What a process runs: CPython, and where in it a thread finds its coroutine; or Java, and where it keeps its virtual threads.
+//! What a process runs: CPython, and where in it a thread finds its coroutine; Java, and where it keeps its virtual threads; or tokio, and where a
+//! thread finds the number of its task.
 //!
 //! ```text
 //!  /proc/PID/maps ── the file that has the interpreter ─▶ where the key is ── /proc/PID/mem ─▶ key ┐
@@ -10,7 +11,7 @@ use std::{fs::File, os::unix::fs::FileExt as _, sync::Arc};
 use tracer_common::layout::{Coroutines, JavaThreads};
 
 use super::Proc;
-use crate::symbols::{Executables, Interpreter, Runtime};
+use crate::symbols::{Executables, Interpreter, Runtime, Tokio};
 
 /// Bytes of a list of memory that are looked at.
 const MAPS_MAX: usize = 1 << 20;
@@ -61,7 +62,7 @@ impl<'a> Mapped<'a> {
     }
 }
 
-/// See the head of this module; `None` where it is neither, or there are no coroutines that are known.
+/// See the head of this module; `None` where it is none of them, or there are no coroutines that are known.
 pub(super) fn look_up(proc: &Proc, executables: &Executables, pid: u32) -> Option<Runtime> {
     let exe = proc.link(pid, "exe")?;
     let maps = proc.read(pid, "maps", MAPS_MAX)?;
@@ -84,7 +85,17 @@ pub(super) fn look_up(proc: &Proc, executables: &Executables, pid: u32) -> Optio
         });
         return Some(Runtime::Java(threads));
     }
-    python(proc, executables, pid, &exe, &mapped, open).map(Runtime::Python)
+    let python = python(proc, executables, pid, &exe, &mapped, open).map(Runtime::Python);
+    python.or_else(|| tokio(proc, executables, pid).map(Runtime::Tokio))
+}
+
+fn tokio(proc: &Proc, executables: &Executables, pid: u32) -> Option<Tokio> {
+    let file = proc.open(pid, "exe")?;
+    let program = executables.tokio(&file)?;
+    Some(Tokio {
+        file: Arc::new(file),
+        program,
+    })
 }
 
 /// Where the virtual machine says that it keeps virtual threads; `None` up to Java 23, where no number tells them apart.

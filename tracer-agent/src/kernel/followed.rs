@@ -19,7 +19,7 @@ use super::{
     breakpoint::{self, At, Breakpoint, Obstacle, Who},
     capability,
 };
-use crate::symbols::{Go, GoHook, Interpreter};
+use crate::symbols::{Go, GoHook, Interpreter, Tokio, TokioProgram};
 
 /// What a breakpoint is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +27,10 @@ pub(super) enum Purpose {
     Go(GoHook),
     /// A coroutine of CPython has made another.
     Copied,
+    /// A task of tokio wakes another.
+    TaskWakes,
+    /// The same makes another.
+    TaskMakes,
 }
 
 impl Purpose {
@@ -37,7 +41,7 @@ impl Purpose {
 
     /// All of them.
     pub(super) fn all() -> impl Iterator<Item = Self> {
-        Self::of_go().chain([Self::Copied])
+        Self::of_go().chain([Self::Copied, Self::TaskWakes, Self::TaskMakes])
     }
 
     /// The program that runs there.
@@ -49,6 +53,8 @@ impl Purpose {
             Self::Go(GoHook::GrpcServes) => "tracer_grpc_go_serves",
             Self::Go(GoHook::GrpcCalled) => "tracer_grpc_go_called",
             Self::Copied => "tracer_python_copied",
+            Self::TaskWakes => "tracer_tokio_wakes",
+            Self::TaskMakes => "tracer_tokio_makes",
         }
     }
 }
@@ -82,6 +88,20 @@ impl Places {
                 .map(|place| (Purpose::Copied, At::Return(*place)))
                 .collect(),
             what: format!("{}, coroutines made by others", interpreter.python.version()),
+        }
+    }
+
+    pub(super) fn of_tokio(tokio: &Tokio) -> Self {
+        let TokioProgram { wakes, makes, .. } = &*tokio.program;
+        let wakes = wakes.iter().map(|place| (Purpose::TaskWakes, *place));
+        let makes = makes.iter().map(|place| (Purpose::TaskMakes, *place));
+        Self {
+            file: Arc::clone(&tokio.file),
+            places: wakes
+                .chain(makes)
+                .map(|(purpose, place)| (purpose, At::Entry(place)))
+                .collect(),
+            what: "tokio".to_owned(),
         }
     }
 }

@@ -49,6 +49,8 @@ pub struct Probes {
     java: HashMap<MapData, u32, JavaKind>,
     /// The processes in it.
     have_java: HashSet<u32>,
+    tokio: HashMap<MapData, u32, u32>,
+    have_tokio: HashSet<u32>,
     losses: Counters,
     /// See [`Selection::chosen`](super::plan::Selection::chosen).
     chosen: u8,

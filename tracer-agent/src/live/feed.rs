@@ -62,6 +62,10 @@ pub trait Processes {
     fn runtime(&self, _pid: u32) -> Option<Runtime> {
         None
     }
+    /// Whether it runs the tasks of tokio.
+    fn has_tasks(&self, _pid: u32) -> bool {
+        false
+    }
     /// A process made another, which is what it is until it is looked up itself.
     fn forked(&self, _parent: u32, _child: u32) {}
     /// A process is gone.
@@ -87,6 +91,10 @@ impl Processes for &Discovery {
 
     fn runtime(&self, pid: u32) -> Option<Runtime> {
         Discovery::runtime(self, pid)
+    }
+
+    fn has_tasks(&self, pid: u32) -> bool {
+        Discovery::has_tasks(self, pid)
     }
 
     fn forked(&self, parent: u32, child: u32) {
@@ -458,6 +466,10 @@ impl<'a, C: Core, D: Processes> Feed<'a, C, D> {
         if info.exe.as_deref().is_some_and(Runtime::is_java) {
             self.loops.push(pid);
             self.launched.insert(pid);
+        }
+        // Breakpoints take a while: here they are there before it serves.
+        if self.processes.has_tasks(pid) {
+            self.introduce_loop(pid);
         }
         self.tell(info);
     }

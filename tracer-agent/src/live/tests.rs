@@ -253,6 +253,7 @@ impl Probes for FakeProbes {
         let by = match runtime {
             Runtime::Python(python) => format!("at {}", python.coroutines.context),
             Runtime::Java(threads) => format!("by {threads:?}"),
+            Runtime::Tokio(tokio) => format!("by tasks {} in front", tokio.program.distance),
         };
         self.judged
             .borrow_mut()

@@ -165,7 +165,15 @@ impl Exchange {
     pub fn made_by(&self) -> Option<Task> {
         match self.maker? {
             Maker::Goroutine(number) => Some(Task::goroutine(self.pid(), number.get())),
-            Maker::Thread { .. } => None,
+            Maker::Thread { .. } | Maker::Coroutine { .. } => None,
+        }
+    }
+
+    /// The coroutine that handed something to the one which sends, and when, where that is known.
+    pub fn handed_by(&self) -> Option<(Coroutine, BootNanos)> {
+        match self.maker? {
+            Maker::Coroutine { waker, at } => Some((waker, at)),
+            _ => None,
         }
     }
 }

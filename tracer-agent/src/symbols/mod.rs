@@ -14,6 +14,7 @@ mod python;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod tokio;
 
 use std::{
     collections::HashMap,
@@ -33,6 +34,7 @@ pub use go::{GOROUTINES, Go, GoHook, GoProgram, Goroutines};
 pub use java::HotSpot;
 pub use libc::Threads;
 pub use python::{Interpreter, Python};
+pub use tokio::{Tokio, TokioProgram};
 
 /// What a process runs, where its threads alone do not tell what is done for which request.
 #[derive(Clone, Debug)]
@@ -41,6 +43,8 @@ pub enum Runtime {
     Python(Interpreter),
     /// A virtual machine for Java, and where it keeps its virtual threads, if it is known and has such.
     Java(Option<JavaThreads>),
+    /// The tasks of tokio, for a program in Rust.
+    Tokio(Tokio),
 }
 
 impl Runtime {
@@ -54,6 +58,7 @@ impl Runtime {
         match self {
             Self::Python(interpreter) => interpreter.python.version(),
             Self::Java(_) => "Java".to_owned(),
+            Self::Tokio(_) => "tokio".to_owned(),
         }
     }
 }
@@ -73,6 +78,7 @@ pub struct Executables {
     python: Known<Python>,
     libc: Known<Threads>,
     java: Known<HotSpot>,
+    tokio: Known<TokioProgram>,
 }
 
 /// Files that were looked at, and what was found.
@@ -100,6 +106,11 @@ impl Executables {
     /// The virtual machine for Java in a file; `None` if there is none.
     pub fn hotspot(&self, file: &File) -> Option<Arc<HotSpot>> {
         self.java.of(file, HotSpot::read)
+    }
+
+    /// The tasks of tokio in an executable; `None` if it has none, or they are not found.
+    pub fn tokio(&self, file: &File) -> Option<Arc<TokioProgram>> {
+        self.tokio.of(file, TokioProgram::read)
     }
 
     /// Where the library of C in a file keeps what threads have for themselves.
@@ -220,6 +231,37 @@ impl<'a> Elf<'a> {
     fn first_address(&self) -> Option<u64> {
         let first = self.segments.iter().find(|segment| segment.offset == 0)?;
         Some(first.address)
+    }
+
+    /// How much each thread has for itself in front of its own memory, of an executable: the size of `PT_TLS`, in whole units of its alignment.
+    fn size_of_thread(&self) -> Option<u64> {
+        const TABLE: u64 = 32;
+        const COUNT: u64 = 56;
+        const HEADER: u64 = 56;
+        const KIND: u32 = 7;
+        let table = u64::from_le_bytes(self.read(TABLE).ok()?);
+        let count = u16::from_le_bytes(self.read(COUNT).ok()?);
+        let headers = (0..u64::from(count).min(MAX_PARTS as u64)).map_while(|number| {
+            self.read::<{ HEADER as usize }>(table.checked_add(number * HEADER)?)
+                .ok()
+        });
+        let thread = headers
+            .map(|header| {
+                header
+                    .as_chunks()
+                    .0
+                    .iter()
+                    .copied()
+                    .map(u64::from_le_bytes)
+                    .collect::<Vec<_>>()
+            })
+            .find(|words| {
+                words
+                    .first()
+                    .is_some_and(|kind| kind & 0xffff_ffff == u64::from(KIND))
+            })?;
+        let [_, _, _, _, _, size, align] = *thread.as_array()?;
+        size.checked_next_multiple_of(align.max(1))
     }
 
     /// Bytes of the file: as many as asked for, or an error.

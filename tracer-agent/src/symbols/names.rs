@@ -16,6 +16,8 @@ pub(super) enum Named {
     Variable,
     /// `STT_FUNC`
     Function,
+    /// `STT_TLS`: each thread has one; its address is that in the memory of a thread.
+    OfThreads,
 }
 
 /// A place in this file that has a name.
@@ -64,6 +66,7 @@ fn read<'a>(symbol: &[u8; 24], names: &'a [u8], starts: &[&[u8]]) -> Option<Symb
     let named = match info & 0xf {
         1 => Named::Variable,
         2 => Named::Function,
+        6 => Named::OfThreads,
         _ => return None,
     };
     let len = name.iter().position(|byte| *byte == 0)?;

@@ -15,6 +15,7 @@ mod syscall;
 mod tcp;
 mod tls;
 mod tls_go;
+mod tokio;
 mod turn;
 mod unix;
 mod wakes;

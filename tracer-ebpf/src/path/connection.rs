@@ -304,16 +304,26 @@ extern "C" fn tracer_meet(address: u64, unix: u32, maker: u32, read: u32) -> u32
 #[inline(always)]
 fn meet(sock: Sock, maker: u32, read: u32) -> Option<()> {
     let identity = sock.identity();
-    if let Some(known) = get(sock.address) {
+    let mut met = get(sock.address);
+    if let Some(known) = met {
         let connection = unsafe { &mut *known };
         if connection.is_of(sock, identity) {
             connection.flags |= own_flags::NUMBERED;
-            report_open(sock, connection);
-            return Some(());
+        } else {
+            // Its end was missed, or it never came to be: what follows is another connection at the same address.
+            let _ = CONNECTIONS.remove(sock.address);
+            met = None;
         }
-        // Its end was missed, or it never came to be: what follows is another connection at the same address.
-        let _ = CONNECTIONS.remove(sock.address);
     }
+    if met.is_none() {
+        met = meet_new(sock, identity, maker, read);
+    }
+    report_open(sock, unsafe { &mut *met? });
+    Some(())
+}
+
+#[inline(always)]
+fn meet_new(sock: Sock, identity: u32, maker: u32, read: u32) -> Option<*mut Connection> {
     if sock.state()? == TCP_CLOSE || identity == 0 || !(sock.unix || sock.is_tcp()) {
         return None;
     }
@@ -340,8 +350,7 @@ fn meet(sock: Sock, maker: u32, read: u32) -> Option<()> {
         connection.sent.state = State::SEEK;
     }
     select::seen(current.tgid);
-    report_open(sock, connection);
-    Some(())
+    Some(made)
 }
 
 /// `connect` was called.

@@ -56,15 +56,21 @@ pub fn made(current: Current, made: u64) -> Option<()> {
     let kind = kind_of(current)?;
     let maker = context(kind)?;
     if made != 0 {
-        emit::fixed(&CoroutineRecord {
-            kind: record::kind::COROUTINE,
-            size: size_of::<CoroutineRecord>() as u32,
-            at_ns: unsafe { bpf_ktime_get_boot_ns() },
-            coroutine: made ^ kind.mask,
-            maker: maker ^ kind.mask,
-            tgid: current.tgid,
-            tid: current.tid,
-        });
+        told(current, (made ^ kind.mask, maker ^ kind.mask));
     }
     Some(())
+}
+
+/// A coroutine was made by another, in the current thread.
+#[inline(always)]
+pub fn told(current: Current, (coroutine, maker): (u64, u64)) {
+    emit::fixed(&CoroutineRecord {
+        kind: record::kind::COROUTINE,
+        size: size_of::<CoroutineRecord>() as u32,
+        at_ns: unsafe { bpf_ktime_get_boot_ns() },
+        coroutine,
+        maker,
+        tgid: current.tgid,
+        tid: current.tid,
+    });
 }

@@ -19,7 +19,22 @@ static JAVA: HashMap<u32, JavaThreads> = HashMap::with_max_entries(PROCESSES, BP
 /// The number of the virtual thread that the current thread carries.
 #[inline(always)]
 pub fn running(current: Current) -> Option<u64> {
-    let offsets = unsafe { JAVA.get(current.tgid) }.copied()?;
+    match tracer_virtual_thread(current.tgid) {
+        0 => None,
+        number => Some(number),
+    }
+}
+
+/// The same, 0 if it is none.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn tracer_virtual_thread(tgid: u32) -> u64 {
+    mounted(tgid).unwrap_or(0)
+}
+
+#[inline(always)]
+fn mounted(tgid: u32) -> Option<u64> {
+    let offsets = unsafe { JAVA.get(tgid) }.copied()?;
     let registers = task::registers()?;
     let thread: u64 = at(registers.wrapping_add(saved::JAVA_THREAD))?;
     let stack: u64 = at(registers.wrapping_add(saved::STACK))?;
@@ -32,5 +47,5 @@ pub fn running(current: Current) -> Option<u64> {
     if continuation == 0 {
         return None;
     }
-    user(thread.wrapping_add(offsets.id as u64)).filter(|id| *id != 0)
+    user(thread.wrapping_add(offsets.id as u64))
 }

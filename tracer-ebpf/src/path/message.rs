@@ -244,6 +244,9 @@ fn prepare(scratch: &mut Scratch) -> Option<()> {
         work.of_call = 0;
         task::calling(current, is_sent)
     };
+    if current.kind == mark::TASKS && task.is_known() {
+        work.of_call = data_flags::BY_TASK;
+    }
     // At a socket it was looked up when the call began.
     let moment = if at_socket {
         turn::Moment {

@@ -13,5 +13,6 @@ pub mod streams;
 pub mod task;
 pub mod tls;
 pub mod tls_go;
+pub mod tokio;
 pub mod turn;
 pub mod wakes;

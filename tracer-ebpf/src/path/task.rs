@@ -20,7 +20,7 @@ use super::{
     coroutines, java,
     select::Current,
     sock::Sock,
-    wakes,
+    tokio, wakes,
 };
 use crate::{
     arch::{self, saved},
@@ -40,7 +40,7 @@ pub const LOOK: u64 = 1;
 pub struct Task {
     /// `goid`
     pub id: u64,
-    /// `parentGoid`; of what is no goroutine its coroutine, or the threads of [`data_flags::BY_THREAD`].
+    /// `parentGoid`; of what is no goroutine its coroutine, or what [`data_flags::BY_THREAD`] and [`data_flags::BY_TASK`] say.
     pub maker: u64,
 }
 
@@ -69,14 +69,20 @@ pub fn calling(current: Current, is_sent: bool) -> Task {
     } else if current.kind == mark::POOLS {
         virtual_thread(current)
     } else if is_sent {
-        coroutines::running(current).map(|coroutine| Task {
-            id: 0,
-            maker: coroutine,
-        })
+        sending(current)
     } else {
         None
     };
     task.unwrap_or(Task::NONE)
+}
+
+#[inline(always)]
+fn sending(current: Current) -> Option<Task> {
+    if current.kind == mark::TASKS {
+        return tokio::sending(current);
+    }
+    let maker = coroutines::running(current)?;
+    Some(Task { id: 0, maker })
 }
 
 #[inline(always)]
@@ -135,6 +141,9 @@ pub fn running(current: Current, address: u64, stack: u64) -> Option<Task> {
 /// have come, and the connection been handed the next request.
 #[inline(always)]
 pub fn caller(connection: &Connection, seq: u32, current: Current) -> Task {
+    if current.kind == mark::TASKS {
+        return tokio::sending(current).unwrap_or(Task::NONE);
+    }
     let is_meant = connection.caller_seq == seq as u64 || connection.is_of_caller();
     let caller = if is_meant { connection.caller } else { Task::NONE };
     if current.has_goroutines() {

@@ -39,6 +39,9 @@ struct Woken {
     threads: u64,
     /// When.
     at_ns: u64,
+    /// For whom it has sent last, where that is told.
+    served: u32,
+    reserved: u32,
 }
 
 /// By the last digits of the thread's number: the later of two takes the place.
@@ -85,15 +88,41 @@ pub fn wakes(current: Current, task: u64) -> Option<()> {
 pub fn noted(current: Current, task: u64) -> Option<()> {
     let thread: u32 = member(task, layout().task_pid)?;
     let own = known(current.tid, false);
-    let (waker, at_ns) = if own.is_known() {
-        (own.maker >> 32 << 32, own.id)
+    if own.is_known() {
+        let waker = (own.maker >> 32) as u32;
+        note_at(thread, waker, own.id)
     } else {
-        ((current.tid as u64) << 32, unsafe { bpf_ktime_get_boot_ns() })
-    };
+        note(thread, current.tid)
+    }
+}
+
+/// A thread, or what else has a number here, was woken by another now.
+#[inline(always)]
+pub fn note(thread: u32, waker: u32) -> Option<()> {
+    note_at(thread, waker, unsafe { bpf_ktime_get_boot_ns() })
+}
+
+#[inline(always)]
+fn note_at(thread: u32, waker: u32, at_ns: u64) -> Option<()> {
     let woken = place(thread)?;
+    let before = unsafe { (&raw const woken.threads).read_volatile() };
+    if before as u32 != thread {
+        woken.served = 0;
+    } else if waker != 0 && waker == woken.served && is_another(before, waker) {
+        // It is done with what it was served, and another waits already.
+        return None;
+    }
     woken.at_ns = at_ns;
-    unsafe { (&raw mut woken.threads).write_volatile(waker | thread as u64) };
+    let threads = (waker as u64) << 32 | thread as u64;
+    unsafe { (&raw mut woken.threads).write_volatile(threads) };
     Some(())
+}
+
+/// Whether who has woken it before is known, and not this one.
+#[inline(always)]
+fn is_another(before: u64, waker: u32) -> bool {
+    let before = (before >> 32) as u32;
+    before != 0 && before != waker
 }
 
 /// The current thread, and who has woken it and when, if that was for what it does now; `is_over`: and for nothing else.
@@ -114,6 +143,18 @@ pub fn known(thread: u32, is_over: bool) -> Task {
         id: at,
         maker: threads,
     }
+}
+
+/// The same of what else has a number here, which sends for who has woken it.
+#[inline(always)]
+pub fn served(thread: u32) -> Task {
+    let last = known(thread, false);
+    if last.is_known()
+        && let Some(woken) = place(thread)
+    {
+        woken.served = (last.maker >> 32) as u32;
+    }
+    last
 }
 
 /// A thread does something else.

@@ -98,9 +98,10 @@ fn data<'a>(whole: &mut Fields<'a>) -> Result<Data<'a>, RecordError> {
     let exchange = NonZeroU32::new(read.u32()?);
     let maker = read.u64()?;
     let at = if flags & data_flags::SENT != 0 { start } else { end };
-    let is_by_thread = flags & data_flags::BY_THREAD != 0;
+    let is_by = |flag| flags & flag != 0;
+    let coroutine = |number| NonZeroU64::new(number).map(Coroutine);
     let (task, coroutine, maker) = match NonZeroU64::new(context) {
-        _ if is_by_thread => {
+        _ if is_by(data_flags::BY_THREAD) => {
             let [taker, waker] = halves(maker);
             let at = BootNanos(context);
             (
@@ -109,11 +110,13 @@ fn data<'a>(whole: &mut Fields<'a>) -> Result<Data<'a>, RecordError> {
                 Some(Maker::Thread { taker, waker, at }),
             )
         }
-        None => (
-            Task::thread(pid, tid),
-            NonZeroU64::new(maker).map(Coroutine),
-            None,
-        ),
+        _ if is_by(data_flags::BY_TASK) => {
+            let [own, waker] = halves(maker).map(|number| coroutine(number.into()));
+            let at = BootNanos(context);
+            let waker = waker.map(|waker| Maker::Coroutine { waker, at });
+            (Task::thread(pid, tid), own, waker)
+        }
+        None => (Task::thread(pid, tid), coroutine(maker), None),
         Some(goroutine) => {
             let maker = NonZeroU64::new(maker).map(Maker::Goroutine);
             (Task::goroutine(pid, goroutine.get()), None, maker)
@@ -451,6 +454,11 @@ mod tests {
         };
         assert_eq!(by_thread(0, 9), other(0, 0));
         assert_eq!(by_thread(7, 8 << 32 | 9), other(8, 7));
+        let by_task = |at, tasks| data(data_flags::BY_TASK, at, tasks);
+        let (waker, at) = (Coroutine(NonZeroU64::new(8).unwrap()), BootNanos(7));
+        let woken = Some(Maker::Coroutine { waker, at });
+        assert_eq!(by_task(7, 8 << 32 | 9), (thread, Some(9), woken));
+        assert_eq!(by_task(7, 9), (thread, Some(9), None));
     }
 
     #[test]

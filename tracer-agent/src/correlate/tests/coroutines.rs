@@ -6,7 +6,7 @@ use super::scene::{Draft, Place, Scene, inbound, outbound};
 use crate::{
     capture::record::Change,
     correlate::Evidence,
-    ids::{BootNanos, Coroutine, Moment},
+    ids::{BootNanos, Coroutine, Maker, Moment},
     protocols::ExchangeId,
 };
 
@@ -99,6 +99,19 @@ impl Loop {
     fn makes(&mut self, maker: u64, coroutine: u64) {
         self.now += 1;
         self.scene.makes(PID, number(maker), number(coroutine));
+    }
+
+    /// When something is handed on now.
+    fn hands_on(&mut self) -> BootNanos {
+        self.moment().at
+    }
+
+    /// A call by a coroutine that writes for another, which has handed it something then.
+    fn calls_for(&mut self, coroutine: u64, waker: u64, at: BootNanos) -> ExchangeId {
+        let mut draft = outbound(PID, LOOP);
+        let waker = number(waker);
+        draft.0.maker = Some(Maker::Coroutine { waker, at });
+        self.begin(draft, Some(coroutine))
     }
 
     /// A call by a thread of a pool, which runs no loop.
@@ -344,6 +357,98 @@ fn coroutines_that_made_each_other_do_no_harm() {
     let calls = [one.calls(3), one.calls(2)];
     one.answers(request, 1);
     assert_eq!(one.places(calls), [Place::Root, by_task(request)]);
+}
+
+/// Coroutine 90 writes for all, one after the other.
+#[test]
+fn what_one_sends_that_writes_for_others_is_for_the_request_of_who_has_woken_it() {
+    let mut one = Loop::believed();
+    let (first, second) = (one.request(), one.request());
+    let at = one.hands_on();
+    let of_first = one.calls_for(90, 1, at);
+    one.is_answered(of_first);
+    let at = one.hands_on();
+    let of_second = one.calls_for(90, 2, at);
+    one.is_answered(of_second);
+    one.answers(first, 1);
+    one.answers(second, 2);
+    assert_eq!(
+        one.places([of_first, of_second]),
+        [by_task(first), by_task(second)]
+    );
+}
+
+#[test]
+fn who_has_made_the_one_that_wakes_has_the_request() {
+    let mut one = Loop::believed();
+    let (request, _other) = (one.request(), one.request());
+    one.makes(1, 11);
+    one.makes(11, 12);
+    let at = one.hands_on();
+    let call = one.calls_for(90, 12, at);
+    one.is_answered(call);
+    one.answers(request, 1);
+    assert_eq!(one.places([call]), [by_task(request)]);
+}
+
+#[test]
+fn a_call_that_is_not_over_when_a_request_is_answered_was_not_handed_on_for_it() {
+    let mut one = Loop::believed();
+    let (first, second) = (one.request(), one.request());
+    let at = one.hands_on();
+    let call = one.calls_for(90, 1, at);
+    one.answers(first, 1);
+    one.is_answered(call);
+    one.answers(second, 2);
+    assert_eq!(one.places([call]), [Place::Root]);
+}
+
+#[test]
+fn what_was_handed_on_before_an_answer_is_over_with_it() {
+    let mut one = Loop::of_connections();
+    let first = one.request_on(5);
+    let at = one.hands_on();
+    one.answers(first, 1);
+    let call = one.calls_for(90, 1, at);
+    one.is_answered(call);
+    let second = one.request_on(5);
+    one.answers(second, 1);
+    assert_eq!(one.places([call]), [Place::Root]);
+}
+
+#[test]
+fn one_that_is_made_for_what_follows_an_answer_may_hand_that_on() {
+    let mut one = Loop::of_connections();
+    let first = one.request_on(5);
+    one.makes(1, 11);
+    one.answers(first, 1);
+    let at = one.hands_on();
+    let late = one.calls_for(90, 11, at);
+    one.is_answered(late);
+    let second = one.request_on(5);
+    one.answers(second, 1);
+    assert_eq!(one.places([late]), [by_task(first)]);
+}
+
+#[test]
+fn many_that_are_gone_do_not_take_the_place_of_those_that_are_there() {
+    let mut one = Loop::of_connections();
+    for coroutine in 10_000..20_000 {
+        let at = one.hands_on();
+        one.calls_for(coroutine, coroutine + 50_000, at);
+        if coroutine % 500 == 0 {
+            let request = one.request_on(5);
+            one.calls(1);
+            one.answers(request, 1);
+        }
+    }
+    let first = one.request_on(5);
+    one.answers(first, 1);
+    let late = one.calls(1);
+    one.is_answered(late);
+    let second = one.request_on(5);
+    one.answers(second, 1);
+    assert_eq!(one.places([late]), [by_task(first)]);
 }
 
 #[test]

@@ -151,6 +151,7 @@ impl Probes {
         let exes = take(&mut loaded, "EXES")?;
         let grpc = take(&mut loaded, "GRPC_GO")?;
         let java = take(&mut loaded, "JAVA")?;
+        let tokio = take(&mut loaded, "TOKIO")?;
         let ring = Ring::take(&mut loaded, "RECORDS", ring_bytes)?;
         let losses = Counters::of_map(&loaded, "LOSSES", cpus)?;
         let kernel = Kernel {
@@ -214,6 +215,8 @@ impl Probes {
             have_grpc: HashSet::new(),
             java,
             have_java: HashSet::new(),
+            tokio,
+            have_tokio: HashSet::new(),
             losses,
             chosen: plan.selection.chosen(),
             attached,

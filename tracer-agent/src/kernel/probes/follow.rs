@@ -56,11 +56,19 @@ impl Probes {
         let kind = match runtime {
             Runtime::Python(python) => mark::of_coroutines(self.coroutines.number(python.coroutines)?),
             Runtime::Java(_) => mark::POOLS,
+            Runtime::Tokio(_) => mark::TASKS,
         };
+        if let Runtime::Tokio(tokio) = runtime {
+            self.tokio
+                .insert(pid, tokio.program.distance, 0)
+                .map_err(io::Error::other)?;
+            self.have_tokio.insert(pid);
+        }
         self.replace(pid, mark::of(decided, kind))
             .map_err(io::Error::other)?;
         match runtime {
             Runtime::Python(python) => self.breakpoints.attach(pid, Places::of_python(python)),
+            Runtime::Tokio(tokio) => self.breakpoints.attach(pid, Places::of_tokio(tokio)),
             Runtime::Java(threads) => {
                 if let Some(threads) = threads {
                     self.java
@@ -83,6 +91,10 @@ impl Probes {
         if self.have_java.remove(&pid) {
             // The same holds for this.
             let _ = self.java.remove(&pid);
+        }
+        if self.have_tokio.remove(&pid) {
+            // And for this.
+            let _ = self.tokio.remove(&pid);
         }
         self.breakpoints.detach(pid);
         self.wakes.unfollow(pid);
