@@ -12,6 +12,7 @@ use xtask::judge::{Truth, Verdict, judge};
 
 use crate::Test;
 use crate::agent::{Agent, in_guest};
+use crate::http2::{installed, needs_files};
 use crate::skip::{Skip, needs, needs_unix_sockets};
 
 pub const TESTS: &[Test] = &[
@@ -126,6 +127,15 @@ pub const TESTS: &[Test] = &[
     ("chain_of_puma_hops_8_in_flight_one_shot", |agent| {
         puma(agent, 8, "oneshot", &[])
     }),
+    ("chain_of_axum_hops_32_in_flight_kept_alive", |agent| {
+        axum(agent, 32, "pool", &["--calls", "2"])
+    }),
+    ("chain_of_axum_hops_8_in_flight_one_shot", |agent| {
+        axum(agent, 8, "oneshot", &[])
+    }),
+    ("chain_of_axum_hops_that_fan_out_8_in_flight", |agent| {
+        axum(agent, 8, "pool", &["--calls", "3", "--order", "nested"])
+    }),
     ("chain_over_unix_sockets_8_in_flight_kept_alive", |agent| {
         unix(agent, 8, "pool")
     }),
@@ -225,6 +235,21 @@ fn puma(agent: &Agent, in_flight: u32, client: &str, options: &[&str]) -> Result
         && (in_guest() || verdict.recall() > 0.9);
     ensure!(is_right, "{verdict}\nstandard error was:\n{errors}");
     Ok(())
+}
+
+/// Tasks that any thread may poll, and that have others write for them.
+fn axum(agent: &Agent, in_flight: u32, client: &str, options: &[&str]) -> Result<()> {
+    needs_files("axum", &[installed("axum/release/hop-axum")])?;
+    if env::consts::ARCH != "x86_64" {
+        bail!(Skip(
+            "where tokio keeps its tasks is known for x86-64 only".to_owned()
+        ));
+    }
+    // As of the breakpoints in Go.
+    agent.alone()?;
+    let settle = if in_guest() { "6000" } else { "1500" };
+    let of_axum = ["--runtime", "axum", "--settle-ms", settle, "--total", "600"];
+    loops(agent, in_flight, client, "task", &[&of_axum, options].concat())
 }
 
 /// Event loops that act on what they have read.

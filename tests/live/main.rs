@@ -86,6 +86,7 @@ const ALIKE: &[&str] = &[
     "chain_of_asyncio_hops",
     "chain_of_java_hops",
     "chain_of_puma_hops",
+    "chain_of_axum_hops",
     "a_mixed_shop",
     "http_2_over_tls",
     "tls_1_2_by_curl",

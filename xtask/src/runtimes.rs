@@ -107,12 +107,13 @@ const SDK_OF_NODE: Pinned = Pinned {
     make: make_node,
 };
 
-/// What calls by gRPC, and speaks HTTP/2, what traces itself, and puma.
+/// What calls by gRPC, and speaks HTTP/2, what traces itself, axum and puma.
 const LIVE: &[&str] = &[
     "grpcio",
     "grpc-js",
     "grpc-java",
     "tonic",
+    "axum",
     "uvicorn+sdk",
     "node+sdk",
     "puma",

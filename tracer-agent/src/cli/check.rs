@@ -217,7 +217,8 @@ fn hooks() -> Vec<Finding> {
             let tls = in_tls(probes.tls_obstacle);
             let python = python_programs(probes.python_obstacle);
             let java = java_programs(probes.java_obstacle);
-            let seen = [unix, go, python, java, tls];
+            let rust = rust_programs(probes.rust_obstacle);
+            let seen = [unix, go, python, java, rust, tls];
             let left_out = probes.left_out.into_iter().map(left_out);
             let findings = [taken].into_iter().chain(refused).chain(left_out);
             findings.chain(seen).collect()
@@ -275,6 +276,20 @@ fn java_programs(obstacle: Option<&'static str>) -> Finding {
         ),
     };
     Finding::new("java programs", state, detail, "")
+}
+
+fn rust_programs(obstacle: Option<&'static str>) -> Finding {
+    let (state, detail) = match obstacle {
+        None => (
+            State::Ok,
+            "calls of tokio are linked by task, unless a program was stripped".to_owned(),
+        ),
+        Some(obstacle) => (
+            State::Degraded,
+            format!("calls of tokio are linked by times only: {obstacle}"),
+        ),
+    };
+    Finding::new("rust programs", state, detail, "")
 }
 
 fn in_tls(obstacle: Option<&'static str>) -> Finding {

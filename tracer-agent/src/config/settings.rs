@@ -105,7 +105,7 @@ settings! {
     RECORD = "record", Some("FILE"), false, false, "Keep what the kernel reports, for replay";
     RECORD_RAW = "record-raw", None, false, false, "Do not redact the recording" = "false" of Switch: seldom;
     HOOKS = "hooks", Some("FAMILY"), false, false, "auto, socket, kprobe or syscall" = "auto" of Hooks: seldom;
-    UPROBES = "uprobes", Some("WHEN"), false, false, "Breakpoints for goroutines and coroutines: auto (default) or off" = "auto" of Uprobes;
+    UPROBES = "uprobes", Some("WHEN"), false, false, "Breakpoints for goroutines, coroutines and tasks: auto (default) or off" = "auto" of Uprobes;
     TLS = "tls", Some("WHEN"), false, false, "Breakpoints for TLS: auto (default) or off" = "auto" of Tls;
     RING_SIZE = "ring-size", Some("SIZE"), false, false, "Memory for records on their way (by host)": seldom;
     HOST_ROOT = "host-root", Some("DIR"), false, false, "Where / of the host is mounted (/)" = "/": seldom;

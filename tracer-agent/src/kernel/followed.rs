@@ -1,5 +1,5 @@
 //! What is attached to one process: in Go breakpoints at the functions by which goroutines hand requests on and take them, in CPython at the one by
-//! which coroutines make others. Gone when the process ends, or the agent does.
+//! which coroutines make others, in tokio at those by which tasks wake and make others. Gone when the process ends, or the agent does.
 
 use std::{
     collections::HashMap,
@@ -34,6 +34,9 @@ pub(super) enum Purpose {
 }
 
 impl Purpose {
+    /// Those in tokio. Who wakes others is seen before who makes others: what one was made for it has done when it is woken for something else.
+    const OF_TOKIO: [Self; 2] = [Self::TaskWakes, Self::TaskMakes];
+
     /// Those in Go.
     fn of_go() -> impl Iterator<Item = Self> {
         GoHook::ALL.into_iter().map(Self::Go)
@@ -41,7 +44,7 @@ impl Purpose {
 
     /// All of them.
     pub(super) fn all() -> impl Iterator<Item = Self> {
-        Self::of_go().chain([Self::Copied, Self::TaskWakes, Self::TaskMakes])
+        Self::of_go().chain([Self::Copied]).chain(Self::OF_TOKIO)
     }
 
     /// The program that runs there.
@@ -155,6 +158,11 @@ impl Breakpoints {
                 .programs
                 .retain(|(purpose, _)| !matches!(purpose, Purpose::Go(_)));
         }
+        if !breakpoints.has_all_of_tokio() {
+            breakpoints
+                .programs
+                .retain(|(purpose, _)| !Purpose::OF_TOKIO.contains(purpose));
+        }
         breakpoints
     }
 
@@ -163,10 +171,7 @@ impl Breakpoints {
         if !self.has_all_of_go() {
             return Some(breakpoint::REFUSED);
         }
-        breakpoint::obstacle().map(|obstacle| match obstacle {
-            Obstacle::Unknown => breakpoint::UNKNOWN,
-            Obstacle::NotPermitted => NOT_PERMITTED,
-        })
+        obstacle()
     }
 
     /// Why those that coroutines of CPython have made for them are not followed.
@@ -177,8 +182,20 @@ impl Breakpoints {
         breakpoint::obstacle().map(|_| NOT_ALL)
     }
 
+    /// Why tasks of tokio are not followed from one to the next, if they are not.
+    pub fn obstacle_in_rust(&self) -> Option<&'static str> {
+        if !self.has_all_of_tokio() {
+            return Some(breakpoint::REFUSED);
+        }
+        obstacle()
+    }
+
     fn has_all_of_go(&self) -> bool {
         Purpose::of_go().all(|purpose| self.has(purpose))
+    }
+
+    fn has_all_of_tokio(&self) -> bool {
+        Purpose::OF_TOKIO.iter().all(|purpose| self.has(*purpose))
     }
 
     fn has(&self, wanted: Purpose) -> bool {
@@ -227,6 +244,14 @@ impl Breakpoints {
             let _ = thread.send(wanted);
         }
     }
+}
+
+/// Why no breakpoint can be set in programs, if none can.
+fn obstacle() -> Option<&'static str> {
+    breakpoint::obstacle().map(|obstacle| match obstacle {
+        Obstacle::Unknown => breakpoint::UNKNOWN,
+        Obstacle::NotPermitted => NOT_PERMITTED,
+    })
 }
 
 fn named(name: &str) -> thread::Builder {

@@ -79,6 +79,8 @@ pub struct Probes {
     pub python_obstacle: Option<&'static str>,
     /// Why calls that a pool's threads make for others are not linked by who has woken them, if they are not.
     pub java_obstacle: Option<&'static str>,
+    /// Why calls of tokio's tasks are not linked by task, if they are not.
+    pub rust_obstacle: Option<&'static str>,
     /// Why nothing of what is in TLS is seen, if nothing is.
     pub tls_obstacle: Option<&'static str>,
     /// Those that were tried before it, and why they were not.

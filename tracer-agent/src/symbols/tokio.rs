@@ -1,10 +1,11 @@
 //! Tokio: where a thread keeps the number of the task that it polls, and where tasks are woken and made.
 //!
 //! The number is in `CONTEXT`, which each thread has a copy of. Where in there is the compiler's choice, so the function is looked at that changes
-//! it: `tokio::runtime::context::set_current_task_id`, which loads the old number and stores the new one in its place. What is read from a wrong place
-//! is harmless: tasks are believed only after they have proven to tell requests apart.
+//! it: `tokio::runtime::context::set_current_task_id`, which loads the old number and stores the new one in its place. Where that was put into others
+//! (`lto`), those that poll tasks are looked at, `tokio::runtime::task::raw::poll`, of which there is one for each kind of task: all do the same. What is
+//! read from a wrong place is harmless: tasks are believed only after they have proven to tell requests apart.
 //!
-//! All of it is found by names, which a program has unless it was stripped; and the function is there unless it was put into others (`lto`).
+//! All of it is found by names, which a program has unless it was stripped.
 
 use std::{fs::File, sync::Arc};
 
@@ -18,6 +19,7 @@ const STARTS: &[&[u8]] = &[b"_ZN5tokio7runtime", b"_R"];
 const RUNTIME: &[u8] = b"5tokio7runtime";
 const CONTEXT: &[u8] = b"5tokio7runtime7context7CONTEXT";
 const CHANGES: &[u8] = b"5tokio7runtime7context19set_current_task_id";
+const POLLS: &[u8] = b"5tokio7runtime4task3raw4poll";
 const WAKES: [&[u8]; 2] = [
     b"5tokio7runtime4task5waker11wake_by_ref",
     b"5tokio7runtime4task5waker11wake_by_val",
@@ -29,8 +31,13 @@ const COMPILERS: &str = ".comment";
 const RUSTC: &[u8] = b"rustc version ";
 /// Bytes of that which are looked at.
 const COMPILERS_MAX: u64 = 4096;
-/// Bytes of the function that are looked at; it has some 90.
-const FUNCTION: usize = 192;
+/// Bytes of that function that are looked at; it has some 90.
+const CHANGES_LEN: usize = 192;
+/// Bytes of each that polls, where it is done after some 430, and how many of them.
+const POLLS_LEN: usize = 1024;
+const POLLS_MAX: usize = 32;
+/// Bytes of `CONTEXT`, which has 80, and more than it ever had.
+const CONTEXT_MAX: u64 = 256;
 /// Bytes that threads have for themselves.
 const MAX_DISTANCE: u64 = 1 << 20;
 
@@ -56,51 +63,93 @@ pub struct TokioProgram {
 
 impl TokioProgram {
     pub(super) fn read(elf: &Elf<'_>) -> Option<Self> {
-        // Elsewhere the function looks otherwise, and the kernel side does not find the thread's own memory.
+        // Elsewhere functions look otherwise, and the kernel side does not find the thread's own memory.
         if !cfg!(target_arch = "x86_64") || !is_by_rustc(elf) {
             return None;
         }
         let symbols = Symbols::read(elf, TABLES[1])?;
-        let found: Vec<Symbol<'_>> = symbols
+        let found = symbols
             .starting(STARTS)
             .filter(|symbol| contains(symbol.name, RUNTIME))
             .collect();
-        let with = |parts: &[&[u8]], named| {
-            let mut places: Vec<_> = found
-                .iter()
-                .filter(|symbol| {
-                    symbol.named == named && parts.iter().all(|part| contains(symbol.name, part))
-                })
-                .map(|symbol| symbol.address)
-                .collect();
-            places.sort_unstable();
-            places.dedup();
-            places
-        };
-        // Of two versions in one program each has numbers of its own.
-        let [context] = with(&[CONTEXT], Named::OfThreads)[..] else {
-            return None;
-        };
-        let [changes] = with(&[CHANGES], Named::Function)[..] else {
-            return None;
-        };
-        let code: [u8; FUNCTION] = elf.read(elf.offset_of(changes)?).ok()?;
-        let distance = match place_of_number(&code)? {
-            Place::InContext(offset) => elf.size_of_thread()?.checked_sub(context + offset)?,
-            Place::InFront(distance) => distance,
-        };
+        let names = Names(found);
+        let distance = distance(elf, &names)?;
         let in_file = |places: Vec<u64>| {
-            places
-                .into_iter()
-                .filter_map(|place| elf.offset_of(place))
-                .collect()
+            let places = places.into_iter();
+            places.filter_map(|place| elf.offset_of(place))
         };
-        let wakes = WAKES.iter().flat_map(|name| with(&[name], Named::Function));
+        let wakes = WAKES.iter().map(|name| names.with(&[name], Named::Function));
+        let wakes: Vec<_> = wakes.flat_map(in_file).collect();
+        // Without them what one was made for would be all that it ever seems to do.
+        if wakes.is_empty() {
+            return None;
+        }
         Some(Self {
-            distance: u32::try_from(distance).ok().filter(|_| distance < MAX_DISTANCE)?,
-            wakes: in_file(wakes.collect()),
-            makes: in_file(with(&MAKES, Named::Function)),
+            distance: u32::try_from(distance).ok()?,
+            wakes,
+            makes: in_file(names.with(&MAKES, Named::Function)).collect(),
         })
+    }
+}
+
+/// What of the file has to do with the runtime.
+struct Names<'a>(Vec<Symbol<'a>>);
+
+impl Names<'_> {
+    /// Where they are whose names have all of these parts.
+    fn with(&self, parts: &[&[u8]], named: Named) -> Vec<u64> {
+        let is_meant = |symbol: &&Symbol<'_>| {
+            symbol.named == named && parts.iter().all(|part| contains(symbol.name, part))
+        };
+        let mut places: Vec<_> = self
+            .0
+            .iter()
+            .filter(is_meant)
+            .map(|symbol| symbol.address)
+            .collect();
+        places.sort_unstable();
+        places.dedup();
+        places
+    }
+}
+
+/// How far in front of a thread's own memory the number of its task is.
+fn distance(elf: &Elf<'_>, names: &Names<'_>) -> Option<u64> {
+    // Of two versions in one program each has numbers of its own.
+    let [context] = names.with(&[CONTEXT], Named::OfThreads)[..] else {
+        return None;
+    };
+    let in_front = elf
+        .size_of_thread()?
+        .checked_sub(context)
+        .filter(|distance| *distance < MAX_DISTANCE)?;
+    let places = |function: u64, len: usize| {
+        let mut code = vec![0; len];
+        elf.fill(&mut code, elf.offset_of(function)?).ok()?;
+        Some(places(&code))
+    };
+    let by_segment = |place: &Place| match place {
+        Place::InFront(distance) => Some(*distance).filter(|distance| {
+            let offset = in_front.checked_sub(*distance);
+            offset.is_some_and(|offset| offset < CONTEXT_MAX)
+        }),
+        Place::Behind(_) => None,
+    };
+    let by_any = |place: &Place| match place {
+        Place::Behind(offset) => in_front.checked_sub(*offset).filter(|_| *offset < CONTEXT_MAX),
+        Place::InFront(_) => by_segment(place),
+    };
+    match names.with(&[CHANGES], Named::Function)[..] {
+        [changes] => places(changes, CHANGES_LEN)?.iter().find_map(by_any),
+        [] => {
+            let polls = names.with(&[POLLS], Named::Function).into_iter();
+            let mut all = polls
+                .take(POLLS_MAX)
+                .filter_map(|poll| places(poll, POLLS_LEN)?.iter().find_map(by_segment));
+            let first = all.next()?;
+            all.all(|other| other == first).then_some(first)
+        }
+        _ => None,
     }
 }
 
@@ -117,26 +166,27 @@ fn contains(text: &[u8], part: &[u8]) -> bool {
     text.windows(part.len()).any(|window| window == part)
 }
 
-/// Where the number is.
+/// Where a number is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
-    /// From the start of `CONTEXT`.
-    InContext(u64),
+    /// So far from an address that the code has, which may be that of `CONTEXT`.
+    Behind(u64),
     /// In front of the thread's own memory.
     InFront(u64),
 }
 
-/// What is loaded and then stored to.
-fn place_of_number(code: &[u8]) -> Option<Place> {
+/// What is loaded and then stored to, by the order of the stores.
+fn places(code: &[u8]) -> Vec<Place> {
     let mut loaded = Vec::new();
-    for at in 0..code.len() {
-        match code.get(at..).and_then(Access::read) {
-            Some(access) if !access.is_store => loaded.push(access.memory),
-            Some(access) if loaded.contains(&access.memory) => return Some(access.memory.place()),
-            _ => {}
+    let mut places = Vec::new();
+    for access in (0..code.len()).filter_map(|at| Access::read(code.get(at..)?)) {
+        if !access.is_store {
+            loaded.push(access.memory);
+        } else if loaded.contains(&access.memory) {
+            places.push(access.memory.place());
         }
     }
-    None
+    places
 }
 
 /// A move of eight bytes between a register and memory.
@@ -159,7 +209,7 @@ impl Memory {
         if self.displacement < 0 {
             Place::InFront(distance)
         } else {
-            Place::InContext(distance)
+            Place::Behind(distance)
         }
     }
 }
@@ -215,30 +265,24 @@ mod tests {
             0x41, 0x56, 0x64, 0x48, 0x8b, 0x04, 0x25, 0, 0, 0, 0, 0x48, 0x8d, 0x80, 0xa8, 0xfe, 0xff, 0xff,
             0x48, 0x8b, 0x48, 0x30, 0x48, 0x89, 0x58, 0x30,
         ];
-        assert_eq!(place_of_number(&by_address), Some(Place::InContext(0x30)));
+        assert_eq!(places(&by_address), [Place::Behind(0x30)]);
         // `mov rax, fs:[-0x128]; mov fs:[-0x128], rbx`
         let by_segment = [
             0x64, 0x48, 0x8b, 0x04, 0x25, 0xd8, 0xfe, 0xff, 0xff, 0x64, 0x48, 0x89, 0x1c, 0x25, 0xd8, 0xfe,
             0xff, 0xff,
         ];
-        assert_eq!(place_of_number(&by_segment), Some(Place::InFront(0x128)));
+        assert_eq!(places(&by_segment), [Place::InFront(0x128)]);
         // `mov rcx, [r8-0x128]; mov [r8-0x128], rbx`
         let by_distance = [
             0x49, 0x8b, 0x88, 0xd8, 0xfe, 0xff, 0xff, 0x49, 0x89, 0x98, 0xd8, 0xfe, 0xff, 0xff,
         ];
-        assert_eq!(place_of_number(&by_distance), Some(Place::InFront(0x128)));
+        assert_eq!(places(&by_distance), [Place::InFront(0x128)]);
         // Another register, another place, and a store without a load.
-        assert_eq!(
-            place_of_number(&[0x48, 0x8b, 0x48, 0x30, 0x49, 0x89, 0x58, 0x30]),
-            None
-        );
-        assert_eq!(
-            place_of_number(&[0x48, 0x8b, 0x48, 0x30, 0x48, 0x89, 0x58, 0x38]),
-            None
-        );
-        assert_eq!(place_of_number(&[0x48, 0x89, 0x58, 0x30]), None);
+        assert_eq!(places(&[0x48, 0x8b, 0x48, 0x30, 0x49, 0x89, 0x58, 0x30]), []);
+        assert_eq!(places(&[0x48, 0x8b, 0x48, 0x30, 0x48, 0x89, 0x58, 0x38]), []);
+        assert_eq!(places(&[0x48, 0x89, 0x58, 0x30]), []);
         for cut in 0..by_address.len() - 1 {
-            assert_eq!(place_of_number(&by_address[..cut]), None);
+            assert_eq!(places(&by_address[..cut]), []);
         }
     }
 }

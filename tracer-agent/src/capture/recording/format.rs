@@ -4,7 +4,7 @@ use super::super::{HostInfo, Input, ProcessInfo, input::Shed};
 use crate::ids::BootNanos;
 
 /// The version this agent writes, and the newest it reads.
-pub(super) const VERSION: u32 = 7;
+pub(super) const VERSION: u32 = 8;
 /// The most a payload may have: a hundred times a record with the largest head.
 pub(super) const MAX_PAYLOAD: usize = 1 << 20;
 pub(super) const HEADER_LEN: usize = 52;

@@ -5,7 +5,8 @@ use tracer_common::record::{DataRecord, OpenRecord, kind};
 /// Bytes that every field takes which was added so far: a multiple of eight, as all of a record in front of captured bytes.
 const ADDED: usize = 8;
 /// Since format 2 records of data end with the maker of their task, since 3 with the turn; records of ends with the turn since 3. Format 4
-/// adds records of streams, format 6 records of coroutines, format 7 says which threads have had something sent; they change none.
+/// adds records of streams, format 6 records of coroutines, format 7 says which threads have had something sent,
+/// format 8 which tasks of tokio; they change none.
 const DATA: [(u32, usize); 2] = [
     (2, size_of::<DataRecord>() - 2 * ADDED),
     (3, size_of::<DataRecord>() - ADDED),

@@ -42,7 +42,9 @@ static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-
 const EXES: u32 = 4096;
 /// Threads that carry bytes of TLS at once.
 const CARRYING: u32 = 1024;
+const NO_TOKIO: &str = "where it keeps its tasks is known for x86-64 only";
 const NO_CPYTHON: &str = "by turns and times: where CPython keeps coroutines is known for x86-64 only";
+const NO_TASKS: &str = "what threads keep for themselves cannot be found on this kernel";
 const NO_THREADS: &str =
     "by turns and times: what threads keep for themselves cannot be found on this kernel";
 
@@ -191,6 +193,13 @@ impl Probes {
         } else {
             breakpoints.obstacle_in_python()
         };
+        let rust_obstacle = if cfg!(not(target_arch = "x86_64")) {
+            Some(NO_TOKIO)
+        } else if resolved.layout.task_fsbase == ABSENT {
+            Some(NO_TASKS)
+        } else {
+            breakpoints.obstacle_in_rust()
+        };
         let wakes = Wakes::of(&loaded);
         let java_obstacle =
             if resolved.layout.task_stack == ABSENT || settings.registers == registers::UNKNOWN {
@@ -234,6 +243,7 @@ impl Probes {
             go_obstacle,
             python_obstacle,
             java_obstacle,
+            rust_obstacle,
             tls_obstacle,
             refused,
         })
