@@ -10,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 use tracer_agent::capture::Record;
 use tracer_agent::connections::{Connections, Limits};
 use tracer_agent::protocols::exchange::{Ending, Exchange, Failure};
-use tracer_agent::protocols::{ExchangeEvent, Protocols, Settings};
+use tracer_agent::protocols::{ExchangeEvent, Grpc, Protocols, Settings};
 
 fuzz_target!(|input: &[u8]| {
     let mut choices = Choices::new(input);
@@ -136,7 +136,7 @@ impl Talk {
 
 fn agree(exchange: &Exchange, ending: Option<&Ending>, call: &Call, loses: bool) {
     assert_eq!(exchange.request.method, "POST");
-    assert!(exchange.request.grpc);
+    assert_eq!(exchange.request.grpc, Some(Grpc::Native));
     assert_eq!(exchange.request.host.as_deref(), Some("shop:80"));
     let Some(ending) = ending else {
         assert!(loses || !call.is_over, "{call:?} has no end");

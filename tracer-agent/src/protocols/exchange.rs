@@ -13,7 +13,7 @@ use crate::{
     sampling::Action,
 };
 
-use super::propagation::RequestId;
+use super::{grpc::Grpc, propagation::RequestId};
 
 /// An exchange, never reused while the agent runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -204,8 +204,8 @@ pub struct Request {
     pub version: Version,
     /// `:scheme`, where it is not `http`.
     pub scheme: Option<CompactString>,
-    /// It is a call by gRPC: its `Content-Type` says so.
-    pub grpc: bool,
+    /// It is a call by gRPC, made so: its `Content-Type` says so.
+    pub grpc: Option<Grpc>,
     /// `Host` or `:authority`, if there is exactly one and it is not empty.
     pub host: Option<CompactString>,
     /// `User-Agent`, the first.
@@ -219,7 +219,7 @@ pub struct Request {
 pub struct Response {
     /// Status code as sent, 100 to 999.
     pub status: u16,
-    /// `grpc-status`, in the head or in the trailers.
+    /// `grpc-status`, in the head or in the trailers. Of gRPC-Web, what stands in the body is not read.
     pub grpc_status: Option<u32>,
     /// Headers that were asked for by configuration, lower-case name, in order.
     pub captured_headers: Vec<(String, String)>,

@@ -14,6 +14,7 @@ mod context;
 mod conversation;
 mod counters;
 pub mod exchange;
+mod grpc;
 mod http1;
 pub(crate) mod http2;
 pub mod propagation;
@@ -22,6 +23,7 @@ mod stage;
 
 pub use counters::ProtocolCounters;
 pub use exchange::{Exchange, ExchangeEvent, ExchangeId};
+pub use grpc::Grpc;
 #[cfg(fuzzing)]
 pub use http2::hpack;
 pub use settings::Settings;

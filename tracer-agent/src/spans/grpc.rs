@@ -1,9 +1,12 @@
-//! The attributes of calls by gRPC, by the conventions for RPC as of their release candidate
+//! The attributes of calls by gRPC and gRPC-Web, by the conventions for RPC as of their release candidate
 //! (<https://opentelemetry.io/docs/specs/semconv/rpc/grpc/>).
 
 use crate::{
     privacy::{Privacy, segment},
-    protocols::exchange::{Ending, Exchange, Failure, Request, Side},
+    protocols::{
+        Grpc,
+        exchange::{Ending, Exchange, Failure, Request, Side},
+    },
 };
 
 use super::{
@@ -43,7 +46,10 @@ const OTHER: &str = "_OTHER";
 
 /// The method that a call names, with its service: `package.Service/Method`. `None` for what is no call, or has another path.
 pub fn method(request: &Request) -> Option<&str> {
-    let method = request.target.strip_prefix('/').filter(|_| request.grpc)?;
+    let method = request
+        .target
+        .strip_prefix('/')
+        .filter(|_| request.grpc.is_some())?;
     let (service, name) = method.split_once('/')?;
     // An identifier of Protocol Buffers; what is anything else, or looks like a secret, names nothing.
     let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'.';
@@ -79,6 +85,11 @@ pub fn describe(
     attributes.text("rpc.system.name", "grpc");
     attributes.text("rpc.method", method.to_owned());
     attributes.some_text("rpc.response.status_code", code.map(status));
+    if request.grpc == Some(Grpc::Web) {
+        // Most often all that is known of how it ended.
+        let status = response.map(|response| u64::from(response.status));
+        attributes.some_number("http.response.status_code", status);
+    }
     attributes.some_text(
         "server.address",
         Some(server.address).filter(|address| !address.is_empty()),
@@ -158,7 +169,12 @@ mod tests {
             };
             method(&request).map(str::to_owned)
         };
-        assert_eq!(named("/a.b.Shop/Buy", true).as_deref(), Some("a.b.Shop/Buy"));
+        for grpc in [Grpc::Native, Grpc::Web] {
+            assert_eq!(
+                named("/a.b.Shop/Buy", Some(grpc)).as_deref(),
+                Some("a.b.Shop/Buy")
+            );
+        }
         for other in [
             "",
             "/",
@@ -171,9 +187,9 @@ mod tests {
             "/a.b.Shop/Buy%20it",
             "/reset/9f86d081884c7d659a2feaa0c55ad015",
         ] {
-            assert_eq!(named(other, true), None, "{other}");
+            assert_eq!(named(other, Some(Grpc::Native)), None, "{other}");
         }
-        assert_eq!(named("/a.b.Shop/Buy", false), None);
+        assert_eq!(named("/a.b.Shop/Buy", None), None);
     }
 
     #[test]

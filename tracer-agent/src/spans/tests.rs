@@ -1,5 +1,7 @@
 //! Whole spans, as the conventions want them.
 
+mod rpc;
+
 use std::sync::Arc;
 
 use crate::{
@@ -11,7 +13,7 @@ use crate::{
     correlate::{Candidate, Evidence, Linked, Observed, Parent},
     ids::{BootNanos, ConnectionId, Pid, SpanId, Task, TraceId},
     protocols::{
-        Exchange, ExchangeId,
+        Exchange, ExchangeId, Grpc,
         exchange::{
             ConnectFailure, Cover, Ending, Failure, OtherEnd, Request, Response, Side, Version, WireContext,
         },
@@ -58,7 +60,7 @@ fn exchange(side: Side, method: &str, target: &str, host: Option<&str>) -> Excha
             target: target.into(),
             version: Version::Http1(1),
             scheme: None,
-            grpc: false,
+            grpc: None,
             host: host.map(Into::into),
             user_agent: Some("curl/8".into()),
             captured_headers: Vec::new(),
@@ -509,9 +511,10 @@ fn what_looks_like_a_secret_is_in_no_attribute_and_no_name() {
     let secret = "9f86d081884c7d659a2feaa0c55ad015";
     let target = format!("/reset/{secret};sid={secret}/me@example.com?{secret}=1&k={secret}#{secret}");
     for (side, grpc) in [
-        (Side::Inbound, false),
-        (Side::Outbound, false),
-        (Side::Inbound, true),
+        (Side::Inbound, None),
+        (Side::Outbound, None),
+        (Side::Inbound, Some(Grpc::Native)),
+        (Side::Outbound, Some(Grpc::Web)),
     ] {
         let mut exchange = exchange(side, "GET", &target, Some("shop"));
         exchange.request.grpc = grpc;

@@ -9,6 +9,7 @@ use super::lenient;
 use crate::protocols::{
     Settings,
     exchange::{Request, Response, Version, WireContext},
+    grpc::Grpc,
     propagation,
 };
 
@@ -144,6 +145,9 @@ fn request_of(
             request.host = Some(text(header.value)).filter(|host| hosts == 1 && !host.is_empty());
         } else if request.user_agent.is_none() && header.name.eq_ignore_ascii_case("user-agent") {
             request.user_agent = Some(text(header.value));
+        } else if header.name.eq_ignore_ascii_case("content-type") {
+            // gRPC itself is never sent in HTTP/1.
+            request.grpc = Grpc::of(header.value.trim_ascii()).filter(|grpc| *grpc == Grpc::Web);
         } else {
             body.note(header);
         }
@@ -174,6 +178,10 @@ fn response_of(status: u16, headers: &[Header<'_>], settings: &Settings) -> Resp
     for header in headers {
         body.note(header);
         turns_to_http2 |= header.name.eq_ignore_ascii_case("upgrade") && header.value == b"h2c";
+        if header.name.eq_ignore_ascii_case("grpc-status") {
+            let number = decimal(header.value.trim_ascii());
+            response.grpc_status = number.and_then(|number| number.try_into().ok());
+        }
         capture(
             header,
             &settings.captured_response_headers,

@@ -7,6 +7,7 @@ use super::hpack::Field;
 use crate::protocols::{
     Settings,
     exchange::{Request, Response, Version, WireContext},
+    grpc::Grpc,
     propagation,
 };
 
@@ -19,7 +20,7 @@ pub(super) struct Fields {
     authority: Option<CompactString>,
     status: Option<u16>,
     grpc_status: Option<u32>,
-    is_grpc: bool,
+    grpc: Option<Grpc>,
     host: Option<CompactString>,
     user_agent: Option<CompactString>,
     captured: Vec<(String, String)>,
@@ -43,7 +44,7 @@ impl Fields {
             b":authority" => self.authority = Some(text(value)),
             b":status" => self.status = number(value).and_then(|status| u16::try_from(status).ok()),
             b"grpc-status" => self.grpc_status = number(value),
-            b"content-type" => self.is_grpc = is_grpc(value),
+            b"content-type" => self.grpc = Grpc::of(value),
             b"host" => self.host = Some(text(value)),
             b"user-agent" => self.user_agent = Some(text(value)),
             _ => self.note_context(name, value),
@@ -107,7 +108,7 @@ impl Fields {
             target: self.path.unwrap_or_default(),
             version: Version::Http2,
             scheme: self.scheme,
-            grpc: self.is_grpc,
+            grpc: self.grpc,
             host: named.filter(|host| !host.is_empty()),
             user_agent: self.user_agent,
             captured_headers: wanted(self.captured, &settings.captured_request_headers),
@@ -130,12 +131,6 @@ fn wanted(captured: Vec<(String, String)>, names: &[String]) -> Vec<(String, Str
         .into_iter()
         .filter(|(name, _)| names.contains(name))
         .collect()
-}
-
-/// `application/grpc`, alone or with what the messages are written in; gRPC-Web is not the same on the wire.
-fn is_grpc(content_type: &[u8]) -> bool {
-    let rest = content_type.strip_prefix(b"application/grpc");
-    matches!(rest, Some([] | [b'+' | b';' | b' ', ..]))
 }
 
 fn text(value: &[u8]) -> CompactString {

@@ -1,7 +1,10 @@
 //! Heads as real programs send them.
 
 use super::super::head::{Coding, Head, RequestHead, ResponseHead, read};
-use crate::{ids::SpanId, protocols::Settings};
+use crate::{
+    ids::SpanId,
+    protocols::{Grpc, Settings},
+};
 
 fn settings() -> Settings {
     Settings {
@@ -78,6 +81,36 @@ fn duplicates_are_kept_in_order_and_the_first_user_agent_counts() {
         [("x-id".into(), "1".into()), ("x-id".into(), "2".into())]
     );
     assert_eq!(head.request.user_agent.as_deref(), Some("a"));
+}
+
+#[test]
+fn of_grpc_only_what_is_made_for_http_1_is_a_call_in_it() {
+    for (headers, grpc) in [
+        ("Content-Type: application/grpc-web+proto", Some(Grpc::Web)),
+        ("content-type:application/grpc-web-text \t", Some(Grpc::Web)),
+        ("CONTENT-TYPE: Application/GRPC-Web", Some(Grpc::Web)),
+        ("Content-Type: application/grpc", None),
+        ("Content-Type: application/json", None),
+        ("Accept: application/grpc-web", None),
+    ] {
+        let head = request(&format!("POST /a.Shop/Buy HTTP/1.1\r\n{headers}\r\n\r\n"));
+        assert_eq!(head.request.grpc, grpc, "{headers}");
+    }
+}
+
+#[test]
+fn the_status_of_a_call_is_read_from_the_head_of_its_response() {
+    for (headers, status) in [
+        ("grpc-status: 5", Some(5)),
+        ("Grpc-Status:16 \t", Some(16)),
+        ("grpc-status: 4294967296", None),
+        ("grpc-status: ok", None),
+        ("grpc-status:", None),
+        ("grpc-message: 5", None),
+    ] {
+        let head = response(&format!("HTTP/1.1 200 OK\r\n{headers}\r\n\r\n"));
+        assert_eq!(head.response.grpc_status, status, "{headers}");
+    }
 }
 
 #[test]

@@ -25,7 +25,7 @@ fn a_stream_is_an_exchange_with_all_that_its_fields_say() {
     assert_eq!(begun.request.host.as_deref(), Some("shop:80"));
     assert_eq!(begun.request.user_agent.as_deref(), Some("curl"));
     assert_eq!(begun.request.scheme, None);
-    assert!(!begun.request.grpc);
+    assert_eq!(begun.request.grpc, None);
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use tracer_common::record::frame;
 
+use crate::protocols::Grpc;
+
 use super::wire::{END_STREAM, Talk, data, fields, frame as any_frame, headers, reset};
 
 const SECOND: u64 = 1_000_000_000;
@@ -64,10 +66,47 @@ fn the_status_of_a_call_is_in_its_trailers_or_in_its_only_fields() {
         .response(headers(3, END_STREAM, &fields("200|grpc-status: 5")))
         .response(headers(1, END_STREAM, &fields("|grpc-status: 0")))
         .outcome();
-    assert!(outcome.begun().iter().all(|begun| begun.request.grpc));
+    assert!(
+        outcome
+            .begun()
+            .iter()
+            .all(|begun| begun.request.grpc == Some(Grpc::Native))
+    );
     let status = |ending: &crate::protocols::exchange::Ending| ending.response.as_ref()?.grpc_status;
     let statuses: Vec<_> = outcome.endings().into_iter().map(status).collect();
     assert_eq!(statuses, [Some(5), Some(0)]);
+}
+
+#[test]
+fn the_status_of_a_call_by_grpc_web_is_known_where_it_is_in_the_fields_and_else_nothing_is_missed() {
+    let call = |stream, method| {
+        let fields = fields(&format!(
+            "POST /chain.Echo/{method}|content-type: application/grpc-web-text"
+        ));
+        [headers(stream, 0, &fields), data(stream, END_STREAM, 12)].concat()
+    };
+    let outcome = Talk::server()
+        .request(call(1, "Unary"))
+        .request(call(3, "Missing"))
+        .response(headers(3, END_STREAM, &fields("200|grpc-status: 5")))
+        .response(headers(
+            1,
+            0,
+            &fields("200|content-type: application/grpc-web-text"),
+        ))
+        .response(data(1, END_STREAM, 40))
+        .outcome();
+    assert!(
+        outcome
+            .begun()
+            .iter()
+            .all(|begun| begun.request.grpc == Some(Grpc::Web))
+    );
+    let told = |ending: &crate::protocols::exchange::Ending| {
+        (ending.response.as_ref().unwrap().grpc_status, ending.incomplete)
+    };
+    let told: Vec<_> = outcome.endings().into_iter().map(told).collect();
+    assert_eq!(told, [(Some(5), false), (None, false)]);
 }
 
 #[test]
