@@ -184,7 +184,7 @@ fn echo(agent: &Agent, client: &str, server: &str, options: &[&str]) -> Result<(
 }
 
 /// Each span of a server hangs under that of its client, and everything is known of both.
-fn both_ends(traced: &Traced) -> Result<()> {
+pub fn both_ends(traced: &Traced) -> Result<()> {
     for span in &traced.spans {
         ensure!(span.attribute("tracer.incomplete").is_empty(), "{span:?}");
         if span.kind != Kind::Server {

@@ -12,6 +12,7 @@ mod agent;
 mod breakpoints;
 mod canary;
 mod chain;
+mod grpc_web;
 mod guard;
 mod http1;
 mod http2;
@@ -109,6 +110,7 @@ const ALIKE: &[&str] = &[
     "calls_by_grpc_from_rust",
     "calls_by_grpc_100",
     "calls_by_grpc_of_hops_in_go_that",
+    "calls_by_grpc_web",
     "requests_in_http_2_from_httpx",
     "requests_in_http_2_from_go",
     "requests_in_http_2_from_nghttp",
@@ -183,6 +185,7 @@ fn main() -> ExitCode {
     let tests = [
         http1::TESTS,
         http2::TESTS,
+        grpc_web::TESTS,
         run::TESTS,
         select::TESTS,
         reload::TESTS,

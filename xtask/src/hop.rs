@@ -19,7 +19,11 @@ pub fn build_others(arch: Arch) {
     let grpc = || compile(arch, "hop-grpc-go", "tests/workloads/grpc-go", ".");
     let h2c = || compile(arch, "h2c-go", ".", "tests/workloads/h2c.go");
     let tls = || compile(arch, "tls-go", ".", "tests/workloads/tls.go");
-    for reason in [grpc().err(), h2c().err(), tls().err()].into_iter().flatten() {
+    let web = || compile(arch, "grpc-web", "tests/workloads/grpc-web", ".");
+    for reason in [grpc().err(), web().err(), h2c().err(), tls().err()]
+        .into_iter()
+        .flatten()
+    {
         say(format!("{reason:#}"));
     }
 }
