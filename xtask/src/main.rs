@@ -47,7 +47,7 @@ enum Chore {
     Vm(vm::Options),
     /// Judge the links between spans under concurrency, by a tree that the agent cannot see
     Accuracy(accuracy::Options),
-    /// Judge clients with servers of HTTPS, each with each: every request is a right span, or it is said why not
+    /// Judge clients with servers of HTTPS, and of WebSocket over TLS, each with each: every request is a right span, or it is said why not
     Matrix(matrix::Options),
     /// Ask Jaeger, the Collector and Prometheus for what the agent exported to them of a small workload
     Backends(backends::Options),

@@ -1,5 +1,6 @@
 //! Every client of HTTPS with every server, over TLS 1.2 and 1.3, HTTP/1.1 and HTTP/2: each request is a right span at each end, or it is
-//! known why it is not visible, and `tracer-agent check` says so too.
+//! known why it is not visible, and `tracer-agent check` says so too. And every client of WebSocket with every server, over the same: the
+//! request that turns a connection to it is a right span at each end, nothing that passes then is one, and each end is counted as opaque.
 
 mod cell;
 mod parts;
@@ -13,7 +14,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use self::cell::{Cell, Outcome, Told};
-use self::parts::{CLIENTS, HTTP, Part, SERVERS, TLS};
+use self::parts::{HTTP, Part, TABLES, TLS, Table, WEBSOCKET};
 use crate::bench::agent;
 use crate::process::{self, find, now, output, say};
 use crate::runtimes;
@@ -29,10 +30,10 @@ pub struct Options {
     /// Only this version of TLS
     #[arg(long, value_parser = TLS)]
     tls: Option<String>,
-    /// Only this version of HTTP
+    /// Only this version of HTTP, or only WebSocket
     #[arg(long, value_parser = HTTP)]
     http: Option<String>,
-    /// Rounds of four requests in each cell
+    /// Rounds of four requests in each cell, or of one that turns to WebSocket
     #[arg(long, default_value_t = 3)]
     rounds: u32,
     /// Judge an agent that is already built
@@ -58,22 +59,29 @@ pub fn run_matrix(options: &Options) -> Result<()> {
     let mut judged = Vec::new();
     let wants =
         |wanted: &Option<String>, version: &str| wanted.as_ref().is_none_or(|wanted| wanted == version);
-    for tls in TLS.into_iter().filter(|tls| wants(&options.tls, tls)) {
-        for http in HTTP.into_iter().filter(|http| wants(&options.http, http)) {
-            let servers = SERVERS.iter().filter(|part| part.name.contains(&options.server));
-            for server in servers {
-                let clients = CLIENTS.iter().filter(|part| part.name.contains(&options.client));
-                let cells = clients.map(|client| Cell {
-                    client,
-                    server,
-                    tls,
-                    http,
-                });
-                judged.extend(with_server(agent, &folder, cells, options.rounds, &mut ready)?);
-            }
+    let versions = TABLES
+        .iter()
+        .flat_map(|table| TLS.map(|tls| (table, tls)))
+        .filter(|(_, tls)| wants(&options.tls, tls))
+        .flat_map(|(table, tls)| table.http.iter().map(move |http| (table, tls, *http)))
+        .filter(|(_, _, http)| wants(&options.http, http));
+    for (table, tls, http) in versions {
+        let named = |part: &&Part, wanted: &str| part.name.contains(wanted);
+        for server in table.servers.iter().filter(|part| named(part, &options.server)) {
+            let clients = table.clients.iter().filter(|part| named(part, &options.client));
+            let cells = clients.map(|client| Cell {
+                client,
+                server,
+                tls,
+                http,
+            });
+            judged.extend(with_server(agent, &folder, cells, options.rounds, &mut ready)?);
         }
     }
-    println!("{}", table(&judged));
+    let tables = TABLES.iter().map(|table| rows(table, &judged));
+    for table in tables.filter(|table| !table.is_empty()) {
+        println!("{table}");
+    }
     for (name, version) in &ready.0 {
         match version {
             Ok(version) => println!("{name}: {version}"),
@@ -190,6 +198,14 @@ fn traced(agent: &Path, at: &Path, cells: &[Cell], rounds: u32) -> Result<Vec<Ou
     if let Some(loss) = lost(&errors) {
         bail!("something was lost: {loss}");
     }
+    if first.http == WEBSOCKET {
+        let turned: usize = cells.iter().map(|cell| cell.ends_turned(&told)).sum();
+        let counted = counted(&errors, "protocols: opaque_connections");
+        ensure!(
+            counted == turned,
+            "{turned} ends turned to WebSocket, {counted} were counted as opaque"
+        );
+    }
     let judge = |cell: &Cell| match told.iter().find(|told| told.client == cell.client.name) {
         Some(told) => cell.judge(told, &spans),
         None => Outcome::Wrong(vec!["it was not asked".to_owned()]),
@@ -202,6 +218,15 @@ fn traced(agent: &Path, at: &Path, cells: &[Cell], rounds: u32) -> Result<Vec<Ou
 fn lost(errors: &str) -> Option<&str> {
     let mut losses = errors.lines().filter(|line| line.contains("lost in the kernel"));
     losses.find(|line| !line.ends_with("lost in the kernel: skipped"))
+}
+
+/// What the agent says that it counted by this name.
+fn counted(errors: &str, name: &str) -> usize {
+    let counts = errors.lines().filter_map(|line| {
+        let (_, count) = line.strip_prefix("tracer-agent: ")?.split_once(name)?;
+        count.trim().parse::<usize>().ok()
+    });
+    counts.sum()
 }
 
 /// Reasons of what is not visible that `check` does not say.
@@ -217,21 +242,29 @@ fn unsaid(agent: &Path, judged: &[Judged]) -> Result<Vec<String>> {
         .collect())
 }
 
-/// A row for each client by each version of TLS and of HTTP, a column for each server.
-fn table(judged: &[Judged]) -> String {
-    let servers: Vec<_> = SERVERS
+/// A row for each client by each version of TLS and of HTTP, a column for each server; nothing where no cell was judged.
+fn rows(table: &Table, judged: &[Judged]) -> String {
+    let judged: Vec<_> = judged
+        .iter()
+        .filter(|(cell, _)| table.http.contains(&cell.http))
+        .collect();
+    let servers: Vec<_> = table
+        .servers
         .iter()
         .map(|part| part.name)
         .filter(|name| judged.iter().any(|(cell, _)| cell.server.name == *name))
         .collect();
+    if servers.is_empty() {
+        return String::new();
+    }
     let mut text = format!("| TLS | HTTP | client | {} |\n", servers.join(" | "));
     text += &format!("|{}\n", " --- |".repeat(3 + servers.len()));
     for tls in TLS {
-        for http in HTTP {
-            for client in CLIENTS {
+        for http in table.http {
+            for client in table.clients {
                 let of_row = judged
                     .iter()
-                    .filter(|(cell, _)| (cell.tls, cell.http, cell.client.name) == (tls, http, client.name));
+                    .filter(|(cell, _)| (cell.tls, cell.http, cell.client.name) == (tls, *http, client.name));
                 let of_row: BTreeMap<_, _> = of_row
                     .map(|(cell, outcome)| (cell.server.name, shown(cell, outcome)))
                     .collect();
@@ -285,4 +318,20 @@ fn as_json(judged: &[Judged], ready: &Ready) -> Value {
         "cells": cells.collect::<Vec<_>>(),
         "versions": versions.collect::<serde_json::Map<_, _>>(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::counted;
+
+    #[test]
+    fn a_count_of_the_agent_is_read_from_what_it_says() {
+        let said = "tracer-agent: 30 spans made\ntracer-agent: protocols: opaque_connections 30\n\
+                    tracer-agent: 1 more: opaque_connections 7";
+        assert_eq!(counted(said, "protocols: opaque_connections"), 30);
+        assert_eq!(
+            counted("tracer-agent: 30 spans made", "protocols: opaque_connections"),
+            0
+        );
+    }
 }

@@ -67,6 +67,14 @@ const GRPC_JS: Pinned = Pinned {
     make: make_node,
 };
 
+const WS: Pinned = Pinned {
+    name: "WebSocket of Node",
+    why: "servers and clients of the matrix speak it",
+    pinned_by: "tests/workloads/matrix/ws/package-lock.json",
+    program: "target/matrix-ws/node_modules/ws/package.json",
+    make: make_node,
+};
+
 const GRPC_JAVA: Pinned = Pinned {
     name: "gRPC of Java",
     why: "workloads call by it",
@@ -236,6 +244,13 @@ fn grpc_js() -> Result<String> {
     GRPC_JS.install()?;
     let ask = "`grpc-js ${require(process.argv[1]).version}`";
     output(Command::new("node").args(["-p", ask]).arg(GRPC_JS.program()))
+}
+
+/// WebSocket of Node, installed, and its version.
+pub fn ws() -> Result<String> {
+    WS.install()?;
+    let ask = "`ws ${require(process.argv[1]).version}`";
+    output(Command::new("node").args(["-p", ask]).arg(WS.program()))
 }
 
 fn sdk_of_python() -> Result<String> {

@@ -8,6 +8,9 @@ speaks this version of TLS alone, and of HTTP this alone (nginx and 2: also 1.1)
 client: what it was answered, `METHOD PATH STATUS VERSION` of each request, or what failed. Everything it starts has
 ended when it ends. Programs that are compiled are in `target/matrix`: `cargo xtask matrix` does that.
 
+With `--http websocket`, which servers and clients of their own speak, each round is `GET /CLIENT/ROUND/101` alone, which turns
+the connection to WebSocket: the client sends each of `messages` there once the one before it has come back, and closes.
+
 A server is started as `PROGRAM serve CERTIFICATE KEY TLS HTTP` and prints its port; a client as
 `PROGRAM ask CLIENT URL CERTIFICATE HTTP METHOD PATH …`, and waits for a line of its input before the first request.
 A program that has TLS inside is attached to when it is first run, and the kernel takes its time: with `--told`, where
@@ -25,26 +28,32 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-PROGRAMS = HERE.parents[2] / "target/matrix"
+TARGET = HERE.parents[2] / "target"
+PROGRAMS = TARGET / "matrix"
 sys.path.insert(0, str(HERE.parent))
 
 import chain
 
 BODY_BYTES = 3000
 SECONDS = 60
-HAVE_TLS_INSIDE = ["node", "node-https", "node-http2", "node-fetch", "go"]
+HAVE_TLS_INSIDE = ["node", "node-https", "node-http2", "node-fetch", "go", "ws", "gorilla", "coder"]
 
 
-def node(_):
-    return ["node", str(HERE / "matrix.js")]
+def node(script):
+    return lambda _: ["node", str(HERE / script)]
 
 
-def node_of_one_tls(options):
-    return ["node", f"--tls-min-v{options.tls}", f"--tls-max-v{options.tls}", str(HERE / "matrix.js")]
+def node_of_one_tls(script):
+    return lambda options: [
+        "node",
+        f"--tls-min-v{options.tls}",
+        f"--tls-max-v{options.tls}",
+        str(HERE / script),
+    ]
 
 
-def go(_):
-    return [str(PROGRAMS / "go")]
+def compiled(name):
+    return lambda _: [str(PROGRAMS / name)]
 
 
 def java(_):
@@ -60,23 +69,34 @@ def python(name):
 
 
 SERVERS = {
-    "node": node_of_one_tls,
-    "go": go,
+    "node": node_of_one_tls("matrix.js"),
+    "go": compiled("go"),
     "python": python("server.py"),
     "hypercorn": python("of_hypercorn.py"),
     "java": java,
+    "ws": node_of_one_tls("ws.js"),
+    "websockets": python("of_websockets.py"),
+    "aiohttp": python("of_aiohttp.py"),
+    "gorilla": compiled("websocket"),
 }
 CLIENTS = {
     "requests": python("client.py"),
     "httpx": python("client.py"),
     "aiohttp": python("client.py"),
-    "node-https": node,
-    "node-http2": node,
-    "node-fetch": node,
-    "go": go,
+    "node-https": node("matrix.js"),
+    "node-http2": node("matrix.js"),
+    "node-fetch": node("matrix.js"),
+    "go": compiled("go"),
     "java": java,
     "reqwest-native-tls": reqwest,
     "reqwest-rustls": reqwest,
+}
+CLIENTS_OF_WEBSOCKET = {
+    "ws": node("ws.js"),
+    "websockets": python("of_websockets.py"),
+    "aiohttp": python("of_aiohttp.py"),
+    "gorilla": compiled("websocket"),
+    "coder": compiled("websocket"),
 }
 
 
@@ -122,9 +142,18 @@ def make_certificate(folder):
 
 
 def plan(options, client):
+    kinds = [("GET", 200), ("GET", 404), ("POST", 201), ("GET", 500)]
+    if options.http == "websocket":
+        kinds = [("GET", 101)]
     for number in range(options.rounds):
-        for method, status in [("GET", 200), ("GET", 404), ("POST", 201), ("GET", 500)]:
+        for method, status in kinds:
             yield method, f"/{client}/{number}/{status}"
+
+
+def messages(path):
+    """Two of them look like what the connection spoke before; what a server sends back is on the wire as it is."""
+    request = f"GET {path}/within HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    return ["hello", request, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "X" * 100_000]
 
 
 def curl(options, url, folder, requests):
@@ -146,7 +175,8 @@ def ask(processes, options, client, url, folder):
         command = curl(options, url, folder, requests)
     else:
         name = client.removeprefix("reqwest-")
-        command = [*CLIENTS[client](options), "ask", name, url, str(folder / "certificate.pem"), options.http]
+        clients = CLIENTS_OF_WEBSOCKET if options.http == "websocket" else CLIENTS
+        command = [*clients[client](options), "ask", name, url, str(folder / "certificate.pem"), options.http]
         command += [word for request in requests for word in request]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     processes.append(chain.start(command, **pipes))
@@ -155,7 +185,8 @@ def ask(processes, options, client, url, folder):
         told, errors = processes[-1].communicate("\n", timeout=SECONDS)
     except subprocess.TimeoutExpired:
         return {"failed": f"not done in {SECONDS} s"}
-    expected = [f"{method} {path} {path.rpartition('/')[2]} {options.http}" for method, path in requests]
+    version = "1.1" if options.http == "websocket" else options.http
+    expected = [f"{method} {path} {path.rpartition('/')[2]} {version}" for method, path in requests]
     if processes[-1].returncode != 0 or told.splitlines() != expected:
         return {"failed": f"ended with {processes[-1].returncode}: {told}{errors}"}
     return {"answered": expected}
@@ -164,9 +195,9 @@ def ask(processes, options, client, url, folder):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--server", choices=["nginx", *SERVERS], required=True)
-    parser.add_argument("--clients", required=True, help="curl, " + ", ".join(CLIENTS))
+    parser.add_argument("--clients", required=True, help="curl, " + ", ".join(CLIENTS | CLIENTS_OF_WEBSOCKET))
     parser.add_argument("--tls", choices=["1.2", "1.3"], required=True)
-    parser.add_argument("--http", choices=["1.1", "2"], required=True)
+    parser.add_argument("--http", choices=["1.1", "2", "websocket"], required=True)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--told", type=Path, metavar="FILE", help="what the agent says")
     options = parser.parse_args()
@@ -181,6 +212,7 @@ def main():
         try:
             # What fetch trusts.
             os.environ["NODE_EXTRA_CA_CERTS"] = str(folder / "certificate.pem")
+            os.environ["NODE_PATH"] = str(TARGET / "matrix-ws/node_modules")
             url = f"https://127.0.0.1:{start_server(processes, options, folder)}"
             for client in options.clients.split(","):
                 print(json.dumps({"client": client} | ask(processes, options, client, url, folder)), flush=True)

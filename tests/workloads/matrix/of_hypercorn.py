@@ -1,4 +1,4 @@
-"""A server of HTTPS in hypercorn, on asyncio, no tracing.
+"""A server of HTTPS, or of WebSocket over TLS, in hypercorn, on asyncio, no tracing.
 
     of_hypercorn.py serve CERTIFICATE KEY TLS HTTP
 
@@ -28,7 +28,17 @@ class Config(hypercorn.config.Config):
         return context
 
 
+async def echo(receive, send):
+    while (event := await receive())["type"] != "websocket.disconnect":
+        if event["type"] == "websocket.connect":
+            await send({"type": "websocket.accept"})
+        else:
+            await send({"type": "websocket.send", "text": event["text"]})
+
+
 async def answer(scope, receive, send):
+    if scope["type"] == "websocket":
+        await echo(receive, send)
     if scope["type"] != "http":
         return
     while (await receive()).get("more_body"):

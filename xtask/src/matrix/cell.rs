@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::parts::{Http, Part};
+use super::parts::{Http, Part, WEBSOCKET};
 
 /// Of a POST, as `matrix.py` has it.
 const BODY_BYTES: &str = "3000";
@@ -97,11 +97,11 @@ impl fmt::Display for Span {
 impl fmt::Display for Cell {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { tls, http, .. } = self;
-        write!(
-            out,
-            "{} to {}, TLS {tls}, HTTP/{http}",
-            self.client.name, self.server.name
-        )
+        let (client, server) = (self.client.name, self.server.name);
+        match *http {
+            WEBSOCKET => write!(out, "{client} to {server}, TLS {tls}, WebSocket"),
+            _ => write!(out, "{client} to {server}, TLS {tls}, HTTP/{http}"),
+        }
     }
 }
 
@@ -129,6 +129,14 @@ impl Cell {
     /// What all of its paths begin with.
     pub fn prefix(&self) -> String {
         format!("/{}/", self.client.name)
+    }
+
+    /// Ends of its connections that turned to WebSocket where that is seen.
+    pub fn ends_turned(&self, told: &[Told]) -> usize {
+        let own = told.iter().filter(|told| told.client == self.client.name);
+        let connections: usize = own.map(|told| told.answered.len()).sum();
+        let is_seen = |part: &Part| usize::from(part.library.unseen().is_none());
+        connections * (is_seen(self.client) + is_seen(self.server))
     }
 
     /// Compares what was asked with what was exported.
@@ -252,7 +260,7 @@ fn list<'value>(of: &'value Value, key: &str) -> impl Iterator<Item = &'value Va
 
 #[cfg(test)]
 mod tests {
-    use super::super::parts::{CLIENTS, SERVERS, TLS};
+    use super::super::parts::{CLIENTS, SERVERS, TABLES, TLS};
     use super::*;
 
     fn named(parts: &'static [Part], name: &str) -> &'static Part {
@@ -331,6 +339,63 @@ mod tests {
             .attributes
             .insert("tracer.link.evidence".to_owned(), "timing".to_owned());
         assert!(!is_right(cell, &[span("curl", false, ""), other]));
+    }
+
+    fn of_websocket(server: &str) -> Cell {
+        let [_, table] = &TABLES;
+        Cell {
+            client: named(table.clients, "coder"),
+            server: named(table.servers, server),
+            tls: TLS[0],
+            http: WEBSOCKET,
+        }
+    }
+
+    fn turned(path: &str) -> Told {
+        Told {
+            answered: vec![format!("GET {path} 101 1.1")],
+            ..told("coder")
+        }
+    }
+
+    #[test]
+    fn of_websocket_the_request_that_turns_to_it_is_a_pair_and_nothing_after_it_a_span() {
+        let cell = of_websocket("hypercorn");
+        let at = |path: &str, is_server, parent| {
+            let mut span = span("coder", is_server, parent);
+            let told = [("url.path", path), ("http.response.status_code", "101")];
+            span.attributes
+                .extend(told.map(|(key, value)| (key.to_owned(), value.to_owned())));
+            span.attributes.remove("url.full");
+            span
+        };
+        let pair = || vec![at("/coder/0/101", false, ""), at("/coder/0/101", true, "a")];
+        let judged = |spans: &[Span]| cell.judge(&turned("/coder/0/101"), spans);
+        assert!(matches!(judged(&pair()), Outcome::Right));
+        assert!(matches!(judged(&pair()[..1]), Outcome::Wrong(_)));
+        for is_server in [false, true] {
+            let mut more = pair();
+            more.push(at("/coder/0/101/within", is_server, ""));
+            assert!(matches!(judged(&more), Outcome::Wrong(_)));
+        }
+        let mut refused = pair();
+        for span in &mut refused {
+            let status = "http.response.status_code".to_owned();
+            span.attributes.insert(status, "400".to_owned());
+        }
+        assert!(matches!(judged(&refused), Outcome::Wrong(_)));
+    }
+
+    #[test]
+    fn both_ends_of_a_connection_turn_to_websocket_where_they_are_seen() {
+        let told = [turned("/coder/0/101"), told("ws")];
+        assert_eq!(of_websocket("gorilla").ends_turned(&told), 2);
+        assert_eq!(of_websocket("gorilla").ends_turned(&told[1..]), 0);
+        let unseen = Cell {
+            server: named(SERVERS, "java"),
+            ..of_websocket("gorilla")
+        };
+        assert_eq!(unseen.ends_turned(&told), 1);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The servers and clients of HTTPS, and what is to be seen of each.
+//! The servers and clients of HTTPS and of WebSocket over TLS, and what is to be seen of each.
 
 use std::process::Command;
 
@@ -33,12 +33,13 @@ impl Library {
     }
 }
 
-/// A version of HTTP, as `network.protocol.version` has it.
+/// A version of HTTP, as `network.protocol.version` has it, or what a connection is to turn to in the first.
 pub type Http = &'static str;
 
 pub const HTTP_1: Http = "1.1";
 pub const HTTP_2: Http = "2";
-pub const HTTP: [Http; 2] = [HTTP_1, HTTP_2];
+pub const WEBSOCKET: Http = "websocket";
+pub const HTTP: [Http; 3] = [HTTP_1, HTTP_2, WEBSOCKET];
 /// Versions of TLS, which the server alone chooses.
 pub const TLS: [&str; 2] = ["1.2", "1.3"];
 
@@ -53,33 +54,79 @@ pub struct Part {
     pub prepare: fn() -> Result<String>,
 }
 
+/// One table of the matrix: each of its servers is asked by each of its clients.
+pub struct Table {
+    pub http: &'static [Http],
+    pub servers: &'static [Part],
+    pub clients: &'static [Part],
+}
+
+pub const TABLES: [Table; 2] = [
+    Table {
+        http: &OF_HTTPS,
+        servers: SERVERS,
+        clients: CLIENTS,
+    },
+    Table {
+        http: &[WEBSOCKET],
+        servers: SERVERS_OF_WEBSOCKET,
+        clients: CLIENTS_OF_WEBSOCKET,
+    },
+];
+
+const OF_HTTPS: [Http; 2] = [HTTP_1, HTTP_2];
+
 pub const SERVERS: &[Part] = &[
-    part("nginx", Library::OpenSsl, &HTTP, nginx),
-    part("node", Library::OpenSslInside, &HTTP, node),
-    part("go", Library::Go, &HTTP, go),
+    part("nginx", Library::OpenSsl, &OF_HTTPS, nginx),
+    part("node", Library::OpenSslInside, &OF_HTTPS, node),
+    part("go", Library::Go, &OF_HTTPS, go),
     part("python", Library::OpenSsl, &[HTTP_1], python),
-    part("hypercorn", Library::OpenSsl, &HTTP, || {
-        packages(&["hypercorn", "h2"])
-    }),
+    part("hypercorn", Library::OpenSsl, &OF_HTTPS, hypercorn),
     part("java", Library::Java, &[HTTP_1], java),
 ];
 
 pub const CLIENTS: &[Part] = &[
-    part("curl", Library::OpenSsl, &HTTP, || {
+    part("curl", Library::OpenSsl, &OF_HTTPS, || {
         runtimes::version("curl", "--version")
     }),
     part("requests", Library::OpenSsl, &[HTTP_1], || {
         packages(&["requests", "urllib3"])
     }),
-    part("httpx", Library::OpenSsl, &HTTP, || packages(&["httpx", "h2"])),
+    part("httpx", Library::OpenSsl, &OF_HTTPS, || {
+        packages(&["httpx", "h2"])
+    }),
     part("aiohttp", Library::OpenSsl, &[HTTP_1], || packages(&["aiohttp"])),
     part("node-https", Library::OpenSslInside, &[HTTP_1], node),
     part("node-http2", Library::OpenSslInside, &[HTTP_2], node),
     part("node-fetch", Library::OpenSslInside, &[HTTP_1], node),
-    part("go", Library::Go, &HTTP, go),
-    part("java", Library::Java, &HTTP, java),
-    part("reqwest-native-tls", Library::OpenSsl, &HTTP, reqwest),
-    part("reqwest-rustls", Library::Rustls, &HTTP, reqwest),
+    part("go", Library::Go, &OF_HTTPS, go),
+    part("java", Library::Java, &OF_HTTPS, java),
+    part("reqwest-native-tls", Library::OpenSsl, &OF_HTTPS, reqwest),
+    part("reqwest-rustls", Library::Rustls, &OF_HTTPS, reqwest),
+];
+
+const SERVERS_OF_WEBSOCKET: &[Part] = &[
+    part("ws", Library::OpenSslInside, &[WEBSOCKET], ws),
+    part("websockets", Library::OpenSsl, &[WEBSOCKET], || {
+        packages(&["websockets"])
+    }),
+    part("aiohttp", Library::OpenSsl, &[WEBSOCKET], || {
+        packages(&["aiohttp"])
+    }),
+    part("hypercorn", Library::OpenSsl, &[WEBSOCKET], hypercorn),
+    part("gorilla", Library::Go, &[WEBSOCKET], go_of_websocket),
+];
+
+const CLIENTS_OF_WEBSOCKET: &[Part] = &[
+    part("ws", Library::OpenSslInside, &[WEBSOCKET], ws),
+    part("websockets", Library::OpenSsl, &[WEBSOCKET], || {
+        packages(&["websockets"])
+    }),
+    part("aiohttp", Library::OpenSsl, &[WEBSOCKET], || {
+        packages(&["aiohttp"])
+    }),
+    part("gorilla", Library::Go, &[WEBSOCKET], go_of_websocket),
+    part("coder", Library::Go, &[WEBSOCKET], go_of_websocket),
 ];
 
 const fn part(
@@ -124,6 +171,34 @@ fn packages(names: &[&str]) -> Result<String> {
 fn node() -> Result<String> {
     let ask = "`Node ${process.versions.node}, OpenSSL ${process.versions.openssl}, undici ${process.versions.undici}`";
     output(Command::new("node").args(["-p", ask])).context("node cannot be asked")
+}
+
+fn hypercorn() -> Result<String> {
+    packages(&["hypercorn", "h2", "wsproto"])
+}
+
+fn ws() -> Result<String> {
+    Ok(format!("{}, {}", runtimes::ws()?, node()?))
+}
+
+fn go_of_websocket() -> Result<String> {
+    setup::need_go()?;
+    let folder = root().join("tests/workloads/matrix/websocket");
+    let built = root().join("target/matrix/websocket");
+    run(Command::new("go")
+        .current_dir(&folder)
+        .args(["build", "-o"])
+        .arg(built)
+        .arg("."))?;
+    let modules = ["github.com/gorilla/websocket", "github.com/coder/websocket"];
+    let versions = output(
+        Command::new("go")
+            .current_dir(&folder)
+            .args(["list", "-m"])
+            .args(modules),
+    )?;
+    let go = output(Command::new("go").arg("version"))?;
+    Ok(format!("{}, {go}", versions.replace('\n', ", ")))
 }
 
 fn go() -> Result<String> {
