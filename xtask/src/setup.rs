@@ -49,7 +49,9 @@ const PUMA: &[Package] = &[("puma", "puma"), ("ruby-rack", "rackup")];
 const FOR_BENCH: &[Package] = &[
     ("apache2-utils", "ab"),
     ("bpftool", "bpftool"),
+    ("nghttp2-client", "h2load"),
     ("nginx-light", "nginx"),
+    ("openssl", "openssl"),
     ("redis-server", "redis-server"),
     ("redis-tools", "redis-benchmark"),
     ("valgrind", "valgrind"),

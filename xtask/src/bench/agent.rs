@@ -97,6 +97,17 @@ impl Agent {
         started_to(command, Stdio::piped())
     }
 
+    /// Waits until nothing runs it any more: what an agent leaves behind takes its breakpoints away after its end.
+    pub fn wait_until_none_runs(&self) -> Result<()> {
+        let program = fs::canonicalize(&self.program)?;
+        let begun = now();
+        while is_run(&program)? {
+            ensure!(begun.elapsed() < LIMIT, "{} still runs", program.display());
+            thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
     /// Replays a recording: seconds of user CPU, and spans.
     pub fn replay(&self, recording: &str, export: &str) -> Result<(f64, f64)> {
         let script = "\"$0\" replay \"$1\" --export \"$2\" 2>&1 && times";
@@ -137,6 +148,13 @@ impl Agent {
             "allocations:",
         )
     }
+}
+
+/// Whether a process runs this program.
+fn is_run(program: &Path) -> Result<bool> {
+    let processes = fs::read_dir("/proc")?;
+    let mut programs = processes.filter_map(|entry| fs::read_link(entry.ok()?.path().join("exe")).ok());
+    Ok(programs.any(|other| other == program))
 }
 
 /// A number that is told at the end of a replay, and the spans of it.
@@ -221,11 +239,7 @@ impl Running {
 
     /// User and system time so far.
     pub fn cpu_seconds(&self) -> Result<f64> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        let (_, fields) = stat.rsplit_once(')').context("no stat")?;
-        let ticks = fields.split_whitespace().skip(11).take(2);
-        let ticks: f64 = ticks.filter_map(|ticks| ticks.parse::<f64>().ok()).sum();
-        Ok(ticks / TICKS_PER_SECOND)
+        cpu_seconds(self.child.id())
     }
 
     /// Bytes that the kernel holds for the maps.
@@ -341,6 +355,15 @@ fn objects(pid: u32, kind: &str) -> Result<Vec<String>> {
     }
     ensure!(!objects.is_empty(), "process {pid} has no {kind}");
     Ok(objects)
+}
+
+/// User and system time of a process so far.
+pub fn cpu_seconds(pid: u32) -> Result<f64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let (_, fields) = stat.rsplit_once(')').context("no stat")?;
+    let ticks = fields.split_whitespace().skip(11).take(2);
+    let ticks: f64 = ticks.filter_map(|ticks| ticks.parse::<f64>().ok()).sum();
+    Ok(ticks / TICKS_PER_SECOND)
 }
 
 /// Nanoseconds that the programs of a process have run, while [`Statistics`] are on.

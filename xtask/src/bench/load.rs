@@ -12,6 +12,8 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::agent::cpu_seconds;
+use super::wire::Wire;
 use crate::process::{now, output, target};
 
 const CONFIGURATION: &str = r#"
@@ -27,13 +29,16 @@ http {
     keepalive_requests 100000000;
     limit_req_zone $server_port zone=paced:32k rate=100r/s;
     server {
-        listen 127.0.0.1:@PORT@ backlog=4096;
+        listen 127.0.0.1:@PORT@ @WIRE@ backlog=4096;
+        @CERTIFICATE@
         location / { return 200 "hello"; }
         location /@PACED@/ { root .; limit_req zone=paced burst=64; }
         location = /status { stub_status; }
     }
 }
 "#;
+/// Where it speaks TLS.
+const CERTIFICATE: &str = "ssl_certificate certificate.pem; ssl_certificate_key key.pem;";
 /// The folder of answers that take their time.
 pub const PACED: &str = "paced";
 const LIMIT: Duration = Duration::from_secs(20);
@@ -44,6 +49,7 @@ const FILES: usize = 16_384;
 pub struct Nginx {
     folder: PathBuf,
     port: u16,
+    wire: Wire,
 }
 
 /// A command line.
@@ -73,17 +79,27 @@ impl Words {
 }
 
 impl Nginx {
+    /// One that speaks HTTP/1.1 alone.
     pub fn prepare(connections: usize) -> Result<Self> {
+        Self::prepare_speaking(Wire::Http1, connections)
+    }
+
+    pub fn prepare_speaking(wire: Wire, connections: usize) -> Result<Self> {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let folder = target().join("bench/nginx");
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder)?;
         let configuration = CONFIGURATION
             .replace("@PORT@", &port.to_string())
+            .replace("@WIRE@", wire.listens())
+            .replace("@CERTIFICATE@", if wire.is_tls() { CERTIFICATE } else { "" })
             .replace("@PACED@", PACED)
             .replace("@CONNECTIONS@", &(connections + 64).to_string());
         fs::write(folder.join("nginx.conf"), configuration)?;
-        Ok(Self { folder, port })
+        if wire.is_tls() {
+            certify(&folder)?;
+        }
+        Ok(Self { folder, port, wire })
     }
 
     /// Answers so at this path, which is below [`PACED`]: 100 times a second at all of them together, however many ask at once.
@@ -113,7 +129,8 @@ impl Nginx {
     }
 
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}/", self.port)
+        let scheme = if self.wire.is_tls() { "https" } else { "http" };
+        format!("{scheme}://127.0.0.1:{}/", self.port)
     }
 
     pub fn command(&self) -> Words {
@@ -145,10 +162,33 @@ impl Nginx {
 
     /// Lets it end when its connections are over.
     pub fn end(&self) -> Result<()> {
-        let pid = fs::read_to_string(self.folder.join("nginx.pid"))?;
-        output(Command::new("kill").args(["-QUIT", pid.trim()]))?;
+        output(Command::new("kill").args(["-QUIT", &self.pid()?.to_string()]))?;
         Ok(())
     }
+
+    /// User and system time so far, with that of programs which the kernel runs in it.
+    pub fn cpu_seconds(&self) -> Result<f64> {
+        cpu_seconds(self.pid()?)
+    }
+
+    fn pid(&self) -> Result<u32> {
+        let pid = fs::read_to_string(self.folder.join("nginx.pid"))?;
+        pid.trim().parse().context("nginx says no process")
+    }
+}
+
+/// A certificate that nobody has to trust: the clients do not ask.
+fn certify(folder: &Path) -> Result<()> {
+    let made = Command::new("openssl")
+        .current_dir(folder)
+        .args(["req", "-x509", "-nodes", "-days", "2", "-subj", "/CN=localhost"])
+        .args(["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"])
+        .args(["-keyout", "key.pem", "-out", "certificate.pem"])
+        .output()
+        .context("openssl is not installed")?;
+    let said = String::from_utf8_lossy(&made.stderr);
+    ensure!(made.status.success(), "openssl makes no certificate: {said}");
+    Ok(())
 }
 
 /// What wrk says it did.

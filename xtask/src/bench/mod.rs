@@ -9,6 +9,7 @@ mod overload;
 mod redis;
 mod sink;
 pub mod soak;
+mod wire;
 
 use std::{
     fs,
@@ -58,7 +59,7 @@ const MANY_CONNECTIONS: usize = 10_000;
 /// One line of the table.
 #[derive(Serialize)]
 struct Row {
-    what: &'static str,
+    what: String,
     measured: f64,
     unit: &'static str,
     /// The most it may be; none where it is told only.
@@ -95,9 +96,9 @@ pub fn run_bench(options: &Options) -> Result<()> {
     let folder = target().join("bench");
     fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
     let mut rows = Vec::new();
-    let mut row = |what, measured, unit, budget| {
+    let mut row = |what: &str, measured, unit, budget| {
         let row = Row {
-            what,
+            what: what.to_owned(),
             measured,
             unit,
             budget,
@@ -110,6 +111,7 @@ pub fn run_bench(options: &Options) -> Result<()> {
     at_rest(&agent, &mut row)?;
     replayed(&agent, options, &folder.join("load.rec"), &mut row)?;
     under_load(&agent, options, &mut row)?;
+    wire::on_other_wires(&agent, options, &mut row)?;
     with_many_connections(&agent, options, &mut row)?;
     in_goroutines(&agent, options, &mut row)?;
     unselected(&agent, &family(&agent)?, &mut row)?;
@@ -123,7 +125,7 @@ pub fn run_bench(options: &Options) -> Result<()> {
     Ok(())
 }
 
-type Tell<'a> = dyn FnMut(&'static str, f64, &'static str, Option<f64>) + 'a;
+type Tell<'a> = dyn FnMut(&str, f64, &'static str, Option<f64>) + 'a;
 
 /// Starting, and waiting for something to happen.
 fn at_rest(agent: &Agent, row: &mut Tell<'_>) -> Result<()> {
