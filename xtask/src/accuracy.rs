@@ -145,13 +145,21 @@ const WORKLOADS: &[Workload] = &[
         false,
     ),
     ("go, after the answer", "--runtime go --late 1", false),
-    ("axum", "--runtime axum --client pool --calls 2 --settle-ms 1500", false),
+    (
+        "axum",
+        "--runtime axum --client pool --calls 2 --settle-ms 1500",
+        false,
+    ),
     (
         "axum, fan-out",
         "--runtime axum --client pool --calls 3 --order nested --settle-ms 1500",
         false,
     ),
-    ("axum, one-shot", "--runtime axum --client oneshot --settle-ms 1500", false),
+    (
+        "axum, one-shot",
+        "--runtime axum --client oneshot --settle-ms 1500",
+        false,
+    ),
     (
         "axum, think time",
         "--runtime axum --client pool --think-ms 2 --jitter-ms 5 --settle-ms 1500",

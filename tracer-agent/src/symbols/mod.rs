@@ -235,32 +235,23 @@ impl<'a> Elf<'a> {
 
     /// How much each thread has for itself in front of its own memory, of an executable: the size of `PT_TLS`, in whole units of its alignment.
     fn size_of_thread(&self) -> Option<u64> {
+        /// `e_phoff` and `e_phnum` in the header of the file, whose numbers begin with the lowest byte.
         const TABLE: u64 = 32;
         const COUNT: u64 = 56;
-        const HEADER: u64 = 56;
-        const KIND: u32 = 7;
+        /// `Elf64_Phdr`: two numbers of four bytes, six of eight.
+        const SIZE: usize = 56;
+        const PT_TLS: [u8; 4] = [7, 0, 0, 0];
         let table = u64::from_le_bytes(self.read(TABLE).ok()?);
         let count = u16::from_le_bytes(self.read(COUNT).ok()?);
-        let headers = (0..u64::from(count).min(MAX_PARTS as u64)).map_while(|number| {
-            self.read::<{ HEADER as usize }>(table.checked_add(number * HEADER)?)
-                .ok()
+        let mut headers = (0..u64::from(count).min(MAX_PARTS as u64)).map_while(|number| {
+            let place = table.checked_add(number * SIZE as u64)?;
+            self.read::<SIZE>(place).ok()
         });
-        let thread = headers
-            .map(|header| {
-                header
-                    .as_chunks()
-                    .0
-                    .iter()
-                    .copied()
-                    .map(u64::from_le_bytes)
-                    .collect::<Vec<_>>()
-            })
-            .find(|words| {
-                words
-                    .first()
-                    .is_some_and(|kind| kind & 0xffff_ffff == u64::from(KIND))
-            })?;
-        let [_, _, _, _, _, size, align] = *thread.as_array()?;
+        let header = headers.find(|header| header.starts_with(&PT_TLS))?;
+        let [_, _, _, _, _, size, align] = *header.as_chunks().0 else {
+            return None;
+        };
+        let [size, align] = [size, align].map(u64::from_le_bytes);
         size.checked_next_multiple_of(align.max(1))
     }
 
