@@ -128,7 +128,7 @@ impl Session {
     /// [`CliError::Misuse`] for a destination that cannot be used.
     pub fn targets(&self, pace: Pace) -> Result<(Vec<Target>, BatchSettings), CliError> {
         let default = match pace {
-            Pace::Live if self.options.has_otlp_environment => ExportTarget::Otlp { url: None },
+            Pace::Live if self.options.has_otlp_environment => ExportTarget::Otlp { urls: Vec::new() },
             _ => ExportTarget::Console,
         };
         let asked = match self.options.exports.as_slice() {
@@ -230,9 +230,9 @@ impl Session {
             }
             ExportTarget::Json { file: None } => Target::Json(JsonDestination::Stdout),
             ExportTarget::Json { file: Some(file) } => Target::Json(JsonDestination::File(file.clone())),
-            ExportTarget::Otlp { url } => {
-                let (settings, warnings) = OtlpSettings::from_env(url.as_deref(), variable)
-                    .map_err(|error| CliError::Misuse(error.into()))?;
+            ExportTarget::Otlp { urls } => {
+                let (settings, warnings) =
+                    OtlpSettings::from_env(urls, variable).map_err(|error| CliError::Misuse(error.into()))?;
                 self.remark(warnings);
                 Target::Otlp(OtlpSettings {
                     disk: self.options.queue.clone(),

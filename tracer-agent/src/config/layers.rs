@@ -107,9 +107,9 @@ impl Layers {
         };
         let origin = Origin::Variable(name);
         let values = if setting.repeats {
-            value
-                .split(',')
-                .map(|part| (origin.clone(), part.trim().to_owned()))
+            elements(value)
+                .into_iter()
+                .map(|part| (origin.clone(), part))
                 .collect()
         } else {
             vec![(origin, value.to_owned())]
@@ -124,6 +124,22 @@ impl Layers {
             self.entries.push(entry);
         }
     }
+}
+
+/// The elements of a list with commas. One that is a URL and nothing else goes on the element before it, which has more
+/// endpoints than one.
+fn elements(list: &str) -> Vec<String> {
+    let mut elements: Vec<String> = Vec::new();
+    for part in list.split(',').map(str::trim) {
+        match elements.last_mut() {
+            Some(last) if part.starts_with("http://") || part.starts_with("https://") => {
+                last.push(',');
+                last.push_str(part);
+            }
+            _ => elements.push(part.to_owned()),
+        }
+    }
+    elements
 }
 
 #[cfg(test)]
@@ -177,6 +193,16 @@ mod tests {
         let layers =
             Layers::gather(vec![], None, environment(&[("TRACER_EXPORT", "console, otlp")])).unwrap();
         assert_eq!(texts(&layers, &EXPORT), ["console", "otlp"]);
+    }
+
+    #[test]
+    fn a_url_in_a_list_belongs_to_the_destination_before_it() {
+        let said = [("TRACER_EXPORT", "otlp=http://a:4317, https://b:4317,console")];
+        let layers = Layers::gather(vec![], None, environment(&said)).unwrap();
+        assert_eq!(
+            texts(&layers, &EXPORT),
+            ["otlp=http://a:4317,https://b:4317", "console"]
+        );
     }
 
     #[test]

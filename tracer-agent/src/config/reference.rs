@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{
     Layers,
     settings::{SETTINGS, Setting},
+    values::urls,
 };
 
 #[cfg(test)]
@@ -113,8 +114,12 @@ fn scalar(text: &str) -> String {
     Value::from(text).to_string()
 }
 
-/// `otlp=http://user:password@host` without the user and the password.
+/// `otlp=http://user:password@host,http://…` without the users and the passwords.
 fn without_userinfo(value: &str) -> String {
+    urls(value).map(without_user).collect::<Vec<_>>().join(",")
+}
+
+fn without_user(value: &str) -> String {
     let Some((scheme, rest)) = value.split_once("://") else {
         return value.to_owned();
     };
@@ -188,6 +193,7 @@ mod tests {
             super::super::settings::by_name("export").unwrap(),
             vec![
                 "otlp=http://me:secret@host:4317/a@b".to_owned(),
+                "otlp=http://one:4317,http://me:sec,ret@two:4317".to_owned(),
                 "json=-".to_owned(),
             ],
         )];
@@ -196,7 +202,8 @@ mod tests {
         let text = effective(&layers);
         assert_eq!(
             text,
-            "export:\n  - \"otlp=http://REDACTED@host:4317/a@b\"  # --export\n  - \"json=-\"  # --export\n\
+            "export:\n  - \"otlp=http://REDACTED@host:4317/a@b\"  # --export\n  \
+             - \"otlp=http://one:4317,http://REDACTED@two:4317\"  # --export\n  - \"json=-\"  # --export\n\
              hooks: kprobe  # TRACER_HOOKS\n"
         );
         let mut file = tempfile::NamedTempFile::new().unwrap();

@@ -97,7 +97,7 @@ settings! {
     EXCLUDE_CGROUP = "exclude-cgroup", Some("PATH"), true, false, "Leave this control group out": seldom;
     EXCLUDE_NETNS = "exclude-netns", Some("NAME"), true, false, "Leave this network namespace out": seldom;
     EXCLUDE_CONTAINER = "exclude-container", Some("NAME"), true, false, "Leave these containers out": seldom;
-    EXPORT = "export", Some("TO"), true, true, "console, otlp[=URL] or json=FILE (-: stdout)";
+    EXPORT = "export", Some("TO"), true, true, "console, otlp[=URL,URL] or json=FILE (-: stdout)";
     QUEUE_DIR = "queue-dir", Some("DIR"), false, false, "Keep what OTLP has not delivered in this folder";
     QUEUE_SIZE = "queue-size", Some("SIZE"), false, false, "At most so much of it for each destination" = "512M": seldom;
     QUEUE_AGE = "queue-age", Some("TIME"), false, false, "Drop what has waited there for longer" = "24h": seldom;

@@ -11,7 +11,7 @@ mod sampling;
 
 use std::{path::PathBuf, str::FromStr};
 
-pub use export::ExportTarget;
+pub use export::{ExportTarget, urls};
 pub use limits::{MaxCpu, MaxMemory, Watchdog};
 pub use metrics::MetricsTarget;
 pub use ports::Ports;

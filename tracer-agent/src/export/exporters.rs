@@ -44,11 +44,16 @@ impl Target {
             Self::Console(_) => "console".to_owned(),
             Self::Json(JsonDestination::Stdout) => "json:-".to_owned(),
             Self::Json(JsonDestination::File(path)) => format!("json:{}", path.display()),
-            Self::Otlp(settings) => {
-                let endpoint = &settings.endpoint;
-                let (scheme, host) = (endpoint.scheme_str().unwrap_or_default(), endpoint.authority());
-                format!("otlp:{scheme}://{}", host.map_or("", |host| host.as_str()))
-            }
+            Self::Otlp(settings) => format!("otlp:{}", settings.names().join(",")),
+        }
+    }
+
+    /// Counters of that name, and of each endpoint where there are several.
+    fn counters(&self, notify: Notify) -> Counters {
+        let counters = Counters::new(self.name(), notify);
+        match self {
+            Self::Otlp(settings) if !settings.others.is_empty() => counters.of_endpoints(settings.names()),
+            _ => counters,
         }
     }
 }
@@ -123,7 +128,7 @@ impl Exporters {
             let exporter = Exporter::new(target, host, &losses)?;
             let lane = Lane {
                 queue: Arc::new(Queue::new(batch.clone())),
-                counters: Arc::new(Counters::new(target.name(), notify.clone())),
+                counters: Arc::new(target.counters(notify.clone())),
             };
             running.push((exporter, lane.clone()));
             lanes.push(lane);

@@ -19,4 +19,4 @@ pub use console::{ConsoleSettings, SLOWEST_SHOWN, ShowWhen};
 pub use exporters::{Exporters, SHUTDOWN_LIMIT, StartError, Target};
 pub use json::JsonDestination;
 pub use otlp::{DiskSettings, OtlpSettings, SettingsError};
-pub use report::{DropCause, ExporterReport, Notice, Notify, Report};
+pub use report::{DropCause, EndpointReport, ExporterReport, Notice, Notify, Report};

@@ -94,6 +94,19 @@ pub struct ExporterReport {
     pub retries: u64,
     /// Spans that did not arrive, by cause; causes without a span are left out.
     pub dropped: Vec<(DropCause, u64)>,
+    /// Each of its endpoints, in the order in which they were given; none where it has but one.
+    pub endpoints: Vec<EndpointReport>,
+}
+
+/// What became of the spans and requests that one of several endpoints was sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EndpointReport {
+    /// Its URL, without secrets.
+    pub endpoint: String,
+    /// Spans that it took.
+    pub delivered: u64,
+    /// Requests that it failed, so that it or another was asked again.
+    pub failures: u64,
 }
 
 impl ExporterReport {
@@ -121,6 +134,12 @@ impl fmt::Display for ExporterReport {
         for (place, (cause, count)) in self.dropped.iter().enumerate() {
             let lead = if place == 0 { "; lost: " } else { ", " };
             write!(out, "{lead}{} {count}", cause.name())?;
+        }
+        for endpoint in &self.endpoints {
+            write!(out, "; {} took {}", endpoint.endpoint, endpoint.delivered)?;
+            if endpoint.failures > 0 {
+                write!(out, " and failed {} times", endpoint.failures)?;
+            }
         }
         Ok(())
     }
@@ -160,8 +179,15 @@ pub(crate) struct Counters {
     delivered: AtomicU64,
     retries: AtomicU64,
     dropped: [AtomicU64; DropCause::ALL.len()],
+    endpoints: Vec<EndpointCounters>,
     notify: Notify,
     noticed: Mutex<Noticed>,
+}
+
+struct EndpointCounters {
+    endpoint: String,
+    delivered: AtomicU64,
+    failures: AtomicU64,
 }
 
 #[derive(Default)]
@@ -184,8 +210,22 @@ impl Counters {
             delivered: AtomicU64::new(0),
             retries: AtomicU64::new(0),
             dropped: Default::default(),
+            endpoints: Vec::new(),
             notify,
             noticed: Mutex::default(),
+        }
+    }
+
+    /// The same, which counts for each of several endpoints too.
+    pub(crate) fn of_endpoints(self, names: Vec<String>) -> Self {
+        let of = |endpoint| EndpointCounters {
+            endpoint,
+            delivered: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+        };
+        Self {
+            endpoints: names.into_iter().map(of).collect(),
+            ..self
         }
     }
 
@@ -209,6 +249,20 @@ impl Counters {
 
     pub(crate) fn deliver(&self, spans: u64) {
         self.delivered.fetch_add(spans, Relaxed);
+    }
+
+    /// The endpoint at this place took these spans.
+    pub(crate) fn endpoint_took(&self, place: usize, spans: u64) {
+        if let Some(endpoint) = self.endpoints.get(place) {
+            endpoint.delivered.fetch_add(spans, Relaxed);
+        }
+    }
+
+    /// The endpoint at this place did not take a request that may be sent again.
+    pub(crate) fn endpoint_failed(&self, place: usize) {
+        if let Some(endpoint) = self.endpoints.get(place) {
+            endpoint.failures.fetch_add(1, Relaxed);
+        }
     }
 
     pub(crate) fn retry(&self) {
@@ -263,6 +317,15 @@ impl Counters {
                 .map(|(cause, count)| (cause, count.load(Relaxed)))
                 .filter(|(_, count)| *count != 0)
                 .collect(),
+            endpoints: self
+                .endpoints
+                .iter()
+                .map(|endpoint| EndpointReport {
+                    endpoint: endpoint.endpoint.clone(),
+                    delivered: endpoint.delivered.load(Relaxed),
+                    failures: endpoint.failures.load(Relaxed),
+                })
+                .collect(),
         }
     }
 }
@@ -288,6 +351,21 @@ mod tests {
         assert_eq!(
             report.to_string(),
             "console: 6 of 10 spans delivered; lost: queue_full 1, shutdown 3"
+        );
+    }
+
+    #[test]
+    fn each_of_several_endpoints_is_told() {
+        let names = vec!["http://a".to_owned(), "http://b".to_owned()];
+        let counters = Counters::new("otlp:http://a,http://b".into(), Arc::new(|_| ())).of_endpoints(names);
+        counters.accept(10);
+        counters.deliver(10);
+        counters.endpoint_took(0, 4);
+        counters.endpoint_failed(0);
+        counters.endpoint_took(1, 6);
+        assert_eq!(
+            counters.report().to_string(),
+            "otlp:http://a,http://b: 10 of 10 spans delivered; http://a took 4 and failed 1 times; http://b took 6"
         );
     }
 

@@ -177,6 +177,16 @@ pub fn of_exporters(report: &Report) -> Vec<Family> {
         Kind::Counter,
         "What the queue on disk could not do when it was asked.",
     );
+    let mut took = family(
+        "tracer.agent.exporter.endpoint.delivered_spans",
+        Kind::Counter,
+        "Spans that one of several endpoints took.",
+    );
+    let mut failed = family(
+        "tracer.agent.exporter.endpoint.failures",
+        Kind::Counter,
+        "Requests that one of several endpoints failed.",
+    );
     for exporter in &report.exporters {
         let name = || ("exporter", text(exporter.exporter.clone()));
         let settled = exporter.delivered + exporter.dropped_total();
@@ -193,6 +203,11 @@ pub fn of_exporters(report: &Report) -> Vec<Family> {
             let count = Value::Whole(counted.map_or(0, |(_, count)| *count));
             dropped = dropped.with([name(), ("cause", text(cause.name()))], count);
         }
+        for endpoint in &exporter.endpoints {
+            let labels = || [name(), ("endpoint", text(endpoint.endpoint.clone()))];
+            took = took.with(labels(), Value::Whole(endpoint.delivered));
+            failed = failed.with(labels(), Value::Whole(endpoint.failures));
+        }
     }
     vec![
         accepted,
@@ -203,6 +218,8 @@ pub fn of_exporters(report: &Report) -> Vec<Family> {
         resumed,
         on_disk,
         disk_errors,
+        took,
+        failed,
     ]
 }
 

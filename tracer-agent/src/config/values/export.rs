@@ -11,8 +11,8 @@ pub enum ExportTarget {
     Console,
     /// A backend that speaks OTLP; `OTEL_EXPORTER_OTLP_*` say the rest.
     Otlp {
-        /// Endpoint in the place of `OTEL_EXPORTER_OTLP_ENDPOINT`.
-        url: Option<String>,
+        /// Endpoints in the place of `OTEL_EXPORTER_OTLP_ENDPOINT`, which requests take turns among; empty for that.
+        urls: Vec<String>,
     },
     /// A file of one `ExportTraceServiceRequest` a line.
     Json {
@@ -27,17 +27,39 @@ impl FromStr for ExportTarget {
     fn from_str(text: &str) -> Result<Self, NotAValue> {
         match text.split_once('=').unwrap_or((text, "")) {
             ("console", "") if text == "console" => Ok(Self::Console),
-            ("otlp", "") if text == "otlp" => Ok(Self::Otlp { url: None }),
-            ("otlp", url) if is_url(url) => Ok(Self::Otlp {
-                url: Some(url.to_owned()),
+            ("otlp", "") if text == "otlp" => Ok(Self::Otlp { urls: Vec::new() }),
+            ("otlp", list) if urls(list).all(is_url) => Ok(Self::Otlp {
+                urls: urls(list).map(str::to_owned).collect(),
             }),
             ("json", "-") => Ok(Self::Json { file: None }),
             ("json", file) if !file.is_empty() => Ok(Self::Json {
                 file: Some(file.into()),
             }),
-            _ => Err(NotAValue("console, otlp, otlp=http://HOST:PORT or json=FILE")),
+            _ => Err(NotAValue(
+                "console, otlp, otlp=http://HOST:PORT[,http://HOST:PORT ...] or json=FILE",
+            )),
         }
     }
+}
+
+/// The URLs of a list with commas: a comma is one of a URL's own unless another begins behind it.
+pub fn urls(list: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(list);
+    std::iter::from_fn(move || {
+        let list = rest.take()?;
+        let begins = |(at, _): &(usize, &str)| {
+            list.get(at + 1..).is_some_and(|after| {
+                let after = after.trim_start();
+                after.starts_with("http://") || after.starts_with("https://")
+            })
+        };
+        let Some((at, _)) = list.match_indices(',').find(begins) else {
+            return Some(list);
+        };
+        let (url, others) = list.split_at(at);
+        rest = others.get(1..).map(str::trim_start);
+        Some(url)
+    })
 }
 
 /// The exporter parses the URL; here it is only told from a slip such as `otlp=console`.
@@ -54,11 +76,21 @@ mod tests {
     #[test]
     fn each_destination_is_written_as_the_help_says() {
         assert_eq!("console".parse(), Ok(ExportTarget::Console));
-        assert_eq!("otlp".parse(), Ok(ExportTarget::Otlp { url: None }));
+        assert_eq!("otlp".parse(), Ok(ExportTarget::Otlp { urls: vec![] }));
         assert_eq!(
             "otlp=http://h:4317".parse(),
             Ok(ExportTarget::Otlp {
-                url: Some("http://h:4317".into())
+                urls: vec!["http://h:4317".into()]
+            })
+        );
+        assert_eq!(
+            "otlp=http://h:4317,https://g:4317/a,b, http://f".parse(),
+            Ok(ExportTarget::Otlp {
+                urls: vec![
+                    "http://h:4317".into(),
+                    "https://g:4317/a,b".into(),
+                    "http://f".into()
+                ]
             })
         );
         assert_eq!("json=-".parse(), Ok(ExportTarget::Json { file: None }));
@@ -80,6 +112,8 @@ mod tests {
             "otlp=",
             "otlp=host:4317",
             "otlp=http://",
+            "otlp=http://h,http://",
+            "otlp=h,http://h",
             "jaeger",
         ] {
             assert!(text.parse::<ExportTarget>().is_err(), "{text}");

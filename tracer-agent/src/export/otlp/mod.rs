@@ -7,7 +7,10 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message as _;
 use tokio::time::Instant;
 
-use self::{client::Client, retry::Verdict};
+use self::{
+    endpoints::{Endpoints, Outcome},
+    retry::Verdict,
+};
 use super::{
     batch::Queue,
     json,
@@ -20,6 +23,7 @@ pub(crate) mod client;
 pub mod connect;
 pub mod durable;
 pub mod encode;
+mod endpoints;
 pub mod grpc;
 pub mod http;
 pub mod mapping;
@@ -30,7 +34,7 @@ pub mod tls;
 
 pub(crate) use durable::Disk;
 pub use durable::DiskSettings;
-pub use settings::{Compression, OtlpSettings, Protocol, SettingsError, Signal};
+pub use settings::{Compression, OtlpSettings, Place, Protocol, SettingsError, Signal};
 
 /// Says to backends who sends.
 const USER_AGENT: &str = concat!("tracer-agent/", env!("CARGO_PKG_VERSION"));
@@ -57,9 +61,9 @@ impl ClientError {
     }
 }
 
-/// The exporter to one backend.
+/// The exporter to one destination.
 pub(crate) struct OtlpExporter {
-    client: Client,
+    endpoints: Endpoints,
     protocol: Protocol,
     host: HostInfo,
 }
@@ -82,7 +86,7 @@ impl OtlpExporter {
     /// Must be made inside the runtime.
     pub(crate) fn new(settings: &OtlpSettings, host: &HostInfo) -> Result<Self, ClientError> {
         Ok(Self {
-            client: Client::new(settings)?,
+            endpoints: Endpoints::new(settings)?,
             protocol: settings.protocol,
             host: host.clone(),
         })
@@ -111,7 +115,7 @@ impl OtlpExporter {
             Protocol::HttpJson => json::encode(&mapping::request(spans, &self.host)),
             Protocol::Grpc | Protocol::HttpProtobuf => encode::request(&spans, &self.host),
         };
-        self.client.prepare(body)
+        self.endpoints.prepare(body)
     }
 
     /// The same for a request that was encoded in protobuf before.
@@ -120,9 +124,9 @@ impl OtlpExporter {
             Protocol::HttpJson => {
                 // What was encoded here, and has its checksum, can be decoded.
                 let request = ExportTraceServiceRequest::decode(request.clone()).unwrap_or_default();
-                self.client.prepare(json::encode(&request))
+                self.endpoints.prepare(json::encode(&request))
             }
-            Protocol::Grpc | Protocol::HttpProtobuf => self.client.prepare(request.clone()),
+            Protocol::Grpc | Protocol::HttpProtobuf => self.endpoints.prepare(request.clone()),
         }
     }
 
@@ -134,41 +138,58 @@ impl OtlpExporter {
         queue: &Queue,
         counters: &Counters,
     ) -> Delivery {
-        for attempt in 1.. {
-            let (after, why) = match self.client.attempt(body.clone()).await {
-                Verdict::Delivered { rejected, message } => {
-                    settle_delivered(count, rejected, &message, counters);
+        let mut attempts: u32 = 0;
+        let mut failure = None;
+        loop {
+            let outcome = self.endpoints.ask(body.clone(), count, counters).await;
+            if attempts > 0 && !matches!(outcome, Outcome::AllRest(_)) {
+                counters.retry();
+            }
+            match outcome {
+                Outcome::Settled(verdict) => {
+                    if let Some(why) = failure {
+                        counters.notice(why);
+                    }
+                    settle(verdict, count, counters);
                     return Delivery::Settled;
                 }
-                Verdict::Refused { why } => {
-                    counters.drop_spans(DropCause::Refused, count);
-                    counters.notice(format!("{count} spans refused: {why}"));
-                    return Delivery::Settled;
+                Outcome::Failed { why } => {
+                    attempts = attempts.saturating_add(1);
+                    failure = Some(why);
                 }
-                Verdict::Retry { after, why } => (after, why),
-            };
-            let wait = after.unwrap_or_else(|| retry::backoff(attempt, client::random()));
-            let again_at = Instant::now() + wait;
-            if again_at > patience.until {
-                counters.drop_spans(patience.cause, count);
-                counters.notice(format!("{count} spans given up after {attempt} attempts: {why}"));
-                return Delivery::Settled;
+                Outcome::AllRest(until) => {
+                    let why = failure.take();
+                    if until > patience.until {
+                        let why = why.as_deref().unwrap_or("it wants to be left alone for longer");
+                        counters.drop_spans(patience.cause, count);
+                        counters.notice(format!("{count} spans given up after {attempts} attempts: {why}"));
+                        return Delivery::Settled;
+                    }
+                    if let Some(why) = why {
+                        counters.notice(format!("not delivered, trying again: {why}"));
+                    }
+                    if let Delivery::GivenUp = wait_until(until, queue).await {
+                        return Delivery::GivenUp;
+                    }
+                }
             }
-            counters.notice(format!("not delivered, trying again: {why}"));
-            if let Delivery::GivenUp = wait_until(again_at, queue).await {
-                return Delivery::GivenUp;
-            }
-            counters.retry();
         }
-        Delivery::Settled
     }
 }
 
-fn settle_delivered(count: u64, rejected: u64, message: &str, counters: &Counters) {
+fn settle(verdict: Verdict, count: u64, counters: &Counters) {
+    let (rejected, message) = match verdict {
+        Verdict::Delivered { rejected, message } => (rejected, message),
+        Verdict::Refused { why } | Verdict::Retry { why, .. } => {
+            counters.drop_spans(DropCause::Refused, count);
+            counters.notice(format!("{count} spans refused: {why}"));
+            return;
+        }
+    };
     let rejected = rejected.min(count);
     counters.deliver(count - rejected);
     counters.drop_spans(DropCause::Rejected, rejected);
-    let words = retry::clipped(message);
+    let words = retry::clipped(&message);
     if rejected > 0 {
         counters.notice(format!("{rejected} of {count} spans rejected: {words}"));
     } else if !words.is_empty() {

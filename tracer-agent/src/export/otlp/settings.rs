@@ -15,7 +15,10 @@ use hyper::{
 };
 use percent_encoding::percent_decode_str;
 
+use self::endpoint::RawEndpoint;
 use super::{durable::DiskSettings, proxy::Proxy};
+
+mod endpoint;
 
 /// How spans are put on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,8 +110,19 @@ pub struct OtlpSettings {
     pub client_identity: Option<ClientIdentity>,
     /// The proxy that the backend is reached by.
     pub proxy: Option<Proxy>,
+    /// Further endpoints of the same destination: requests take turns among all of them.
+    pub others: Vec<Place>,
     /// Batches wait on disk too.
     pub disk: Option<DiskSettings>,
+}
+
+/// An endpoint beside the first.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Place {
+    /// As [`OtlpSettings::endpoint`].
+    pub endpoint: Uri,
+    /// The proxy that it is reached by.
+    pub proxy: Option<Proxy>,
 }
 
 /// PEM files that say who the agent is.
@@ -145,6 +159,15 @@ pub enum SettingsError {
         /// The variable or flag.
         origin: String,
     },
+    /// No protocol is said, and the ports speak of two.
+    #[error(
+        "{origin}: endpoints of one destination speak one protocol, but only some have the port of gRPC, 4317: \
+         set OTEL_EXPORTER_OTLP_PROTOCOL"
+    )]
+    Mixed {
+        /// The flag.
+        origin: String,
+    },
     /// One half of the identity.
     #[error("a client certificate needs its key: set both {certificate} and {key}")]
     HalfIdentity {
@@ -158,48 +181,65 @@ pub enum SettingsError {
 impl OtlpSettings {
     /// The settings of this environment, and the warnings about what was ignored in it.
     ///
-    /// `endpoint` is the URL of `--export otlp=URL`. It wins over the environment; with a path it is used
-    /// as it is, without one the path of its protocol is added.
+    /// `urls` are those of `--export otlp=URL,URL`, of one destination. They win over the environment; one with a path is
+    /// used as it is, to one without the path of its protocol is added.
     ///
     /// # Errors
-    /// If the endpoint cannot be used, or only half of a client identity is given.
+    /// If an endpoint cannot be used, or only half of a client identity is given.
     pub fn from_env(
-        endpoint: Option<&str>,
+        urls: impl IntoIterator<Item = impl AsRef<str>>,
         env: impl Fn(&str) -> Option<String>,
     ) -> Result<(Self, Vec<String>), SettingsError> {
-        Self::of(Signal::Traces, endpoint, env)
+        Self::of(Signal::Traces, urls, env)
     }
 
-    /// The same for a signal; `endpoint` is the URL of its flag.
+    /// The same for a signal; `urls` are those of its flag.
     ///
     /// # Errors
     /// As [`Self::from_env`].
     pub fn of(
         signal: Signal,
-        endpoint: Option<&str>,
+        urls: impl IntoIterator<Item = impl AsRef<str>>,
         env: impl Fn(&str) -> Option<String>,
     ) -> Result<(Self, Vec<String>), SettingsError> {
         let env = Environment(signal, &env);
         let mut warnings = Vec::new();
-        let raw = RawEndpoint::find(endpoint, &env);
-        let protocol = env.protocol(&mut warnings).unwrap_or(match &raw {
-            Some(raw) if raw.port() == Some(4317) => Protocol::Grpc,
-            _ => Protocol::HttpProtobuf,
-        });
-        let insecure = env.flag("INSECURE", &mut warnings);
-        let endpoint = match raw {
-            Some(raw) => raw.resolve(signal, protocol, insecure)?,
-            None if protocol == Protocol::Grpc => Uri::from_static("http://localhost:4317"),
-            None => match signal {
-                Signal::Traces => Uri::from_static("http://localhost:4318/v1/traces"),
-                Signal::Metrics => Uri::from_static("http://localhost:4318/v1/metrics"),
-            },
+        let raw = RawEndpoint::find(urls, &env);
+        let protocol = match env.protocol(&mut warnings) {
+            Some(protocol) => protocol,
+            None => endpoint::protocol(&raw)?,
         };
+        let insecure = env.flag("INSECURE", &mut warnings);
+        let mut endpoints: Vec<Uri> = Vec::new();
+        for raw in raw {
+            let endpoint = raw.resolve(signal, protocol, insecure)?;
+            if !endpoints.contains(&endpoint) {
+                endpoints.push(endpoint);
+            }
+        }
+        if endpoints.is_empty() {
+            endpoints.push(match (protocol, signal) {
+                (Protocol::Grpc, _) => Uri::from_static("http://localhost:4317"),
+                (_, Signal::Traces) => Uri::from_static("http://localhost:4318/v1/traces"),
+                (_, Signal::Metrics) => Uri::from_static("http://localhost:4318/v1/metrics"),
+            });
+        }
+        let mut places: Vec<Place> = endpoints
+            .into_iter()
+            .map(|endpoint| Place {
+                proxy: Proxy::from_env(&endpoint, env.1, &mut warnings),
+                endpoint,
+            })
+            .collect();
+        // The same variable for each of them.
+        warnings.dedup();
+        let Place { endpoint, proxy } = places.remove(0);
         let settings = Self {
             signal,
             protocol,
-            proxy: Proxy::from_env(&endpoint, env.1, &mut warnings),
+            proxy,
             endpoint,
+            others: places,
             headers: env.headers(&mut warnings),
             timeout: env.timeout(&mut warnings),
             compression: env.compression(&mut warnings),
@@ -210,7 +250,41 @@ impl OtlpSettings {
         Ok((settings, warnings))
     }
 
-    /// The directory of this destination below that of the queues: the same in every run, and without secrets.
+    /// The same for each endpoint alone, in the order in which they were given.
+    pub fn each(&self) -> impl Iterator<Item = Self> {
+        let alone = Self {
+            others: Vec::new(),
+            ..self.clone()
+        };
+        let of_other = |place: &Place| Self {
+            endpoint: place.endpoint.clone(),
+            proxy: place.proxy.clone(),
+            ..alone.clone()
+        };
+        let others: Vec<Self> = self.others.iter().map(of_other).collect();
+        std::iter::once(alone).chain(others)
+    }
+
+    /// The names of the endpoints, in the order in which they were given, without what may be secret; each is another.
+    pub fn names(&self) -> Vec<String> {
+        let others = self.others.iter().map(|place| &place.endpoint);
+        let mut names: Vec<String> = Vec::new();
+        for endpoint in std::iter::once(&self.endpoint).chain(others) {
+            let scheme = endpoint.scheme_str().unwrap_or_default();
+            let host = endpoint.authority().map_or("", |host| host.as_str());
+            let name = format!("{scheme}://{host}");
+            // Paths tell them apart, and may hold keys.
+            let name = match names.contains(&name) {
+                true => format!("{name} ({})", names.len() + 1),
+                false => name,
+            };
+            names.push(name);
+        }
+        names
+    }
+
+    /// The directory of this destination below that of the queues: the same in every run, and without secrets. It is that of
+    /// the first endpoint, so that others may come and go.
     pub fn queue_name(&self) -> String {
         let host = self.endpoint.host().unwrap_or_default();
         let plain = |char: char| char.is_ascii_alphanumeric() || matches!(char, '.' | '-');
@@ -227,97 +301,6 @@ impl OtlpSettings {
     /// TLS is spoken.
     pub fn is_tls(&self) -> bool {
         self.endpoint.scheme_str() == Some("https")
-    }
-}
-
-/// An endpoint as somebody wrote it.
-struct RawEndpoint {
-    origin: String,
-    text: String,
-    kind: EndpointKind,
-}
-
-#[derive(PartialEq, Eq)]
-enum EndpointKind {
-    /// `OTEL_EXPORTER_OTLP_ENDPOINT`: the path of the signal is added for HTTP.
-    Base,
-    /// `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`: used as it is.
-    Exact,
-    /// The flag: exact if it has a path.
-    Flag,
-}
-
-impl RawEndpoint {
-    fn find(flag: Option<&str>, env: &Environment<'_>) -> Option<Self> {
-        if let Some(text) = flag {
-            let origin = match env.0 {
-                Signal::Traces => "--export otlp",
-                Signal::Metrics => "--metrics otlp",
-            };
-            let origin = origin.to_owned();
-            return Some(Self {
-                origin,
-                text: text.trim().to_owned(),
-                kind: EndpointKind::Flag,
-            });
-        }
-        let (origin, text) = env.get("ENDPOINT")?;
-        let exact = origin.contains(env.0.variable());
-        let kind = if exact {
-            EndpointKind::Exact
-        } else {
-            EndpointKind::Base
-        };
-        Some(Self { origin, text, kind })
-    }
-
-    fn port(&self) -> Option<u16> {
-        self.text.parse::<Uri>().ok()?.port_u16()
-    }
-
-    fn resolve(&self, signal: Signal, protocol: Protocol, insecure: bool) -> Result<Uri, SettingsError> {
-        let origin = || self.origin.clone();
-        if self.text.contains('@') {
-            return Err(SettingsError::Credentials { origin: origin() });
-        }
-        let not_url = || SettingsError::NotUrl {
-            origin: origin(),
-            value: self.text.clone(),
-        };
-        let uri: Uri = self.text.parse().map_err(|_| not_url())?;
-        let authority = uri
-            .authority()
-            .filter(|authority| !authority.host().is_empty())
-            .ok_or_else(not_url)?;
-        let scheme = match uri.scheme_str() {
-            Some(scheme @ ("http" | "https")) => scheme,
-            // Only gRPC knows a target without a scheme; it is secure unless told otherwise.
-            None if protocol == Protocol::Grpc && insecure => "http",
-            None if protocol == Protocol::Grpc => "https",
-            None => return Err(not_url()),
-            Some(scheme) => {
-                return Err(SettingsError::Scheme {
-                    origin: origin(),
-                    scheme: scheme.to_owned(),
-                });
-            }
-        };
-        let path = uri.path();
-        let query = uri.query().map_or_else(String::new, |query| format!("?{query}"));
-        let path = match self.kind {
-            _ if protocol == Protocol::Grpc => "/".to_owned(),
-            EndpointKind::Exact => format!("{path}{query}"),
-            EndpointKind::Flag if !matches!(path, "" | "/") => format!("{path}{query}"),
-            EndpointKind::Base | EndpointKind::Flag => {
-                format!("{}{}{query}", path.trim_end_matches('/'), signal.path())
-            }
-        };
-        Uri::builder()
-            .scheme(scheme)
-            .authority(authority.clone())
-            .path_and_query(path)
-            .build()
-            .map_err(|_| not_url())
     }
 }
 

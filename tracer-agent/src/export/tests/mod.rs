@@ -19,6 +19,7 @@ use crate::{
 pub mod backend;
 mod cost;
 mod durable;
+mod endpoints;
 mod failures;
 mod independent;
 mod killed;

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::{call, request, set, strict};
 use crate::{
     export::{
-        DropCause, ExporterReport, Report,
+        DropCause, EndpointReport, ExporterReport, Report,
         tests::{host, process, text},
     },
     live::Tally,
@@ -50,6 +50,11 @@ fn all() -> Vec<Family> {
         delivered: 5,
         retries: 1,
         dropped: vec![(DropCause::QueueFull, 2)],
+        endpoints: vec![EndpointReport {
+            endpoint: "http://h:4318".into(),
+            delivered: 5,
+            failures: 3,
+        }],
     };
     families.extend(own::of_exporters(&Report {
         exporters: vec![exporter],
@@ -96,6 +101,11 @@ fn everything_is_well_formed_in_both_texts_and_says_the_same() {
         value(&prometheus, "tracer_agent_exporter_dropped_spans_total", &dropped),
         2.0
     );
+    let endpoint = [("exporter", "otlp:http://h:4318"), ("endpoint", "http://h:4318")];
+    for (name, count) in [("delivered_spans", 5.0), ("failures", 3.0)] {
+        let name = format!("tracer_agent_exporter_endpoint_{name}_total");
+        assert_eq!(value(&prometheus, &name, &endpoint), count);
+    }
     assert_eq!(
         value(&prometheus, "tracer_agent_exporter_pending_spans", &[]),
         2.0

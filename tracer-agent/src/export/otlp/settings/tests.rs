@@ -111,6 +111,52 @@ fn a_written_port_4317_is_grpc_unless_the_protocol_is_given() {
 }
 
 #[test]
+fn several_endpoints_are_one_destination_of_one_protocol() {
+    let of = |urls: &[&str], variables: Variables<'_>| {
+        let env = |name: &str| {
+            let known = |known: &str| format!("OTEL_EXPORTER_OTLP_{known}") == name;
+            let pair = variables.iter().find(|(variable, _)| known(variable));
+            pair.map(|(_, value)| (*value).to_owned())
+        };
+        OtlpSettings::from_env(urls.iter().copied(), env)
+    };
+    let urls = ["http://one:4318", "https://two/in?key=1", "http://one:4318/"];
+    let (settings, _) = of(&urls, &[("ENDPOINT", "http://ignored")]).unwrap();
+    let each: Vec<String> = settings.each().map(|one| one.endpoint.to_string()).collect();
+    assert_eq!(each, ["http://one:4318/v1/traces", "https://two/in?key=1"]);
+    assert!(settings.each().all(|one| one.others.is_empty()));
+    assert_eq!(settings.names(), ["http://one:4318", "https://two"]);
+
+    let (grpc, _) = of(&["http://one:4317", "http://two:4317"], &[]).unwrap();
+    assert_eq!(grpc.protocol, Protocol::Grpc);
+    let mixed = ["http://one:4317", "https://two"];
+    assert_eq!(
+        of(&mixed, &[]).unwrap_err().to_string(),
+        "--export otlp: endpoints of one destination speak one protocol, but only some have the port of gRPC, 4317: \
+         set OTEL_EXPORTER_OTLP_PROTOCOL"
+    );
+    assert_eq!(of(&mixed, &[("PROTOCOL", "grpc")]).unwrap().0.others.len(), 1);
+    assert!(of(&["http://one", "ftp://two"], &[]).is_err());
+}
+
+#[test]
+fn endpoints_that_differ_in_what_may_be_secret_have_names_of_their_own() {
+    let urls = ["http://one/KEY", "http://one/OTHER"];
+    let (settings, _) = OtlpSettings::from_env(urls, |_| None).unwrap();
+    assert_eq!(settings.names(), ["http://one", "http://one (2)"]);
+}
+
+#[test]
+fn the_queue_stays_that_of_the_first_endpoint_when_others_come_and_go() {
+    let name = |urls: &[&str]| {
+        let (settings, _) = OtlpSettings::from_env(urls.iter().copied(), |_| None).unwrap();
+        settings.queue_name()
+    };
+    assert_eq!(name(&["http://one"]), name(&["http://one", "http://two"]));
+    assert_ne!(name(&["http://one"]), name(&["http://two", "http://one"]));
+}
+
+#[test]
 fn headers_are_decoded_and_kept_out_of_every_text() {
     let variables = [(
         "HEADERS",
