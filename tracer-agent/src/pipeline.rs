@@ -104,8 +104,21 @@ impl Pipeline {
         }
     }
 
-    /// Works otherwise from the next input on. Bounds of tables stay as they are.
-    pub fn configure(&mut self, settings: Settings) {
+    /// Works otherwise from the next input on. Bounds of tables stay as they are, and so does whether spans are counted: what is
+    /// not sampled is left out before it could be, where it is not.
+    pub fn configure(&mut self, mut settings: Settings) {
+        settings.metrics = self.settings.metrics;
+        settings.correlate.gives_unsampled = self.settings.correlate.gives_unsampled;
+        match &mut self.tail {
+            Some(tail) => tail.configure(settings.tail.clone()),
+            None => {
+                self.tail = settings.tail.clone().map(Tail::new);
+                if let Some(tail) = &mut self.tail {
+                    // It holds nothing yet that this could give out.
+                    tail.shed(self.effects.held_one_in, &mut Vec::new());
+                }
+            }
+        }
         self.protocols.configure(settings.protocols.clone());
         self.correlator.configure(settings.correlate.clone());
         self.builder.configure(settings.spans.clone());
@@ -336,3 +349,6 @@ impl live::Core for Pipeline {
         self.families(now)
     }
 }
+
+#[cfg(test)]
+mod tests;

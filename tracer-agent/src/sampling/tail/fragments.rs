@@ -66,6 +66,18 @@ impl Fragments {
         }
     }
 
+    /// Times are others from now on.
+    pub fn configure(&mut self, settings: &Settings) {
+        self.quiet_ns = settings.quiet_ns;
+        self.longest_ns = settings.longest_ns;
+        self.slow_ns = settings.slow.over_ns;
+    }
+
+    /// Something of this trace is held.
+    pub fn holds(&self, trace: TraceId) -> bool {
+        self.traces.contains_key(&trace)
+    }
+
     pub fn push(&mut self, span: Span, has_local_parent: bool, now: BootNanos) {
         let trace = span.trace;
         // It has ended by now.

@@ -45,6 +45,8 @@ pub struct Tail {
     limits: Limits,
     counters: Counters,
     now: BootNanos,
+    /// Traces that begin from now on are all kept.
+    is_ending: bool,
 }
 
 /// What was decided of a trace.
@@ -68,7 +70,18 @@ impl Tail {
             limits: Limits::new(settings.max_services),
             counters: Counters::default(),
             now: BootNanos::default(),
+            is_ending: false,
             settings,
+        }
+    }
+
+    /// Decides by other rules from now on, also what is held. By none: what is held is decided by the rules there were, and what
+    /// begins is kept. What was decided stays so, and bounds stay as they are.
+    pub fn configure(&mut self, settings: Option<Settings>) {
+        self.is_ending = settings.is_none();
+        if let Some(settings) = settings {
+            self.held.configure(&settings);
+            self.settings = settings;
         }
     }
 
@@ -82,6 +95,10 @@ impl Tail {
             return;
         }
         let trace = span.trace;
+        if self.is_ending && !self.held.holds(trace) {
+            out.push(span);
+            return;
+        }
         let has_error = self.settings.errors && span.status == SpanStatus::Error;
         self.held.push(span, has_local_parent, self.now);
         // Nothing that comes can change this.

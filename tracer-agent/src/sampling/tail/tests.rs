@@ -163,6 +163,38 @@ fn no_trace_is_held_longer_than_the_bound() {
 }
 
 #[test]
+fn other_rules_count_for_what_is_held_too() {
+    let mut bench = Bench::of("errors");
+    bench.push(span(trace(1), 1, 0, 2 * SECOND));
+    bench.tail.configure(Some("slow=2s".parse().unwrap()));
+    bench.push(failed(span(trace(2), 2, 2 * SECOND, 3 * SECOND)));
+    bench.tick(10);
+    assert_eq!(bench.given(), [1]);
+}
+
+#[test]
+fn without_rules_new_traces_pass_and_what_is_held_or_decided_goes_on_as_before() {
+    let mut bench = Bench::of("errors");
+    bench.push(span(trace(1), 1, 0, 10));
+    bench.tick(10);
+    bench.push(under(1, span(trace(2), 2, 10 * SECOND, 10 * SECOND + 1)));
+    bench.tail.configure(None);
+    bench.push(under(1, span(trace(1), 3, 0, 11 * SECOND)));
+    bench.push(span(trace(3), 4, 0, 11 * SECOND));
+    assert_eq!(
+        bench.given(),
+        [4],
+        "a new one passes, one that was left out does not"
+    );
+    bench.push(failed(span(trace(2), 5, 0, 11 * SECOND)));
+    assert_eq!(bench.given(), [4, 2, 5], "one that was held is whole");
+    bench.tail.configure(Some("errors".parse().unwrap()));
+    bench.push(span(trace(4), 6, 0, 12 * SECOND));
+    bench.tick(60);
+    assert_eq!(bench.given(), [4, 2, 5]);
+}
+
+#[test]
 fn what_comes_late_goes_the_way_of_its_trace() {
     let mut bench = Bench::of("errors");
     bench.push(failed(span(trace(1), 1, 0, 10)));
