@@ -11,7 +11,7 @@ use super::{
     attach::{Attached, attach, in_words, reselect},
     reload::{Change, Reloading},
     service::{self, State},
-    session::{Pace, Session},
+    session::{FLUSH, Pace, Session},
     signals::Listener,
 };
 use crate::{
@@ -165,7 +165,13 @@ pub fn follow(
     let changing = inbox.map(|inbox| {
         Changing::new(
             inbox,
-            |change, probes: &mut Probes, core: &mut &mut Pipeline, judge| {
+            |change: Change, probes: &mut Probes, core: &mut &mut Pipeline, judge| {
+                if let Some(targets) = &change.targets {
+                    exporters.configure(targets, FLUSH);
+                }
+                if let (Some(readers), Some(service)) = (&change.readers, &telemetry) {
+                    service.configure(readers.clone(), FLUSH);
+                }
                 reconfigure(change, (probes, core), judge, discovery, log);
             },
         )

@@ -24,15 +24,17 @@ use std::{
 use super::{
     CliError,
     args::{Live, Settings},
-    session,
+    session::{self, Pace, Session},
 };
 use crate::{
     config::{
         Layers, Options,
         settings::{self, CONFIG, SETTINGS, Setting},
     },
+    export::Target,
     kernel::capability,
     live::Inbox,
+    metrics::Readers,
     observe::{Event, Log},
 };
 
@@ -58,7 +60,21 @@ const AT_ONCE: &[&Setting] = &[
     &settings::CAPTURE_HEADER,
     &settings::SAMPLER,
     &settings::SAMPLE,
+    &settings::TAIL,
+    &settings::EXPORT,
+    &settings::QUEUE_DIR,
+    &settings::QUEUE_SIZE,
+    &settings::QUEUE_AGE,
+    &settings::METRICS,
     &settings::LOG_LEVEL,
+];
+
+/// Those that say where spans go, and how.
+const EXPORTS: &[&Setting] = &[
+    &settings::EXPORT,
+    &settings::QUEUE_DIR,
+    &settings::QUEUE_SIZE,
+    &settings::QUEUE_AGE,
 ];
 
 /// Looks after the file until dropped.
@@ -74,6 +90,10 @@ pub struct Reloading {
 pub struct Change {
     /// All that is said now.
     pub options: Options,
+    /// Where spans go now, if that is other than before.
+    pub targets: Option<Vec<Target>>,
+    /// Who is told of what is counted, if that is other than before.
+    pub readers: Option<Readers>,
     /// Settings that are other than before.
     changed: Vec<&'static str>,
     /// Those among them that are looked at when the agent starts only.
@@ -102,9 +122,11 @@ impl Reloading {
         let (nudge, nudges) = mpsc::channel();
         let inbox = Inbox::new().map_err(anyhow::Error::from)?;
         let known = session::layers(settings.clone())?;
+        let options = Options::resolve(&known)?.with_selection()?;
         let file = File {
             stamp: stamp(&path).ok(),
-            leaves_unsampled_out: Options::resolve(&known)?.sampler.is_parent_based(),
+            leaves_unsampled_out: options.sampler.is_parent_based(),
+            counts: !options.metrics.is_empty(),
             known,
             path,
             settings: settings.clone(),
@@ -147,6 +169,8 @@ struct File {
     known: Layers,
     /// The kernel side was loaded to leave out what callers do not sample.
     leaves_unsampled_out: bool,
+    /// Somebody was to be told of what is counted when the agent was started; else nothing is counted before it is started again.
+    counts: bool,
     log: Arc<Log>,
     inbox: Inbox<Change>,
 }
@@ -189,12 +213,22 @@ impl File {
             .iter()
             .filter(|setting| texts(&self.known, setting).ne(texts(&layers, setting)))
             .collect();
+        let session = Session {
+            options,
+            log: Arc::clone(&self.log),
+        };
+        let (targets, readers) = match self.destinations(&session, &changed) {
+            Ok(found) => found,
+            Err(error) => return self.log.say(&Event::NotReconfigured(error.to_string())),
+        };
         self.known = layers;
         if changed.is_empty() {
             return;
         }
+        let options = session.options;
         let comes_too_late = |setting: &Setting| {
             !AT_ONCE.contains(&setting)
+                || (*setting == settings::METRICS && !self.counts)
                 || (*setting == settings::SAMPLER
                     && self.leaves_unsampled_out
                     && !options.sampler.is_parent_based())
@@ -205,8 +239,23 @@ impl File {
         self.inbox.ask(Change {
             changed: names(&mut changed.iter()),
             ignored: names(&mut changed.iter().filter(|setting| comes_too_late(setting))),
+            targets,
+            readers,
             options,
         });
+    }
+
+    /// Where spans go and who is told of what is counted, each if that is other than before.
+    fn destinations(
+        &self,
+        session: &Session,
+        changed: &[&'static Setting],
+    ) -> Result<(Option<Vec<Target>>, Option<Readers>), CliError> {
+        let is_changed = |settings: &[&Setting]| changed.iter().any(|setting| settings.contains(setting));
+        let targets = is_changed(EXPORTS).then(|| session.targets(Pace::Live));
+        let readers = (self.counts && is_changed(&[&settings::METRICS])).then(|| session.readers());
+        let targets = targets.transpose()?.map(|(targets, _)| targets);
+        Ok((targets, readers.transpose()?))
     }
 }
 

@@ -23,9 +23,8 @@ use crate::{
     },
     discovery::{Access, Asked, Discovery, Hierarchy, Labels, Node, Notice, Sources},
     export::{
-        BatchSettings, ConsoleSettings, Exporters, JsonDestination, OtlpSettings,
+        BatchSettings, ConsoleSettings, Exporters, JsonDestination, OtlpSettings, Target,
         console::{SLOWEST_SHOWN, ShowWhen},
-        exporters::Target,
     },
     guard::{
         Guard,
@@ -206,15 +205,12 @@ impl Session {
             .iter()
             .any(|exporter| exporter.dropped_total() + exporter.kept > 0);
         told.exporters = report.exporters.iter().map(ToString::to_string).collect();
-        if lost_at_last || told.has_news() || !self.has_console_alone() {
+        // The console says the same at its own end.
+        let mut exporters = report.exporters.iter();
+        let has_console_alone = exporters.all(|exporter| exporter.exporter == "console");
+        if lost_at_last || told.has_news() || !has_console_alone {
             self.log.tell(&told.to_string());
         }
-    }
-
-    /// The console says the same at its own end.
-    fn has_console_alone(&self) -> bool {
-        matches!(self.options.exports.as_slice(), [ExportTarget::Console])
-            || (self.options.exports.is_empty() && !self.options.has_otlp_environment)
     }
 
     fn target(&self, asked: &ExportTarget, pace: Pace) -> Result<Target, CliError> {

@@ -54,7 +54,11 @@ impl Session {
         }
     }
 
-    fn readers(&self) -> Result<Readers, CliError> {
+    /// Who is to be told.
+    ///
+    /// # Errors
+    /// [`CliError::Misuse`] for a backend that makes no sense.
+    pub(super) fn readers(&self) -> Result<Readers, CliError> {
         let mut readers = Readers::default();
         for target in &self.options.metrics {
             match target {

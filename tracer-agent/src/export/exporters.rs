@@ -1,21 +1,28 @@
-//! All exporters of a run: started, fed and ended together, otherwise independent of each other.
+//! All exporters of a run: started, fed and ended together, otherwise independent of each other. While the run goes on some may
+//! come and others leave.
 
 use std::{
     io,
-    sync::{Arc, mpsc},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, mpsc},
     thread,
     time::Duration,
 };
 
-use tokio::{runtime, task::JoinSet, time::Instant};
+use tokio::{
+    runtime,
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    task::JoinSet,
+    time::Instant,
+};
 
 use super::{
+    Target,
     batch::{BatchSettings, Queue},
-    console::{ConsoleExporter, ConsoleSettings, Losses},
+    console::Losses,
     disk::OpenError,
-    json::{JsonDestination, JsonExporter},
-    otlp::{ClientError, Disk, OtlpExporter, OtlpSettings},
-    report::{Counters, Notify, Report},
+    lane::{Exporter, Lane, Task},
+    otlp::ClientError,
+    report::{Notify, Report},
 };
 use crate::{capture::input::HostInfo, spans::Span};
 
@@ -24,39 +31,6 @@ pub const SHUTDOWN_LIMIT: Duration = Duration::from_secs(5);
 
 /// How long stopping the thread itself may take.
 const STOP_LIMIT: Duration = Duration::from_millis(100);
-
-/// Where spans go; one `--export` each.
-#[derive(Clone, Debug, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "a handful, made once in a run")]
-pub enum Target {
-    /// A waterfall on standard output.
-    Console(ConsoleSettings),
-    /// OTLP/JSON lines.
-    Json(JsonDestination),
-    /// A backend.
-    Otlp(OtlpSettings),
-}
-
-impl Target {
-    /// The name in reports: what the user wrote, without secrets.
-    pub fn name(&self) -> String {
-        match self {
-            Self::Console(_) => "console".to_owned(),
-            Self::Json(JsonDestination::Stdout) => "json:-".to_owned(),
-            Self::Json(JsonDestination::File(path)) => format!("json:{}", path.display()),
-            Self::Otlp(settings) => format!("otlp:{}", settings.names().join(",")),
-        }
-    }
-
-    /// Counters of that name, and of each endpoint where there are several.
-    fn counters(&self, notify: Notify) -> Counters {
-        let counters = Counters::new(self.name(), notify);
-        match self {
-            Self::Otlp(settings) if !settings.others.is_empty() => counters.of_endpoints(settings.names()),
-            _ => counters,
-        }
-    }
-}
 
 /// Why a run cannot begin.
 #[derive(Debug, thiserror::Error)]
@@ -82,25 +56,33 @@ pub enum StartError {
 
 /// The running exporters. They live on a thread of their own, away from the core.
 pub struct Exporters {
-    lanes: Vec<Lane>,
+    lanes: Arc<RwLock<Lanes>>,
     losses: Arc<Losses>,
+    /// What a new one is begun with.
+    batch: BatchSettings,
+    notify: Notify,
+    /// Takes those that come later; none do once it is gone.
+    coming: Option<UnboundedSender<Coming>>,
     /// Answers when every exporter has ended.
     ended: mpsc::Receiver<()>,
     /// Ends the thread, whatever its exporters do.
     stop: Option<tokio::sync::oneshot::Sender<()>>,
 }
 
-#[derive(Clone)]
-struct Lane {
-    queue: Arc<Queue>,
-    counters: Arc<Counters>,
+/// Those that are fed, and those that were.
+#[derive(Default)]
+struct Lanes {
+    fed: Vec<Lane>,
+    /// They deliver what they have.
+    leaving: Vec<Lane>,
+    /// What became of the spans of those that have left.
+    left: Report,
 }
 
-/// An exporter that is ready to run.
-enum Exporter {
-    Console(Box<ConsoleExporter>),
-    Json(JsonExporter),
-    Otlp(Box<OtlpExporter>, Option<Disk>),
+/// An exporter to be opened and run, once these have ended.
+struct Coming {
+    task: Task,
+    before: Vec<Lane>,
 }
 
 impl Exporters {
@@ -122,31 +104,23 @@ impl Exporters {
             .map_err(StartError::Thread)?;
         let losses = Arc::new(Losses::default());
         let inside = runtime.enter();
-        let mut lanes = Vec::with_capacity(targets.len());
+        let mut lanes = Lanes::default();
         let mut running = Vec::with_capacity(targets.len());
         for target in targets {
             let exporter = Exporter::new(target, host, &losses)?;
-            let lane = Lane {
-                queue: Arc::new(Queue::new(batch.clone())),
-                counters: Arc::new(target.counters(notify.clone())),
-            };
-            running.push((exporter, lane.clone()));
-            lanes.push(lane);
+            let (lane, task) = Lane::new(target, batch, notify.clone());
+            running.push((exporter, task));
+            lanes.fed.push(lane);
         }
         drop(inside);
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let (end, ended) = mpsc::channel();
+        let (coming, comes) = unbounded_channel();
+        let with = (host.clone(), losses.clone());
         let body = move || {
             begin();
             runtime.block_on(async move {
-                let all = async {
-                    let mut tasks: JoinSet<()> = running
-                        .into_iter()
-                        .map(|(exporter, lane)| exporter.run(lane))
-                        .collect();
-                    while tasks.join_next().await.is_some() {}
-                };
-                tokio::select! { () = all => (), _ = stopped => () }
+                tokio::select! { () = all(running, comes, with) => (), _ = stopped => () }
             });
             let _ = end.send(());
             // A write that blocks forever must not keep the agent from ending.
@@ -157,11 +131,45 @@ impl Exporters {
             .spawn(body)
             .map_err(StartError::Thread)?;
         Ok(Self {
-            lanes,
+            lanes: Arc::new(RwLock::new(lanes)),
             losses,
+            batch: batch.clone(),
+            notify,
+            coming: Some(coming),
             ended,
             stop: Some(stop),
         })
+    }
+
+    /// Exports to these from now on. Those that stay keep what they have; those that are not named any more deliver what they
+    /// have within `limit`, and what is left then is counted as lost or stays on disk; those that are new begin when those have
+    /// ended whose file or queue on disk they take. Never waits.
+    pub fn configure(&self, targets: &[Target], limit: Duration) {
+        let deadline = Instant::now() + limit;
+        let mut lanes = write(&self.lanes);
+        lanes.forget_ended();
+        let (stay, leave) = std::mem::take(&mut lanes.fed)
+            .into_iter()
+            .partition(|lane| targets.contains(&lane.target));
+        lanes.fed = stay;
+        for lane in leave {
+            lane.leave(deadline);
+            lanes.leaving.push(lane);
+        }
+        for target in targets {
+            if lanes.fed.iter().any(|lane| lane.target == *target) {
+                continue;
+            }
+            let (lane, task) = Lane::new(target, &self.batch, self.notify.clone());
+            let place = target.place();
+            let is_there = |lane: &&Lane| place.is_some() && lane.target.place() == place;
+            let before = lanes.leaving.iter().filter(is_there).cloned().collect();
+            lanes.fed.push(lane);
+            if let Some(coming) = &self.coming {
+                // The thread is there as long as this is.
+                let _ = coming.send(Coming { task, before });
+            }
+        }
     }
 
     /// Hands spans to every exporter. Never waits: what a full queue does not take is counted and dropped.
@@ -176,17 +184,13 @@ impl Exporters {
 
     /// What became of the spans so far.
     pub fn report(&self) -> Report {
-        Report {
-            exporters: self.lanes.iter().map(|lane| lane.counters.report()).collect(),
-        }
+        read(&self.lanes).report()
     }
 
     /// The same for somebody who asks from another thread, also when the exporters have ended.
     pub fn reporter(&self) -> impl Fn() -> Report + Send + Sync + 'static {
         let lanes = self.lanes.clone();
-        move || Report {
-            exporters: lanes.iter().map(|lane| lane.counters.report()).collect(),
-        }
+        move || read(&lanes).report()
     }
 
     /// Ends the input, waits until everything is delivered or `limit` has passed, and says what became of every
@@ -194,22 +198,21 @@ impl Exporters {
     pub fn shutdown(mut self, limit: Duration, losses: &[(&'static str, u64)]) -> Report {
         self.losses.set(losses);
         let deadline = Instant::now() + limit;
-        for lane in &self.lanes {
-            lane.queue.close(deadline);
-        }
+        drop(self.coming.take());
+        read(&self.lanes).fed.iter().for_each(|lane| lane.close(deadline));
         if self.ended.recv_timeout(limit).is_err() {
             drop(self.stop.take());
             // The tasks are gone a moment later; until then they may still count.
             let _ = self.ended.recv_timeout(STOP_LIMIT);
         }
-        for lane in &self.lanes {
-            lane.counters.close();
-        }
-        self.report()
+        let lanes = read(&self.lanes);
+        lanes.all().for_each(|lane| lane.counters.close());
+        lanes.report()
     }
 
     fn hand_out(&self, spans: Vec<Span>, put: impl Fn(&Queue, Vec<Span>) -> usize) {
-        let Some((last, others)) = self.lanes.split_last() else {
+        let lanes = read(&self.lanes);
+        let Some((last, others)) = lanes.fed.split_last() else {
             return;
         };
         for lane in others {
@@ -219,45 +222,53 @@ impl Exporters {
     }
 }
 
-impl Lane {
-    fn take(&self, spans: Vec<Span>, put: impl Fn(&Queue, Vec<Span>) -> usize) {
-        self.counters.accept(spans.len());
-        let refused = put(&self.queue, spans);
-        if refused > 0 {
-            self.counters
-                .drop_spans(super::DropCause::QueueFull, refused as u64);
-            self.counters
-                .notice(format!("{refused} spans dropped: the queue is full"));
-        }
+impl Lanes {
+    fn all(&self) -> impl Iterator<Item = &Lane> {
+        self.leaving.iter().chain(&self.fed)
+    }
+
+    /// One entry a name: who has left and come again goes on counting.
+    fn report(&self) -> Report {
+        let mut report = self.left.clone();
+        self.all().for_each(|lane| report.add(lane.counters.report()));
+        report
+    }
+
+    /// Of those that have left what they counted is kept.
+    fn forget_ended(&mut self) {
+        let (ended, leaving) = std::mem::take(&mut self.leaving)
+            .into_iter()
+            .partition(Lane::has_ended);
+        self.leaving = leaving;
+        let ended: Vec<Lane> = ended;
+        ended
+            .iter()
+            .for_each(|lane| self.left.add(lane.counters.report()));
     }
 }
 
-impl Exporter {
-    fn new(target: &Target, host: &HostInfo, losses: &Arc<Losses>) -> Result<Self, StartError> {
-        Ok(match target {
-            Target::Console(settings) => {
-                Self::Console(Box::new(ConsoleExporter::new(settings.clone(), losses.clone())))
-            }
-            Target::Json(destination) => Self::Json(JsonExporter::open(destination, host).map_err(
-                |error| StartError::Open {
-                    target: target.name(),
-                    error,
-                },
-            )?),
-            Target::Otlp(settings) => {
-                let exporter = Box::new(OtlpExporter::new(settings, host)?);
-                let open = |disk| Disk::open(disk, &settings.queue_name());
-                Self::Otlp(exporter, settings.disk.as_ref().map(open).transpose()?)
-            }
-        })
+/// Runs all exporters until no more can come and every one has ended.
+async fn all(
+    running: Vec<(Exporter, Task)>,
+    mut comes: UnboundedReceiver<Coming>,
+    (host, losses): (HostInfo, Arc<Losses>),
+) {
+    let mut tasks: JoinSet<()> = running
+        .into_iter()
+        .map(|(exporter, task)| task.run(exporter))
+        .collect();
+    while let Some(Coming { task, before }) = comes.recv().await {
+        // Those that have ended by now.
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(task.begin_and_run(before, host.clone(), losses.clone()));
     }
+    while tasks.join_next().await.is_some() {}
+}
 
-    async fn run(self, lane: Lane) {
-        let Lane { queue, counters } = lane;
-        match self {
-            Self::Console(console) => console.run(&queue, &counters).await,
-            Self::Json(json) => json.run(&queue, &counters).await,
-            Self::Otlp(otlp, disk) => otlp.run(disk, &queue, &counters).await,
-        }
-    }
+fn read(lanes: &RwLock<Lanes>) -> RwLockReadGuard<'_, Lanes> {
+    lanes.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write(lanes: &RwLock<Lanes>) -> RwLockWriteGuard<'_, Lanes> {
+    lanes.write().unwrap_or_else(PoisonError::into_inner)
 }

@@ -9,14 +9,17 @@ pub mod console;
 pub mod disk;
 pub mod exporters;
 pub mod json;
+mod lane;
 pub mod otlp;
 pub mod report;
+pub mod target;
 #[cfg(test)]
 pub(crate) mod tests;
 
 pub use batch::BatchSettings;
 pub use console::{ConsoleSettings, SLOWEST_SHOWN, ShowWhen};
-pub use exporters::{Exporters, SHUTDOWN_LIMIT, StartError, Target};
+pub use exporters::{Exporters, SHUTDOWN_LIMIT, StartError};
 pub use json::JsonDestination;
 pub use otlp::{DiskSettings, OtlpSettings, SettingsError};
 pub use report::{DropCause, EndpointReport, ExporterReport, Notice, Notify, Report};
+pub use target::Target;

@@ -109,7 +109,51 @@ pub struct EndpointReport {
     pub failures: u64,
 }
 
+impl Report {
+    /// Adds what became of the spans of an exporter that began after these, to those of one of the same name if there is one.
+    pub(super) fn add(&mut self, later: ExporterReport) {
+        let known = |report: &&mut ExporterReport| report.exporter == later.exporter;
+        match self.exporters.iter_mut().find(known) {
+            Some(report) => report.add(later),
+            None => self.exporters.push(later),
+        }
+    }
+}
+
 impl ExporterReport {
+    /// Goes on with what became of the spans of a later one of the same name.
+    fn add(&mut self, later: Self) {
+        // What it had left on disk is the other's now, and nothing new.
+        let taken_up = self.kept.min(later.resumed);
+        self.kept = self.kept - taken_up + later.kept;
+        self.resumed += later.resumed - taken_up;
+        self.accepted += later.accepted;
+        self.disk_errors += later.disk_errors;
+        self.delivered += later.delivered;
+        self.retries += later.retries;
+        for (cause, count) in later.dropped {
+            match self.dropped.iter_mut().find(|(known, _)| *known == cause) {
+                Some((_, sum)) => *sum += count,
+                None => self.dropped.push((cause, count)),
+            }
+        }
+        for endpoint in later.endpoints {
+            let known = |known: &&mut EndpointReport| known.endpoint == endpoint.endpoint;
+            match self.endpoints.iter_mut().find(known) {
+                Some(sum) => {
+                    sum.delivered += endpoint.delivered;
+                    sum.failures += endpoint.failures;
+                }
+                None => self.endpoints.push(endpoint),
+            }
+        }
+    }
+
+    /// What became of them, for a line that names the exporter already.
+    pub(super) fn fates(&self) -> Fates<'_> {
+        Fates(self)
+    }
+
     /// Spans that did not arrive, all causes together.
     pub fn dropped_total(&self) -> u64 {
         self.dropped.iter().map(|(_, count)| count).sum()
@@ -118,24 +162,29 @@ impl ExporterReport {
 
 impl fmt::Display for ExporterReport {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            out,
-            "{}: {} of {} spans delivered",
-            self.exporter,
-            self.delivered,
-            self.accepted + self.resumed
-        )?;
-        if self.resumed > 0 {
-            write!(out, " ({} of an earlier run)", self.resumed)?;
+        write!(out, "{}: {}", self.exporter, self.fates())
+    }
+}
+
+/// What became of the spans, in words.
+pub(super) struct Fates<'a>(&'a ExporterReport);
+
+impl fmt::Display for Fates<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(report) = self;
+        let taken = report.accepted + report.resumed;
+        write!(out, "{} of {taken} spans delivered", report.delivered)?;
+        if report.resumed > 0 {
+            write!(out, " ({} of an earlier run)", report.resumed)?;
         }
-        if self.kept > 0 {
-            write!(out, "; kept on disk: {}", self.kept)?;
+        if report.kept > 0 {
+            write!(out, "; kept on disk: {}", report.kept)?;
         }
-        for (place, (cause, count)) in self.dropped.iter().enumerate() {
+        for (place, (cause, count)) in report.dropped.iter().enumerate() {
             let lead = if place == 0 { "; lost: " } else { ", " };
             write!(out, "{lead}{} {count}", cause.name())?;
         }
-        for endpoint in &self.endpoints {
+        for endpoint in &report.endpoints {
             write!(out, "; {} took {}", endpoint.endpoint, endpoint.delivered)?;
             if endpoint.failures > 0 {
                 write!(out, " and failed {} times", endpoint.failures)?;
@@ -299,6 +348,15 @@ impl Counters {
             exporter: self.exporter.clone(),
             text,
             suppressed,
+        });
+    }
+
+    /// Says what is said but once.
+    pub(super) fn tell(&self, text: String) {
+        (self.notify)(Notice {
+            exporter: self.exporter.clone(),
+            text,
+            suppressed: 0,
         });
     }
 

@@ -23,6 +23,7 @@ pub mod red;
 pub mod series;
 pub mod server;
 pub mod service;
+mod telling;
 #[cfg(test)]
 mod tests;
 

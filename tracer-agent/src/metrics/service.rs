@@ -8,12 +8,16 @@ use std::{
     time::Duration,
 };
 
-use tokio::{runtime, sync::watch, time::Instant};
+use tokio::{
+    runtime,
+    sync::mpsc::{UnboundedSender, unbounded_channel},
+    time::Instant,
+};
 
 use super::{
     Board,
-    push::{Notify, Push},
-    server,
+    push::Notify,
+    telling::{Telling, With},
 };
 use crate::{
     capture::input::HostInfo,
@@ -50,11 +54,12 @@ pub enum StartError {
     Thread(io::Error),
 }
 
-/// The running server and senders.
+/// The running servers and senders.
 pub struct Service {
     board: Arc<Board>,
     addresses: Vec<SocketAddr>,
-    ending: watch::Sender<Option<Instant>>,
+    /// Takes who is to be told from now on, and until when the others may be.
+    asked: UnboundedSender<(Readers, Instant)>,
     ended: mpsc::Receiver<()>,
 }
 
@@ -76,49 +81,49 @@ impl Service {
             .enable_all()
             .build()
             .map_err(StartError::Thread)?;
-        let mut listeners = Vec::new();
+        let inside = runtime.enter();
+        let mut telling = Telling {
+            with: With {
+                board: Arc::clone(&board),
+                who: who.clone(),
+                unix_now,
+                notify: Arc::clone(notify),
+            },
+            servers: Vec::new(),
+            senders: Vec::new(),
+            leaving: Vec::new(),
+        };
+        let mut opened = Vec::new();
         let mut addresses = Vec::new();
         for &address in &readers.listen {
-            let refused = |error| StartError::Listen { address, error };
-            let listener = TcpListener::bind(address).map_err(refused)?;
-            addresses.push(listener.local_addr().map_err(refused)?);
-            listeners.push(listener);
+            let listener = listen(address)?;
+            addresses.push(
+                listener
+                    .local_addr()
+                    .map_err(|error| StartError::Listen { address, error })?,
+            );
+            opened.push((address, listener));
         }
-        let (ending, asked) = watch::channel(None);
-        let inside = runtime.enter();
         let mut pushes = Vec::new();
         for (settings, interval) in &readers.push {
-            let push = Push::new(
-                settings,
-                who.clone(),
-                Arc::clone(&board),
-                unix_now,
-                Arc::clone(notify),
-            )?;
-            pushes.push((push, *interval));
+            pushes.push((settings.clone(), *interval, telling.with.push(settings)?));
         }
         drop(inside);
+        let (asked, mut asks) = unbounded_channel::<(Readers, Instant)>();
         let (end, ended) = mpsc::channel();
-        let (board_of_servers, notify) = (Arc::clone(&board), Arc::clone(notify));
         let body = move || {
             begin();
             runtime.block_on(async move {
-                for listener in listeners {
-                    let (board, notify) = (Arc::clone(&board_of_servers), Arc::clone(&notify));
-                    tokio::spawn(async move {
-                        let Err(error) = server::serve(listener, board).await;
-                        notify(format!("metrics are no longer served: {error}"));
-                    });
+                for (address, listener) in opened {
+                    telling.serve(address, listener);
                 }
-                let mut asked_for_end = asked.clone();
-                let pushing: Vec<_> = pushes
-                    .into_iter()
-                    .map(|(push, interval)| tokio::spawn(push.run(interval, asked.clone())))
-                    .collect();
-                let _ = asked_for_end.changed().await;
-                for push in pushing {
-                    let _ = push.await;
+                for (settings, interval, push) in pushes {
+                    telling.send(settings, interval, push);
                 }
+                while let Some((readers, deadline)) = asks.recv().await {
+                    telling.configure(&readers, deadline).await;
+                }
+                telling.ended().await;
             });
             let _ = end.send(());
         };
@@ -129,12 +134,19 @@ impl Service {
         Ok(Self {
             board,
             addresses,
-            ending,
+            asked,
             ended,
         })
     }
 
-    /// Where it listens: the ports that were chosen, in place of 0.
+    /// Tells these from now on: who stays is told on, who is not named any more is sent to a last time, within `limit`. What cannot be
+    /// begun is told. Never waits.
+    pub fn configure(&self, readers: Readers, limit: Duration) {
+        // The thread is there as long as this is.
+        let _ = self.asked.send((readers, Instant::now() + limit));
+    }
+
+    /// Where it has listened from the start on: the ports that were chosen, in place of 0.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
@@ -146,8 +158,13 @@ impl Service {
 
     /// Sends a last time and ends, within `limit`. Blocks.
     pub fn shutdown(self, limit: Duration) {
-        self.ending.send_replace(Some(Instant::now() + limit));
+        self.configure(Readers::default(), limit);
+        drop(self.asked);
         // A moment more than its sends have, for the thread itself.
         let _ = self.ended.recv_timeout(limit + Duration::from_millis(100));
     }
+}
+
+pub(super) fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).map_err(|error| StartError::Listen { address, error })
 }

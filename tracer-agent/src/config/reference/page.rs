@@ -38,8 +38,11 @@ fn page() -> String {
          \x20   tracer-agent config schema       the JSON Schema of the file, for editors\n\n\
          They take the options of `run`: `tracer-agent config show --config agent.yaml --port 80`.\n\n\
          `run` reads the file again when it has changed, and on SIGHUP. What is selected, `instrumented`, `route`, `learn_routes`, `privacy`, `capture_header`,\n\
-         `sampler`, `sample` and `log_level` count from then on, for processes that run too; everything else counts at the next start, and the log says so. A process\n\
-         keeps what it is: what is selected no more is traced until it ends, or is excluded. A file that cannot be used changes nothing.\n\n\
+         `sampler`, `sample`, `tail`, `export`, `queue_dir`, `queue_size`, `queue_age`, `metrics` and `log_level` count from then on, for processes that run too; everything else counts\n\
+         at the next start, and the log says so. A process keeps what it is: what is selected no more is traced until it ends, or is excluded. A file that cannot be used changes nothing.\n\n\
+         A destination that stays keeps what waits for it. One that is named no more has 5 s for what it has; the rest is counted as lost, or stays on disk, and the log says how much. One whose\n\
+         `queue_size` or endpoints change takes up what it had on disk. One that cannot be opened is told, and what it is handed is counted as lost. Other rules of `tail` decide of what is held too; without any, what is\n\
+         held is decided by those there were. `metrics` counts at once where the agent was started with some: else it counts nothing, and has the kernel leave out what callers do not sample.\n\n\
          | flag | key | variable | default | |\n| --- | --- | --- | --- | --- |\n",
     );
     for setting in [&CONFIG].into_iter().chain(SETTINGS) {

@@ -17,6 +17,7 @@ use crate::{
 };
 
 pub mod backend;
+mod changing;
 mod cost;
 mod durable;
 mod endpoints;

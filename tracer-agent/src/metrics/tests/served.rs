@@ -21,7 +21,7 @@ use crate::{
         tests::{backend, host},
     },
     ids::BootNanos,
-    metrics::{Board, Readers, Service, StartError},
+    metrics::{Board, Readers, Service, StartError, push::Notify},
 };
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -31,15 +31,12 @@ fn clock() -> BootNanos {
 }
 
 fn service(readers: &Readers, board: &Arc<Board>) -> Result<Service, StartError> {
+    service_heard(readers, board, Arc::new(|_| ()))
+}
+
+fn service_heard(readers: &Readers, board: &Arc<Board>, notify: Notify) -> Result<Service, StartError> {
     let who = (host(), Vec::new());
-    Service::start(
-        readers,
-        board.clone(),
-        &who,
-        || 2_000,
-        &(Arc::new(|_| ()) as _),
-        || (),
-    )
+    Service::start(readers, board.clone(), &who, || 2_000, &notify, || ())
 }
 
 fn served() -> (Service, SocketAddr, Arc<Board>) {
@@ -275,4 +272,59 @@ fn a_backend_that_is_away_does_not_keep_the_agent() {
         *flag.lock().unwrap() = true;
     });
     wait_for(|| *ended.lock().unwrap());
+}
+
+fn free_address() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+}
+
+#[test]
+fn those_who_are_told_change_and_those_who_stay_do_not_notice() {
+    let [first, second, third] = [(); 3].map(|()| free_address());
+    let (backend, log) = backend::http(Vec::new(), None);
+    let url = format!("http://{backend}");
+    let (settings, _) = OtlpSettings::of(Signal::Metrics, Some(&url), |_| None).unwrap();
+    let board = Arc::new(Board::new(clock, 1_000));
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let hears = heard.clone();
+    let listening = |addresses: &[SocketAddr]| Readers {
+        listen: addresses.to_vec(),
+        ..Readers::default()
+    };
+    let notify: Notify = Arc::new(move |text| hears.lock().unwrap().push(text));
+    let service = service_heard(&listening(&[first, second]), &board, notify).unwrap();
+    let mut kept = TcpStream::connect(second).unwrap();
+
+    let sending = Readers {
+        push: vec![(settings, Duration::from_secs(3600))],
+        ..listening(&[second, third])
+    };
+    service.configure(sending, LIMIT);
+    wait_for(|| TcpStream::connect(third).is_ok());
+    assert!(TcpStream::connect(first).is_err());
+    assert_eq!(get(third, "/healthz", "").0, 200);
+    kept.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+        .unwrap();
+    let mut answer = [0; 12];
+    kept.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    assert!(log.received().is_empty(), "the first interval is not over");
+
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    service.configure(listening(&[first, taken.local_addr().unwrap()]), LIMIT);
+    wait_for(|| !log.received().is_empty());
+    wait_for(|| TcpStream::connect(first).is_ok());
+    wait_for(|| !heard.lock().unwrap().is_empty());
+    let said = heard.lock().unwrap().clone();
+    assert!(
+        said[0].starts_with("cannot serve metrics on 127.0.0.1:"),
+        "{said:?}"
+    );
+    assert!(TcpStream::connect(second).is_err() && TcpStream::connect(third).is_err());
+    service.shutdown(LIMIT);
+    assert_eq!(log.received().len(), 1, "who has left is sent to a last time");
+    assert!(TcpStream::connect(first).is_err());
 }
