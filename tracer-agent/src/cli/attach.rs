@@ -167,7 +167,7 @@ fn containers<'a>(
     };
     if !discovery.knows_names() {
         log.say(&Event::Remark(
-            "--container: nobody is there to ask for names (Kubernetes, Docker, Podman), so ids alone are matched".to_owned(),
+            "--container: nobody is there to ask for names (Kubernetes, Docker, Podman, containerd), so ids alone are matched".to_owned(),
         ));
     }
     let mut containers = Containers::new(discovery, hierarchy, patterns)

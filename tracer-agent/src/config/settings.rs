@@ -109,7 +109,7 @@ settings! {
     TLS = "tls", Some("WHEN"), false, false, "Breakpoints for TLS: auto (default) or off" = "auto" of Tls;
     RING_SIZE = "ring-size", Some("SIZE"), false, false, "Memory for records on their way (by host)": seldom;
     HOST_ROOT = "host-root", Some("DIR"), false, false, "Where / of the host is mounted (/)" = "/": seldom;
-    IDENTITY = "identity", Some("WHEN"), false, false, "Ask Kubernetes and Docker: auto, labels or off" = "auto" of Identity;
+    IDENTITY = "identity", Some("WHEN"), false, false, "Ask Kubernetes and runtimes: auto, labels or off" = "auto" of Identity;
     INSTRUMENTED = "instrumented", Some("WHAT"), false, true, "Self-tracing programs: skip (default) or keep" = "skip" of Instrumented;
     ROUTE = "route", Some("PATTERN"), true, true, "Name spans by route (/orders/{id})";
     LEARN_ROUTES = "learn-routes", Some("WHEN"), false, true, "Learn routes of paths: auto (default), on or off" = "auto" of LearnRoutes: seldom;

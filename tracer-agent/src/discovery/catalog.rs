@@ -124,6 +124,26 @@ impl Catalog {
         self.tell();
     }
 
+    /// A container is there, or is described otherwise.
+    pub(super) fn put_container(&self, source: &'static str, container: Described) {
+        let mut known = self.write();
+        let of_source = known.containers.entry(source).or_default();
+        if of_source.len() >= CONTAINERS_MAX && !of_source.contains_key(&container.id) {
+            self.counters.refused.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        of_source.insert(container.id.clone(), Arc::new(container));
+        drop(known);
+        self.tell();
+    }
+
+    /// A container is gone.
+    pub(super) fn remove_container(&self, source: &'static str, id: &str) {
+        if let Some(of_source) = self.write().containers.get_mut(source) {
+            of_source.remove(id);
+        }
+    }
+
     /// Pods and containers that are known.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {

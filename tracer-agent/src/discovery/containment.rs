@@ -10,8 +10,9 @@
 use super::{
     catalog::Place,
     cgroup::Membership,
+    docker::OfPod,
     image::Image,
-    kubernetes::{Container, Pod},
+    kubernetes::{Container, Pod, Workload},
     text_attribute,
 };
 use crate::capture::input::AttributeValue;
@@ -50,8 +51,14 @@ impl Containment {
         found.runtime(membership, place, container);
         if let Some(pod) = pod {
             found.pod(pod, container, labels);
-        } else if let Some(uid) = &membership.pod_uid {
-            found.fact("k8s.pod.uid", uid);
+        } else {
+            if let Some(uid) = &membership.pod_uid {
+                found.fact("k8s.pod.uid", uid);
+            }
+            let described = place.container.as_deref();
+            if let Some(pod) = described.and_then(|described| described.pod.as_ref()) {
+                found.pod_of_runtime(pod);
+            }
         }
         let is_known = match (pod, &place.container) {
             (Some(_), _) => container.is_some() || id.is_none(),
@@ -132,6 +139,23 @@ impl Containment {
             let instance = format!("{}.{}.{}", pod.namespace, pod.name, container.name);
             self.claim("service.instance.id", instance);
         }
+    }
+
+    /// What a runtime was told of the pod, while the API says nothing.
+    fn pod_of_runtime(&mut self, pod: &OfPod) {
+        self.fact("k8s.pod.name", &pod.name);
+        if let Some(namespace) = &pod.namespace {
+            self.fact("k8s.namespace.name", namespace);
+            self.claim("service.namespace", namespace.clone());
+        }
+        if let Some(container) = &pod.container {
+            self.fact("k8s.container.name", container);
+        }
+        let workload = Workload::of_pod(&pod.name);
+        if let Some(attribute) = workload.attribute {
+            self.fact(attribute, workload.name);
+        }
+        self.service = Some(workload.name.to_owned());
     }
 
     fn fact(&mut self, key: &str, value: &str) {

@@ -22,6 +22,7 @@ mod awaiting;
 mod catalog;
 mod cgroup;
 mod cloud;
+mod containerd;
 mod containers;
 mod containment;
 mod docker;

@@ -10,7 +10,7 @@ use tokio::{runtime, sync::oneshot, task::LocalSet};
 
 use super::{
     catalog::Catalog,
-    docker,
+    containerd, docker,
     http::Trouble,
     kubernetes::{self, Access, Node},
 };
@@ -57,11 +57,11 @@ impl Sources {
     /// # Errors
     /// When there is no thread or no runtime.
     pub fn start(asked: Asked, root: &Path, notify: Notify, begin: fn()) -> io::Result<Option<Self>> {
-        let sockets = match asked.containers {
-            true => docker::sockets(root),
-            false => Vec::new(),
+        let (sockets, of_containerd) = match asked.containers {
+            true => (docker::sockets(root), containerd::sockets(root)),
+            false => Default::default(),
         };
-        if asked.kubernetes.is_none() && sockets.is_empty() {
+        if asked.kubernetes.is_none() && sockets.is_empty() && of_containerd.is_empty() {
             return Ok(None);
         }
         let catalog = Arc::new(Catalog::new()?);
@@ -83,6 +83,12 @@ impl Sources {
             for (runtime, socket) in sockets {
                 let (catalog, report) = (Arc::clone(&catalog), Rc::clone(&report));
                 tasks.spawn_local(async move { docker::follow(runtime, socket, &catalog, &report).await });
+            }
+            for (source, socket) in of_containerd {
+                let (catalog, report) = (Arc::clone(&catalog), Rc::clone(&report));
+                tasks.spawn_local(async move {
+                    containerd::follow(source, socket, &catalog, &report).await;
+                });
             }
             runtime.block_on(async move {
                 tokio::select! { () = tasks => (), _ = stopped => () }

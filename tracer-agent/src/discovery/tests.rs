@@ -5,7 +5,13 @@ use std::{fs, os::unix::fs::symlink, path::PathBuf, sync::Arc, time::Duration};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::{Discovery, Glob, Labels, NameRule, catalog::Catalog, docker::Described, kubernetes::Pod};
+use super::{
+    Discovery, Glob, Labels, NameRule,
+    catalog::Catalog,
+    cgroup::Membership,
+    docker::{Described, OfPod},
+    kubernetes::Pod,
+};
 use crate::capture::input::{AttributeValue, ProcessInfo};
 
 const CONTAINER: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
@@ -603,4 +609,49 @@ fn a_container_of_docker_is_its_compose_service_or_its_name() {
         assert_eq!(attribute(&found, "container.image.name"), Some("web"));
         assert_eq!(attribute(&found, "service.namespace"), namespace);
     }
+}
+
+#[test]
+fn while_no_api_is_known_containerd_tells_of_what_pod_a_container_is() {
+    let tree = Tree::new();
+    tree.process(7, "/usr/bin/python3", &["python3", "app.py"])
+        .write("7/cgroup", pod_cgroup())
+        .write("7/environ", "HOSTNAME=other-6d4cf56db6-x7k2p\0");
+    let (discovery, catalog) = with_pod(&tree, &pod(true));
+    catalog.replace_pods(Vec::new());
+    let id = Membership::parse(pod_cgroup().as_bytes()).container_id.unwrap();
+    let described = Described {
+        id,
+        name: None,
+        runtime: "containerd",
+        image: None,
+        service: None,
+        project: None,
+        pod: Some(OfPod {
+            name: "orders-6d4cf56db6-x7k2p".to_owned(),
+            namespace: Some("shop".to_owned()),
+            container: Some("app".to_owned()),
+        }),
+    };
+    catalog.put_container("containerd", described);
+    let found = discovery.lookup(7, "");
+    assert_eq!(found.service_name, "orders");
+    for (key, value) in [
+        ("k8s.pod.name", "orders-6d4cf56db6-x7k2p"),
+        ("k8s.namespace.name", "shop"),
+        ("k8s.container.name", "app"),
+        ("k8s.deployment.name", "orders"),
+        ("service.namespace", "shop"),
+        ("container.runtime.name", "containerd"),
+    ] {
+        assert_eq!(attribute(&found, key), Some(value), "{key}");
+    }
+    // The API knows better.
+    catalog.replace_pods(vec![Pod::parse(pod(true).as_bytes()).unwrap()]);
+    let better = discovery.known_better();
+    assert_eq!(better.len(), 1);
+    let node = |found| attribute(found, "k8s.node.name");
+    assert_eq!((node(&found), node(&better[0])), (None, Some("node-1")));
+    let names = better[0].resource.iter();
+    assert_eq!(names.filter(|(key, _)| key == "k8s.pod.name").count(), 1);
 }

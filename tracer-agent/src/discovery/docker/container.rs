@@ -18,6 +18,18 @@ pub(in super::super) struct Described {
     pub service: Option<String>,
     /// The Compose project.
     pub project: Option<String>,
+    /// The pod that it is part of, as its runtime was told.
+    pub pod: Option<OfPod>,
+}
+
+/// What a runtime knows of the pod of a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in super::super) struct OfPod {
+    /// Its name.
+    pub name: String,
+    pub namespace: Option<String>,
+    /// What the pod calls the container.
+    pub container: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -67,6 +79,8 @@ impl Described {
             image: object.image.as_deref().and_then(Image::parse),
             service: label(|labels| &labels.service),
             project: label(|labels| &labels.project),
+            // A kubelet has its containers run by others for long.
+            pod: None,
         })
     }
 }

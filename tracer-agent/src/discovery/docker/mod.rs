@@ -21,7 +21,7 @@ use super::{
     json::{Level, Objects},
     sources::Report,
 };
-pub(super) use container::Described;
+pub(super) use container::{Described, OfPod};
 
 /// Bytes of one container or event: labels may be long.
 const OBJECT_MAX: usize = 1 << 20;
@@ -70,7 +70,7 @@ pub(super) async fn follow(runtime: &'static str, socket: PathBuf, catalog: &Cat
 }
 
 /// Doubled with each failure in a row, then between a half and the whole of it.
-fn wait(failures: u32) -> Duration {
+pub(super) fn wait(failures: u32) -> Duration {
     let whole = WAITS[0].saturating_mul(1 << failures.min(16)).min(WAITS[1]);
     let random = u32::from((RandomState::new().hash_one(0_u8) & 0xffff) as u16);
     whole / 2 + whole / 2 * random / 0xffff
