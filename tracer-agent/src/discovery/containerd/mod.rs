@@ -186,4 +186,6 @@ fn describe(container: Container) -> Option<Described> {
 }
 
 #[cfg(test)]
+mod real;
+#[cfg(test)]
 mod tests;

@@ -42,7 +42,7 @@ use crate::discovery::{
     sources::{Asked, Notice, Sources},
 };
 
-const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+pub(super) const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
 fn container(id: &str, image: &str, labels: &[(&str, &str)]) -> Container {
     let labels = labels
@@ -288,7 +288,7 @@ impl ServerStreamingService<Filtered> for Events {
 }
 
 /// Everything that is said, and the thread that asks.
-fn follow(root: &Path) -> (Sources, Arc<Mutex<Vec<String>>>) {
+pub(super) fn follow(root: &Path) -> (Sources, Arc<Mutex<Vec<String>>>) {
     let said = Arc::new(Mutex::new(Vec::new()));
     let hears = said.clone();
     let notify = Box::new(move |notice: Notice| hears.lock().unwrap().push(format!("{notice:?}")));
@@ -300,14 +300,14 @@ fn follow(root: &Path) -> (Sources, Arc<Mutex<Vec<String>>>) {
     (sources, said)
 }
 
-fn place(catalog: &Catalog, id: &str) -> Place {
+pub(super) fn place(catalog: &Catalog, id: &str) -> Place {
     catalog.find(&Membership {
         container_id: Some(id.to_owned()),
         ..Membership::default()
     })
 }
 
-fn name_of(catalog: &Catalog, id: &str) -> Option<String> {
+pub(super) fn name_of(catalog: &Catalog, id: &str) -> Option<String> {
     place(catalog, id).container?.name.clone()
 }
 
