@@ -121,18 +121,7 @@ impl Reloading {
         };
         let (nudge, nudges) = mpsc::channel();
         let inbox = Inbox::new().map_err(anyhow::Error::from)?;
-        let known = session::layers(settings.clone())?;
-        let options = Options::resolve(&known)?.with_selection()?;
-        let file = File {
-            stamp: stamp(&path).ok(),
-            leaves_unsampled_out: options.sampler.is_parent_based(),
-            counts: !options.metrics.is_empty(),
-            known,
-            path,
-            settings: settings.clone(),
-            log: Arc::clone(log),
-            inbox: inbox.clone(),
-        };
+        let file = File::new(path, settings, log, &inbox)?;
         let body = move || {
             capability::keep(capability::NONE);
             file.look_after(&nudges);
@@ -176,6 +165,27 @@ struct File {
 }
 
 impl File {
+    /// The file as it is when the agent starts.
+    fn new(
+        path: PathBuf,
+        settings: &Settings<Live>,
+        log: &Arc<Log>,
+        inbox: &Inbox<Change>,
+    ) -> Result<Self, CliError> {
+        let known = session::layers(settings.clone())?;
+        let options = Options::resolve(&known)?.with_selection()?;
+        Ok(Self {
+            stamp: stamp(&path).ok(),
+            leaves_unsampled_out: options.sampler.is_parent_based(),
+            counts: !options.metrics.is_empty(),
+            known,
+            path,
+            settings: settings.clone(),
+            log: Arc::clone(log),
+            inbox: inbox.clone(),
+        })
+    }
+
     fn look_after(mut self, nudges: &Receiver<()>) {
         let mut last_seen = self.stamp;
         loop {
@@ -263,3 +273,6 @@ impl File {
 fn texts<'a>(layers: &'a Layers, setting: &Setting) -> impl Iterator<Item = &'a str> {
     layers.values(setting).iter().map(|(_, text)| text.as_str())
 }
+
+#[cfg(test)]
+mod tests;
