@@ -118,8 +118,9 @@ fn batches_go_round_the_endpoints_while_one_is_dead_to_the_other_and_go_round_ag
     assert_eq!(report.dropped, []);
 
     let _first = backend_at(addresses[0], &arrived);
-    // It has rested for a second at most, and is asked once more then.
-    thread::sleep(Duration::from_millis(1_100));
+    // It rests for a second after its first failure, for two after the next, and is asked once more then.
+    let doublings = u32::try_from(report.endpoints[0].failures).unwrap() - 1;
+    thread::sleep(Duration::from_secs(1 << doublings.min(4)) + Duration::from_millis(100));
     exporters.send(spans[300..].to_vec());
     assert_eq!(shares(&settled(&exporters, 400)), [100, 300]);
     let report = end(exporters);
@@ -246,7 +247,10 @@ fn an_endpoint_of_grpc_that_stalls_or_says_that_it_is_not_there_gives_its_batche
             .iter()
             .map(|endpoint| endpoint.failures)
             .collect();
-        assert_eq!(failures, [1, 0, 1]);
+        assert!(
+            matches!(failures[..], [1, 0, closed] if closed >= 1),
+            "{failures:?}"
+        );
         assert_eq!(shares(&report), [0, 40, 0]);
         assert_eq!(log_of_other.received().len(), 4);
         end(exporters);
