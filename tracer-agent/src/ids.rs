@@ -113,10 +113,10 @@ pub enum Maker {
         /// When that was.
         at: BootNanos,
     },
-    /// A coroutine that has handed something to this one, which waited for that, or has made it.
+    /// A task of tokio sends, which any thread may poll.
     Coroutine {
-        /// It.
-        waker: Coroutine,
+        /// The one that has handed something to it, which it waited for, or has made it, where that is known.
+        waker: Option<Coroutine>,
         /// When that was.
         at: BootNanos,
     },

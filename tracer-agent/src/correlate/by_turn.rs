@@ -64,20 +64,21 @@ impl Correlator {
     /// An exchange is over: the response of a call was read, or that of a request written, which tells whether what is read last
     /// tells for what things are written.
     pub(super) fn note_ending(&mut self, id: ExchangeId, ending: &Ending, out: &mut Vec<Linked>) {
-        let (Some(task), Some(moment)) = (ending.response_task, ending.moment) else {
+        let Some(task) = ending.response_task else {
             return;
         };
         let Some(exchange) = self.known.live(id).and_then(Live::exchange) else {
             return;
         };
         let (side, pid) = (exchange.side, exchange.pid());
-        if let (Side::Inbound, Some(coroutine)) = (side, ending.coroutine) {
-            let by = (task, moment, ending.end);
+        if let (Side::Inbound, Some(coroutine), Some(at)) = (side, ending.coroutine, ending.answered_at()) {
+            let by = (task, at, ending.end);
             let made = self
                 .coroutines
                 .answered(exchange, coroutine, by, &mut self.counters);
             self.decide_made(made, Evidence::Task, out);
         }
+        let Some(moment) = ending.moment else { return };
         match side {
             Side::Outbound => {
                 self.note_read(id, task, moment, out);

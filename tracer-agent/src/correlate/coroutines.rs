@@ -24,7 +24,7 @@ use std::{collections::BTreeMap, iter};
 
 use crate::{
     capture::record::CoroutineMade,
-    ids::{BootNanos, ConnectionId, Coroutine, Moment, Pid, Task},
+    ids::{BootNanos, ConnectionId, Coroutine, Pid, Task},
     protocols::{Exchange, ExchangeId},
 };
 
@@ -63,6 +63,8 @@ struct Process {
     last: BTreeMap<u32, (Coroutine, Answer)>,
     /// Who has answered last on each connection.
     connections: Recent<ConnectionId, Coroutine>,
+    /// The last request on each connection, and the one before.
+    requests: Recent<ConnectionId, (ExchangeId, Option<ExchangeId>)>,
     /// Requests that were answered by who had answered the former on their connection, or by another.
     stays: Tally,
     /// Requests in flight at once that one thread answered in different coroutines, or in the same.
@@ -131,6 +133,14 @@ impl Coroutines {
         }
     }
 
+    /// A request has come.
+    pub fn came(&mut self, request: &Exchange) {
+        if let Some(process) = self.processes.get_mut(request.pid()) {
+            let former = process.requests.get(request.connection).map(|(last, _)| *last);
+            process.requests.insert(request.connection, (request.id, former));
+        }
+    }
+
     /// A coroutine has made another.
     pub fn made(&mut self, made: &CoroutineMade, counters: &mut Counters) {
         let process = self.processes.entry(made.thread.pid, &mut counters.evicted_loops);
@@ -182,12 +192,12 @@ impl Coroutines {
         }
     }
 
-    /// A request is answered, by this coroutine of this thread at this moment; the calls that are known by that to be made for it, or for the one before.
+    /// A request is answered, by this coroutine of this thread from then to then; the calls that are known by that to be made for it, or for the one before.
     pub fn answered(
         &mut self,
         request: &Exchange,
         coroutine: Coroutine,
-        (task, moment, end): (Task, Moment, BootNanos),
+        (task, at, end): (Task, BootNanos, BootNanos),
         counters: &mut Counters,
     ) -> Vec<Made> {
         let process = self.processes.entry(task.pid, &mut counters.evicted_loops);
@@ -195,7 +205,7 @@ impl Coroutines {
             request: request.id,
             connection: request.connection,
             came: request.start,
-            at: moment.at,
+            at,
         };
         let last = process.last.insert(task.tid, (coroutine, answer));
         process.note_connection(request.connection, coroutine);
@@ -212,7 +222,7 @@ impl Coroutines {
             if last.is_some_and(|(other, former)| other != coroutine && former.overlaps(request)) {
                 process.apart.add(true);
             }
-            let former = former.filter(|_| process.stays.is_convincing(PROOF));
+            let former = former.filter(|former| process.follows(request, former.request));
             let before = process.unproven.len();
             process.unproven.extend(made_for(request, former, &calls));
             if process.unproven.len() > before {
@@ -243,6 +253,7 @@ impl Default for Process {
             makers: Recent::new(MAX_MADE),
             last: BTreeMap::new(),
             connections: Recent::new(MAX_COROUTINES),
+            requests: Recent::new(MAX_COROUTINES),
             stays: Tally::default(),
             apart: Tally::default(),
             unproven: Vec::new(),
@@ -254,6 +265,12 @@ impl Default for Process {
 impl Process {
     const fn is_believed(&self) -> bool {
         self.apart.is_convincing(PROOF)
+    }
+
+    /// Whether a coroutine may have gone on with a former request until this one came: the answer to one between them may have been missed.
+    fn follows(&self, request: &Exchange, former: ExchangeId) -> bool {
+        let requests = self.requests.get(request.connection);
+        self.stays.is_convincing(PROOF) && requests == Some(&(request.id, Some(former)))
     }
 
     /// Who made a coroutine or handed it something, who made that one, and so on, each with when it did so. A number that was given out anew since
@@ -312,7 +329,8 @@ fn made_for(request: &Exchange, former: Option<Answer>, calls: &[Call]) -> Vec<M
         if call.is_since(request.start) {
             return Some(request.id).filter(|_| !is_open || call.made.is_some());
         }
-        let former = former.filter(|former| former.connection == request.connection);
+        // Who hands something on after an answer is another, which was made for that.
+        let former = former.filter(|former| former.connection == request.connection && !call.is_handed);
         former
             .filter(|former| call.is_since(former.came))
             .map(|former| former.request)

@@ -70,7 +70,12 @@ impl Correlator {
             }
             return judged(Cause::Unknown, Some(guess), true);
         }
-        match self.by_turn(outbound) {
+        let by_turn = if outbound.is_by_any_thread() && self.timing.serves_several(pid) {
+            ByTurn::Unknown
+        } else {
+            self.by_turn(outbound)
+        };
+        match by_turn {
             ByTurn::For(request) => judged(Cause::Edge(Edge::Local(request, Evidence::Turn)), None, false),
             by_turn @ (ByTurn::Waits(_) | ByTurn::Unknown) => {
                 let is_serving = self.timing.serves(outbound.pid());

@@ -64,6 +64,7 @@ impl Correlator {
         }
         self.relays.came(&inbound, &mut self.counters);
         self.loops.came(&inbound, &mut self.counters);
+        self.coroutines.came(&inbound);
         if let Some(moment) = inbound.moment {
             self.turn_reads(inbound.task, moment, Some(id), out);
             self.lag_reads(inbound.task, moment, lags::Cause::Came(id), out);
@@ -320,6 +321,9 @@ impl Correlator {
     /// What the task that sent a request, or had it sent, tells of it; else the goroutine that made that task.
     fn by_worker(&mut self, outbound: &Exchange) -> Cause {
         let (task, start) = (outbound.task, outbound.start);
+        if outbound.is_by_any_thread() && self.timing.serves_several(outbound.pid()) {
+            return Cause::Unknown;
+        }
         if outbound.multiplexed {
             // One that was made to send this is no one that writes for all.
             return match self.by_makers(task, outbound.made_by(), start) {

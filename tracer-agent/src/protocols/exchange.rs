@@ -172,9 +172,14 @@ impl Exchange {
     /// The coroutine that handed something to the one which sends, and when, where that is known.
     pub fn handed_by(&self) -> Option<(Coroutine, BootNanos)> {
         match self.maker? {
-            Maker::Coroutine { waker, at } => Some((waker, at)),
+            Maker::Coroutine { waker, at } => Some((waker?, at)),
             _ => None,
         }
+    }
+
+    /// Whether any thread may run what sends.
+    pub const fn is_by_any_thread(&self) -> bool {
+        matches!(self.maker, Some(Maker::Coroutine { .. }))
     }
 }
 
@@ -248,6 +253,15 @@ pub struct Ending {
     pub failure: Option<Failure>,
     /// Bytes that belong to the exchange were lost: times and sizes that are not known are absent.
     pub incomplete: bool,
+}
+
+impl Ending {
+    /// When the coroutine answered: of tasks that any thread may run, which need not wait for files, when it was done with that.
+    pub fn answered_at(&self) -> Option<BootNanos> {
+        let is_by_any_thread = matches!(self.maker, Some(Maker::Coroutine { .. }));
+        let begun = self.moment.map(|moment| moment.at);
+        begun.or_else(|| is_by_any_thread.then_some(self.end))
+    }
 }
 
 /// Why an exchange has no whole response, or a connect no connection.

@@ -113,8 +113,7 @@ fn data<'a>(whole: &mut Fields<'a>) -> Result<Data<'a>, RecordError> {
         _ if is_by(data_flags::BY_TASK) => {
             let [own, waker] = halves(maker).map(|number| coroutine(number.into()));
             let at = BootNanos(context);
-            let waker = waker.map(|waker| Maker::Coroutine { waker, at });
-            (Task::thread(pid, tid), own, waker)
+            (Task::thread(pid, tid), own, Some(Maker::Coroutine { waker, at }))
         }
         None => (Task::thread(pid, tid), coroutine(maker), None),
         Some(goroutine) => {
@@ -455,10 +454,12 @@ mod tests {
         assert_eq!(by_thread(0, 9), other(0, 0));
         assert_eq!(by_thread(7, 8 << 32 | 9), other(8, 7));
         let by_task = |at, tasks| data(data_flags::BY_TASK, at, tasks);
-        let (waker, at) = (Coroutine(NonZeroU64::new(8).unwrap()), BootNanos(7));
-        let woken = Some(Maker::Coroutine { waker, at });
-        assert_eq!(by_task(7, 8 << 32 | 9), (thread, Some(9), woken));
-        assert_eq!(by_task(7, 9), (thread, Some(9), None));
+        let woken = |number| {
+            let (waker, at) = (NonZeroU64::new(number).map(Coroutine), BootNanos(7));
+            Some(Maker::Coroutine { waker, at })
+        };
+        assert_eq!(by_task(7, 8 << 32 | 9), (thread, Some(9), woken(8)));
+        assert_eq!(by_task(7, 9), (thread, Some(9), woken(0)));
     }
 
     #[test]

@@ -109,7 +109,7 @@ impl Loop {
     /// A call by a coroutine that writes for another, which has handed it something then.
     fn calls_for(&mut self, coroutine: u64, waker: u64, at: BootNanos) -> ExchangeId {
         let mut draft = outbound(PID, LOOP);
-        let waker = number(waker);
+        let waker = Some(number(waker));
         draft.0.maker = Some(Maker::Coroutine { waker, at });
         self.begin(draft, Some(coroutine))
     }
@@ -251,6 +251,20 @@ fn work_that_reaches_into_the_next_request_leaves_it_open_which_was_called_for()
     let of_either = one.calls(1);
     one.answers(second, 1);
     assert_eq!(one.places([late, of_either]), [by_task(first), Place::Root]);
+}
+
+#[test]
+fn what_follows_a_request_whose_answer_was_missed_is_not_for_the_one_before() {
+    let mut one = Loop::of_connections();
+    let first = one.request_on(5);
+    one.answers(first, 1);
+    // It is never seen to be answered.
+    let _second = one.request_on(5);
+    let of_second = one.calls(1);
+    one.is_answered(of_second);
+    let third = one.request_on(5);
+    one.answers(third, 1);
+    assert_eq!(one.places([of_second]), [Place::Root]);
 }
 
 #[test]
