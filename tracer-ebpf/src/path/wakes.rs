@@ -28,8 +28,9 @@ const WAIT_UNTIL: u32 = 9 | 128;
 /// Who waits for a lock of Java may do so for a second at a time, to look whether it is free.
 const WORK_IS_WAITED_FOR: u64 = 2_000_000_000;
 
-/// Threads are told apart by so many numbers.
-const NUMBERS: u32 = 2048;
+/// Those with equal last digits are in one set: what is noted of one takes the place of what was noted longest ago there.
+const SETS: u32 = 512;
+const IN_SET: usize = 4;
 
 /// A thread that was woken.
 #[repr(C)]
@@ -44,15 +45,40 @@ struct Woken {
     reserved: u32,
 }
 
-/// By the last digits of the thread's number: the later of two takes the place.
 #[map]
-static WOKEN: Array<Woken> = Array::with_max_entries(NUMBERS, 0);
+static WOKEN: Array<[Woken; IN_SET]> = Array::with_max_entries(SETS, 0);
 
 #[inline(always)]
+fn set(thread: u32) -> Option<&'static mut [Woken; IN_SET]> {
+    let set = WOKEN.get_ptr_mut(thread % SETS)?;
+    Some(unsafe { &mut *set })
+}
+
+/// What is noted of a thread.
+#[inline(always)]
 fn place(thread: u32) -> Option<&'static mut Woken> {
-    WOKEN
-        .get_ptr_mut(thread % NUMBERS)
-        .map(|woken| unsafe { &mut *woken })
+    set(thread)?
+        .iter_mut()
+        .find(|woken| woken.threads as u32 == thread)
+}
+
+/// The same, or what of its set was noted longest ago.
+#[inline(always)]
+fn room(thread: u32) -> Option<&'static mut Woken> {
+    let set = set(thread)?;
+    let mut found = 0;
+    let mut oldest = u64::MAX;
+    for (number, woken) in set.iter().enumerate() {
+        if woken.threads as u32 == thread {
+            found = number;
+            break;
+        }
+        if woken.at_ns < oldest {
+            oldest = woken.at_ns;
+            found = number;
+        }
+    }
+    set.get_mut(found)
 }
 
 /// The current thread wakes another of its process, which is a `struct task_struct *`.
@@ -104,7 +130,7 @@ pub fn note(thread: u32, waker: u32) -> Option<()> {
 
 #[inline(always)]
 fn note_at(thread: u32, waker: u32, at_ns: u64) -> Option<()> {
-    let woken = place(thread)?;
+    let woken = room(thread)?;
     let before = unsafe { (&raw const woken.threads).read_volatile() };
     if before as u32 != thread {
         woken.served = 0;
@@ -138,6 +164,7 @@ pub fn known(thread: u32, is_over: bool) -> Task {
     let at = woken.at_ns;
     if is_over {
         woken.threads = 0;
+        woken.at_ns = 0;
     }
     Task {
         id: at,
