@@ -20,6 +20,7 @@ pub mod observe;
 pub mod pipeline;
 pub mod privacy;
 pub mod protocols;
+mod recent;
 pub mod sampling;
 pub mod shop;
 pub mod spans;

@@ -46,7 +46,7 @@ impl Record<'_> {
 }
 
 /// Which way bytes went, seen from the process that made the call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Direction {
     /// The process read them.
     Received,

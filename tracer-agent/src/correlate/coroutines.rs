@@ -26,9 +26,10 @@ use crate::{
     capture::record::CoroutineMade,
     ids::{BootNanos, ConnectionId, Coroutine, Pid, Task},
     protocols::{Exchange, ExchangeId},
+    recent::Recent,
 };
 
-use super::{Counters, Settings, lags::Made, recent::Recent, table::Table, tally::Tally};
+use super::{Counters, Settings, lags::Made, table::Table, tally::Tally};
 
 /// So many requests that were in flight at once must be answered in different coroutines.
 const PROOF: u32 = 16;

@@ -29,7 +29,6 @@ mod loops;
 mod pairs;
 mod parents;
 mod processes;
-mod recent;
 mod relays;
 mod request_ids;
 mod sampler;

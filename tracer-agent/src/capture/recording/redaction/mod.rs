@@ -23,7 +23,6 @@ mod frames;
 mod head;
 mod literal;
 mod names;
-mod recent;
 mod rule;
 mod target;
 mod text;
@@ -33,24 +32,25 @@ use std::collections::HashMap;
 use self::{
     frames::{Covered, Frames},
     head::{Head, mask_all},
-    recent::Recent,
     text::Texts,
 };
 use crate::{
     capture::record::{Data, Direction, Record},
     ids::{ConnectionId, StreamOffset},
     privacy::Privacy,
+    recent::Recent,
 };
 
 /// Heads in flight that are remembered; a head above that is masked from its second record on.
 const MAX_HEADS: usize = 16_384;
+/// Directions of connections with frames that are remembered while as many others are heard of.
+const MAX_FRAMED: usize = 8_192;
 
 /// Masks records in the order in which they come.
-#[derive(Default)]
 pub(super) struct Redactor {
     /// Heads of which more is to come, and the offset at which it must; at most [`MAX_HEADS`].
     heads: HashMap<(ConnectionId, Direction), (StreamOffset, Head), foldhash::fast::RandomState>,
-    frames: Recent<Frames>,
+    frames: Recent<(ConnectionId, Direction), Frames>,
     texts: Texts,
     masked_blind: u64,
 }
@@ -59,8 +59,10 @@ impl Redactor {
     /// Masks as much as this says.
     pub fn new(privacy: Privacy) -> Self {
         Self {
+            heads: HashMap::default(),
+            frames: Recent::new(MAX_FRAMED),
             texts: Texts::new(privacy),
-            ..Self::default()
+            masked_blind: 0,
         }
     }
 
@@ -93,7 +95,7 @@ impl Redactor {
             Ok(Record::Close(close)) => {
                 for direction in [Direction::Received, Direction::Sent] {
                     self.heads.remove(&(close.connection, direction));
-                    self.frames.take((close.connection, direction));
+                    self.frames.remove((close.connection, direction));
                 }
                 size_of::<tracer_common::record::CloseRecord>()
             }
@@ -114,11 +116,13 @@ impl Redactor {
         covered: &Covered,
         is_over: bool,
     ) {
-        let remembered = self.frames.take(key);
+        let remembered = self.frames.remove(key);
         let masked = Frames::at(remembered, covered)
             .and_then(|frames| frames.mask(covered, captured, &mut self.texts));
         match masked {
-            Some(frames) if !is_over => self.frames.insert(key, frames),
+            Some(frames) if !is_over => {
+                self.frames.insert(key, frames);
+            }
             Some(_) => {}
             None if captured.is_empty() => {}
             None => {

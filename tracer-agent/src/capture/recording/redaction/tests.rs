@@ -47,7 +47,7 @@ fn masked(head: &[u8], cuts: &[usize]) -> Vec<u8> {
         .collect();
     cuts.sort_unstable();
     cuts.dedup();
-    let mut redactor = Redactor::default();
+    let mut redactor = Redactor::new(Privacy::default());
     let mut out = Vec::new();
     for piece in cuts.windows(2) {
         let mut flags = flag::HEAD;
@@ -196,7 +196,7 @@ fn a_piece_that_does_not_continue_a_remembered_head_is_masked_whole() {
         ("not a head", rest(1, 16, 0), "xxxxx x\r\n\r\n"),
     ];
     for (case, mut record, expected) in cases {
-        let mut redactor = Redactor::default();
+        let mut redactor = Redactor::new(Privacy::default());
         redactor.redact(&mut start.clone());
         redactor.redact(&mut record);
         assert_eq!(text(captured(&record)), text(expected.as_bytes()), "{case}");
@@ -211,11 +211,11 @@ fn a_piece_that_does_not_continue_a_remembered_head_is_masked_whole() {
 #[test]
 fn a_head_is_forgotten_at_its_end_at_a_truncation_and_at_the_close() {
     for flags in [flag::HEAD_END, flag::TRUNCATED, flag::OPAQUE] {
-        let mut redactor = Redactor::default();
+        let mut redactor = Redactor::new(Privacy::default());
         redactor.redact(&mut data(1, 0, flag::HEAD | flag::HEAD_START | flags, b"GET /"));
         assert!(redactor.heads.is_empty());
     }
-    let mut redactor = Redactor::default();
+    let mut redactor = Redactor::new(Privacy::default());
     for direction in [0, flag::SENT] {
         redactor.redact(&mut data(
             1,
@@ -235,7 +235,7 @@ fn a_head_is_forgotten_at_its_end_at_a_truncation_and_at_the_close() {
 
 #[test]
 fn the_number_of_remembered_heads_is_bounded() {
-    let mut redactor = Redactor::default();
+    let mut redactor = Redactor::new(Privacy::default());
     for connection in 0..MAX_HEADS as u64 + 10 {
         redactor.redact(&mut data(connection, 0, flag::HEAD | flag::HEAD_START, b"GET /"));
     }
@@ -246,11 +246,11 @@ fn the_number_of_remembered_heads_is_bounded() {
 fn bytes_after_a_record_and_bytes_that_are_no_record_are_masked() {
     let mut record = data(1, 0, flag::HEAD | flag::HEAD_START, b"GET /");
     record.extend(b"secret");
-    Redactor::default().redact(&mut record);
+    Redactor::new(Privacy::default()).redact(&mut record);
     assert!(record.ends_with(b"GET /xxxxxx"));
 
     let mut unknown = [&77u32.to_ne_bytes()[..], &16u32.to_ne_bytes(), b"a secret"].concat();
-    Redactor::default().redact(&mut unknown);
+    Redactor::new(Privacy::default()).redact(&mut unknown);
     assert!(unknown.ends_with(b"xxxxxxxx"));
 }
 
@@ -325,7 +325,7 @@ proptest! {
             size.copy_from_slice(&40u32.to_ne_bytes());
         }
         let mut redacted = bytes.clone();
-        Redactor::default().redact(&mut redacted);
+        Redactor::new(Privacy::default()).redact(&mut redacted);
         prop_assert_eq!(redacted.len(), bytes.len());
         prop_assert_eq!(Record::decode(&bytes).is_ok(), Record::decode(&redacted).is_ok());
     }

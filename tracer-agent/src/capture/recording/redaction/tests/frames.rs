@@ -29,7 +29,7 @@ use crate::{
 const FAR: u64 = 1 << 50;
 
 fn redacted(records: &[Vec<u8>]) -> Vec<Vec<u8>> {
-    let mut redactor = Redactor::default();
+    let mut redactor = Redactor::new(Privacy::default());
     let mut records = records.to_vec();
     records.iter_mut().for_each(|record| redactor.redact(record));
     assert_eq!(redactor.masked_blind(), 0);
@@ -92,7 +92,7 @@ proptest! {
         // Not the opening, and not the close.
         live.remove(1 + lost.index(live.len() - 2));
         let masked = {
-            let mut redactor = Redactor::default();
+            let mut redactor = Redactor::new(Privacy::default());
             let mut records = live.clone();
             records.iter_mut().for_each(|record| redactor.redact(record));
             records
@@ -109,7 +109,7 @@ proptest! {
             talk.request(frame(*kind, *flags, 1, block))
         });
         let live = talk.records();
-        let mut redactor = Redactor::default();
+        let mut redactor = Redactor::new(Privacy::default());
         for record in &live {
             let mut masked = record.clone();
             redactor.redact(&mut masked);
@@ -214,7 +214,7 @@ fn frames_of_which_the_beginning_is_not_known_are_masked_blind() {
     let block = headers(1, 0, &field(true, "x-own", "hunter2"));
     let mut kept = block.clone();
     kept[5] |= kind::KEPT;
-    let mut redactor = Redactor::default();
+    let mut redactor = Redactor::new(Privacy::default());
     let mut rest = data(1, 500, flag::HTTP2, &kept[12..]);
     redactor.redact(&mut rest);
     assert_eq!(redactor.masked_blind(), 1);
@@ -227,7 +227,7 @@ fn frames_of_which_the_beginning_is_not_known_are_masked_blind() {
     assert!(
         redactor
             .frames
-            .take((ConnectionId(1), Direction::Received))
+            .remove((ConnectionId(1), Direction::Received))
             .is_some()
     );
 }
@@ -237,12 +237,12 @@ fn a_direction_is_forgotten_at_its_close_and_when_it_is_not_http2_any_more() {
     let records = Talk::server()
         .request(headers(1, END_STREAM, &fields("GET /")))
         .records();
-    let mut redactor = Redactor::default();
+    let mut redactor = Redactor::new(Privacy::default());
     for record in &records {
         redactor.redact(&mut record.clone());
     }
     for direction in [Direction::Received, Direction::Sent] {
-        assert!(redactor.frames.take((ConnectionId(1), direction)).is_none());
+        assert!(redactor.frames.remove((ConnectionId(1), direction)).is_none());
     }
     let ping = [0, 0, 0, kind::PING, 0, 0, 0, 0, 0];
     redactor.redact(&mut data(
@@ -254,7 +254,7 @@ fn a_direction_is_forgotten_at_its_close_and_when_it_is_not_http2_any_more() {
     assert!(
         redactor
             .frames
-            .take((ConnectionId(1), Direction::Received))
+            .remove((ConnectionId(1), Direction::Received))
             .is_none()
     );
 }

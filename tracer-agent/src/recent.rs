@@ -8,6 +8,7 @@ pub struct Recent<K, V> {
     young: BTreeMap<K, V>,
     old: BTreeMap<K, V>,
     bound: usize,
+    forgotten: u64,
 }
 
 impl<K: Ord + Copy, V> Recent<K, V> {
@@ -16,6 +17,7 @@ impl<K: Ord + Copy, V> Recent<K, V> {
             young: BTreeMap::new(),
             old: BTreeMap::new(),
             bound,
+            forgotten: 0,
         }
     }
 
@@ -39,6 +41,15 @@ impl<K: Ord + Copy, V> Recent<K, V> {
         self.young.insert(key, value).or(before)
     }
 
+    pub fn remove(&mut self, key: K) -> Option<V> {
+        self.young.remove(&key).or_else(|| self.old.remove(&key))
+    }
+
+    /// How many had to go for others.
+    pub const fn forgotten(&self) -> u64 {
+        self.forgotten
+    }
+
     /// The entry of `key`, made if there is none; `forgets` is told what had to go for it.
     pub fn entry(&mut self, key: K, forgets: impl FnMut(V)) -> &mut V
     where
@@ -54,6 +65,7 @@ impl<K: Ord + Copy, V> Recent<K, V> {
     fn make_room(&mut self, key: K, forgets: impl FnMut(V)) {
         if self.young.len() >= self.bound && !self.young.contains_key(&key) {
             let forgotten = mem::replace(&mut self.old, mem::take(&mut self.young));
+            self.forgotten = self.forgotten.saturating_add(forgotten.len() as u64);
             forgotten.into_values().for_each(forgets);
         }
     }
@@ -77,6 +89,7 @@ mod tests {
         assert_eq!((recent.get(2), recent.get(99)), (None, Some(&0)));
         assert!(forgotten.contains(&20), "it is said what goes");
         assert!(recent.values_mut().count() <= 8);
+        assert_eq!(recent.forgotten(), forgotten.len() as u64);
     }
 
     #[test]
@@ -89,5 +102,6 @@ mod tests {
         assert_eq!(recent.insert(1, 11), Some(10));
         assert_eq!(recent.get_mut(1).copied(), Some(11));
         assert_eq!(recent.values_mut().filter(|value| **value > 9).count(), 1);
+        assert_eq!((recent.remove(1), recent.remove(1)), (Some(11), None));
     }
 }
