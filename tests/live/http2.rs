@@ -270,6 +270,7 @@ fn hops(agent: &Agent, order: &str, evidence: &str) -> Result<()> {
         "--settle-ms",
         if in_guest() { "8000" } else { "2000" },
     ];
+    agent.alone()?;
     let traced = traced(agent, &["grpc-go"], "chain.py", &asked)?;
     let called = fs::read_to_string(&truth)?;
     let verdict = judge(&Truth::new(called.lines(), true), traced.export.lines())?;
